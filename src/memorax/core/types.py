@@ -1,0 +1,78 @@
+"""What flows between agent, network and environment.
+
+Time line of one environment, `t` counting steps::
+
+    x_t  --network(carry_t)-->  carry_{t+1}, action_t
+    action_t  --environment-->  reward_t, terminated_t, truncated_t, observation_{t+1}
+
+`x_t` is a `Timestep`: the observation and what led to it. A `Transition` is `x_t` and what followed.
+"""
+
+from typing import Any, TypeAlias
+
+import jax
+from flax import struct
+
+Array: TypeAlias = jax.Array
+Key: TypeAlias = jax.Array
+"""A typed JAX random key, as `jax.random.key` makes it."""
+PyTree: TypeAlias = Any
+"""A nested container of arrays."""
+Carry: TypeAlias = PyTree
+"""What a memory keeps between two steps: arrays whose first axis is the batch; `()` for the memoryless."""
+
+
+@struct.dataclass
+class Timestep:
+    """What a network sees at one step: the observation, and how the agent came to it.
+
+    At an episode's first step `action` and `reward` still hold what ended the episode before; the feature
+    extractor zeroes them, so that acting and learning cannot differ.
+
+    Attributes:
+        observation: Array or nested container of arrays, `[batch, (time,) ...]`.
+        action: The action before this observation, `[batch, (time,) ...]`, as the environment's action space has it.
+        reward: The reward that came with this observation, `[batch, (time,)]`, float32.
+        done: True where this observation is the first of an episode, `[batch, (time,)]`: memory is cleared
+            before it is consumed.
+    """
+
+    observation: PyTree
+    action: Array
+    reward: Array
+    done: Array
+
+
+@struct.dataclass
+class Transition:
+    """One step of interaction: what the agent saw, what it did, what followed. Arrays are `[batch, (time,) ...]`.
+
+    Attributes:
+        inputs: `x_t`, what the network saw.
+        action: What the agent did.
+        reward: What it got for it, float32.
+        terminated: The episode ended by the rules of the task: its value after this step is zero.
+        truncated: The episode was cut from outside (a time limit): its value after this step is not zero.
+        carry: The memory before `x_t` was consumed; None where no algorithm needs it.
+        aux: What the policy recorded while acting (log-probability, value, ...), by name.
+        info: What the loop recorded about the step, by name (`returned_episode_returns`, ...).
+    """
+
+    inputs: Timestep
+    action: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    carry: Carry = None
+    aux: dict[str, Array] = struct.field(default_factory=dict)
+    info: dict[str, Array] = struct.field(default_factory=dict)
+
+    @property
+    def observation(self) -> PyTree:
+        """The observation the agent acted on."""
+        return self.inputs.observation
+
+    @property
+    def done(self) -> Array:
+        """True where the episode ended with this step, for whichever reason."""
+        return self.terminated | self.truncated
