@@ -1,0 +1,14 @@
+"""Spaces: which observations and actions an environment has.
+
+Spaces are plain immutable values: equal spaces compare and hash equal, so they can be static arguments of `jax.jit`.
+They describe one environment; batch axes belong to the caller.
+"""
+
+from memorax.core.spaces.base import Space as Space
+from memorax.core.spaces.box import Box as Box
+from memorax.core.spaces.discrete import Discrete as Discrete
+from memorax.core.spaces.discrete import MultiDiscrete as MultiDiscrete
+from memorax.core.spaces.encode import encode as encode
+from memorax.core.spaces.foreign import from_foreign as from_foreign
+from memorax.core.spaces.nested import Dict as Dict
+from memorax.core.spaces.nested import Tuple as Tuple

@@ -1,0 +1,75 @@
+"""Spaces of other libraries as ours."""
+
+from typing import Any
+
+import numpy as np
+
+from memorax.core.spaces.base import Space
+from memorax.core.spaces.box import Box
+from memorax.core.spaces.discrete import Discrete, MultiDiscrete
+from memorax.core.spaces.nested import Dict, Tuple
+
+_MEMBERS = {
+    "Discrete": ("n",),
+    "MultiDiscrete": ("nvec",),
+    "MultiBinary": ("shape",),
+    "Box": ("low", "high", "shape"),
+    "Dict": ("spaces",),
+    "Tuple": ("spaces",),
+}
+
+
+def _kind(space: Any) -> str | None:
+    """The first class name in the ancestry that is known and whose attributes are there."""
+    for cls in type(space).__mro__:
+        if all(hasattr(space, member) for member in _MEMBERS.get(cls.__name__, ("missing attribute",))):
+            return cls.__name__
+    return None
+
+
+def _discrete(space: Any) -> Space:
+    start = int(getattr(space, "start", 0))
+    if start != 0:
+        raise ValueError(f"`start` of a foreign Discrete must be 0, got {start}; shift it in a wrapper")
+    dtype = np.dtype(getattr(space, "dtype", None) or np.int32)
+    # Some libraries declare the dtype of a one-hot or a default float here; an index is an integer.
+    return Discrete(int(space.n), dtype if np.issubdtype(dtype, np.integer) else np.int32)
+
+
+def _box(space: Any) -> Space:
+    shape = space.shape if space.shape is not None else np.shape(space.low)
+    return Box(np.asarray(space.low), np.asarray(space.high), tuple(shape), getattr(space, "dtype", np.float32))
+
+
+def from_foreign(space: Any) -> Space:
+    """Translate a space of gymnax, gymnasium or a library like them; ours pass through.
+
+    The kind is recognized by class name and attributes, so none of these libraries is imported. 64-bit dtypes
+    become 32-bit ones.
+
+    Args:
+        space: A space object.
+
+    Returns:
+        The same set as a space of ours; MultiBinary becomes a MultiDiscrete of twos.
+
+    Raises:
+        TypeError: If the object is not recognized.
+        ValueError: If the space has no counterpart (a Discrete that does not start at 0).
+    """
+    if isinstance(space, Space):
+        return space
+    kind = _kind(space)
+    if kind == "Discrete":
+        return _discrete(space)
+    if kind == "MultiDiscrete":
+        return MultiDiscrete(np.asarray(space.nvec).ravel().astype(np.int32))
+    if kind == "MultiBinary":
+        return MultiDiscrete([2] * int(np.prod(space.shape)))
+    if kind == "Box":
+        return _box(space)
+    if kind == "Dict":
+        return Dict({str(name): from_foreign(part) for name, part in dict(space.spaces).items()})
+    if kind == "Tuple":
+        return Tuple([from_foreign(part) for part in space.spaces])
+    raise TypeError(f"`space` must be one of {', '.join(_MEMBERS)}, got {space!r}; give an object like gymnax's")
