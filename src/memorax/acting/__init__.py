@@ -1,0 +1,33 @@
+"""How agent and environment meet: the loop, the unroll, the drivers."""
+
+from memorax.acting.algorithm import Algorithm, Behavior, OnPolicy, State
+from memorax.acting.loop import Episode, Loop, Policy, Stage, Value
+from memorax.acting.minibatches import as_single_steps, minibatch_indices, take
+from memorax.acting.model import Model, minimize, strong
+from memorax.acting.off_policy import Buffer, OffPolicy, crosses, schedule_of_updates
+from memorax.acting.unroll import add_time, remove_time, unroll
+
+__all__ = [
+    "Algorithm",
+    "Behavior",
+    "Buffer",
+    "Episode",
+    "Loop",
+    "Model",
+    "OffPolicy",
+    "OnPolicy",
+    "Policy",
+    "Stage",
+    "State",
+    "Value",
+    "add_time",
+    "as_single_steps",
+    "crosses",
+    "minibatch_indices",
+    "minimize",
+    "remove_time",
+    "schedule_of_updates",
+    "strong",
+    "take",
+    "unroll",
+]

@@ -1,0 +1,111 @@
+"""Agents that learn a policy and a value: how they act, and what they keep."""
+
+from typing import Any
+
+import jax
+import optax
+from flax import struct
+
+from memorax.acting.algorithm import Behavior, OnPolicy
+from memorax.acting.loop import Loop, Policy, Stage, Value
+from memorax.acting.model import Model
+from memorax.acting.unroll import add_time, remove_time, unroll
+from memorax.core.spaces import encode
+from memorax.core.types import Array, Carry, Key, PyTree, Timestep
+from memorax.networks import Network
+from memorax.networks.actor_critic import ActorCritic
+
+
+@struct.dataclass
+class ActorCriticLearner:
+    """What is learned; on a shared trunk the trunk's parameters are the actor's."""
+
+    actor: Model
+    critic: Model
+
+    @property
+    def params(self) -> dict[str, PyTree]:
+        """The parameters of both networks."""
+        return {"actor": self.actor.params, "critic": self.critic.params}
+
+
+class ActorCriticAgent(OnPolicy):
+    """Acts by an actor's distribution and records what a critic thinks of it.
+
+    Args:
+        config: Configuration of the algorithm.
+        env: Environment.
+        env_params: Its parameters.
+        actor: Network with a policy head.
+        critic: Network with a value head; give it the actor's feature extractor and torso objects to share them.
+        actor_optimizer: Moves the actor's parameters, a shared trunk's among them.
+        critic_optimizer: Moves the critic's parameters.
+
+    Raises:
+        ValueError: The actor's head does not serve the action space, or the configuration does not go with the networks.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        env: Any,
+        env_params: PyTree,
+        actor: Network,
+        critic: Network,
+        actor_optimizer: optax.GradientTransformation,
+        critic_optimizer: optax.GradientTransformation,
+    ) -> None:
+        super().__init__(config, Stage(env, env_params, config.num_envs))
+        self.network = ActorCritic(actor, critic)
+        self.actor_optimizer, self.critic_optimizer = actor_optimizer, critic_optimizer
+        actor.head.check_action_space(self.stage.action_space)
+        # Tracing everything once makes what does not fit fail here, and tells what the policy's actions are like.
+        state = jax.eval_shape(self.init, jax.random.key(0))
+        inputs, carry = add_time(state.loop.timestep), state.loop.carry
+        _, (distribution, _) = jax.eval_shape(self.unroll, state.learner.params, inputs, carry)
+        self.stage.bounded = distribution.bounded
+        self.recurrent = bool(jax.tree.leaves(carry))
+        self.check()
+
+    def check(self) -> None:
+        """Refuse a configuration that does not go with the networks; nothing to refuse unless overridden."""
+
+    def unroll(
+        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
+    ) -> tuple[Carry, tuple[Any, Array]]:
+        """Run both networks over a sequence; return the memory, and distributions and values, `[batch, time]`."""
+        space = self.stage.action_space
+        return unroll(self.network, params, inputs, carry, action_space=space, burn_in=burn_in)
+
+    def initialize_carry(self, key: Key, batch: int) -> Carry:
+        """Make the memory of both networks."""
+        return self.network.initialize_carry(key, (batch, 1))
+
+    def init_learner(self, key: Key, loop: Loop) -> ActorCriticLearner:
+        """Make both networks and their optimizers."""
+        inputs = add_time(loop.timestep)
+        inputs = inputs.replace(action=encode(self.stage.action_space, inputs.action))
+        params = self.network.init(key, inputs, loop.carry)
+        return ActorCriticLearner(
+            actor=Model.create(self.actor_optimizer, params["actor"]),
+            critic=Model.create(self.critic_optimizer, params["critic"]),
+        )
+
+    def policy(self, learner: ActorCriticLearner, step: Array, behavior: Behavior) -> Policy:
+        """Sample from the actor's distribution, or take its mode; record log-probability and value."""
+        del step
+
+        def act(key: Key, carry: Carry, timestep: Timestep) -> tuple[Carry, Array, dict[str, Array]]:
+            carry, (distribution, value) = self.unroll(learner.params, add_time(timestep), carry)
+            action = distribution.mode() if behavior == "exploit" else distribution.sample(key)
+            return carry, remove_time(action), remove_time({"log_prob": distribution.log_prob(action), "value": value})
+
+        return act
+
+    def value(self, learner: ActorCriticLearner) -> Value:
+        """Value an observation with the memory of its episode."""
+
+        def value(carry: Carry, timestep: Timestep) -> Array:
+            return remove_time(self.unroll(learner.params, add_time(timestep), carry)[1][1])
+
+        return value
