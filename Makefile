@@ -1,0 +1,57 @@
+# Everything a person or a machine runs. On a fresh machine Python 3.11 or newer and make are enough.
+
+VENV ?= .venv
+# The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+# What the tests have seen; `make CONSTRAINTS= ...` takes the newest releases the bounds in pyproject.toml allow.
+CONSTRAINTS ?= constraints.txt
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+INSTALLED = pyproject.toml $(CONSTRAINTS) $(VENV)/.created
+PYTEST := JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-all lint bench docs clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+train: $(VENV)/.installed ## Train the default agent and draw its learning curve
+	$(BIN)/memorax train $(ARGS)
+
+test: $(VENV)/.installed-test ## Run the tests that take seconds
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.installed-test ## Run every test, the slow ones too
+	$(PYTEST) $(ARGS)
+
+lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.installed ## Run the benchmarks
+	@for script in benchmarks/[!_]*.py; do echo "$$script" && $(BIN)/python $$script $(ARGS) || exit 1; done
+
+docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+clean: ## Remove the virtual environment and everything built
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "memorax needs Python 3.11 or newer, and none was found; install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "memorax needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1); name another: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(INSTALLED)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-%: $(INSTALLED)
+	$(PIP) --editable ".[$*]"
+	@touch $@ $(VENV)/.installed
