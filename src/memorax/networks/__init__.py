@@ -1,0 +1,20 @@
+"""What an agent computes: feature extractor, torso, head."""
+
+from memorax.networks import heads, layers, sequence_models
+from memorax.networks.cnn import CNN
+from memorax.networks.feature_extractor import FeatureExtractor
+from memorax.networks.mlp import MLP
+from memorax.networks.network import Network
+from memorax.networks.sequence_models import RNN, SequenceModelWrapper
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "RNN",
+    "FeatureExtractor",
+    "Network",
+    "SequenceModelWrapper",
+    "heads",
+    "layers",
+    "sequence_models",
+]

@@ -1,0 +1,89 @@
+"""Checks of sizes and of action spaces, shared by the network modules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from memorax.core.spaces import Box, Discrete
+
+
+def check_size(name: str, value: Any) -> None:
+    """Require a positive integer.
+
+    Args:
+        name: The argument, for the message.
+        value: Its value.
+
+    Raises:
+        TypeError: If `value` is not an integer.
+        ValueError: If `value` is below 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"`{name}` must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {value}")
+
+
+def check_sizes(name: str, values: Any, *, empty: bool = False) -> None:
+    """Require a sequence of positive integers.
+
+    Args:
+        name: The argument, for the message.
+        values: Its value.
+        empty: Whether the sequence may be empty.
+
+    Raises:
+        TypeError: If `values` is not a sequence of integers.
+        ValueError: If `values` is empty though it must not be, or holds a number below 1.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"`{name}` must be a sequence of integers, got {values!r}; write ({values!r},) for one")
+    if not values and not empty:
+        raise ValueError(f"`{name}` must not be empty, got {values!r}")
+    for value in values:
+        check_size(name, value)
+
+
+def check_discrete(head: str, action_dim: int, space: Any) -> None:
+    """Require a discrete space of as many actions as the head serves.
+
+    Args:
+        head: The head's name, for the message.
+        action_dim: How many actions the head serves.
+        space: An action space.
+
+    Raises:
+        TypeError: If `space` is not discrete.
+        ValueError: If its number of actions is not `action_dim`.
+    """
+    if not isinstance(space, Discrete):
+        raise TypeError(f"head `{head}` needs a Discrete action space, got {space!r}; use a continuous head for a Box")
+    if space.n != action_dim:
+        raise ValueError(f"`action_dim` of head `{head}` must be {space.n} for {space!r}, got {action_dim}")
+
+
+def check_box(head: str, action_dim: int | None, space: Any, *, bounded: bool = False) -> None:
+    """Require a box of action vectors.
+
+    Args:
+        head: The head's name, for the message.
+        action_dim: How many dimensions the head serves; None serves any.
+        space: An action space.
+        bounded: Whether the box must have finite borders.
+
+    Raises:
+        TypeError: If `space` is not a box of floating-point numbers.
+        ValueError: If its shape is not `(action_dim,)`, or a border is infinite where it must not be.
+    """
+    if not isinstance(space, Box):
+        raise TypeError(f"head `{head}` needs a Box action space, got {space!r}; use `Categorical` for a Discrete one")
+    if not np.issubdtype(np.dtype(space.dtype), np.floating):
+        raise TypeError(f"head `{head}` needs a Box of floating-point actions, got {space!r}")
+    if action_dim is not None and tuple(space.shape) != (action_dim,):
+        raise ValueError(
+            f"`action_dim` of head `{head}` must fit the shape {tuple(space.shape)} of {space!r}, got {action_dim}; "
+            "actions are vectors"
+        )
+    if bounded and not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
+        raise ValueError(f"head `{head}` needs a Box with finite borders, got {space!r}; use `Gaussian`")

@@ -1,0 +1,113 @@
+"""A convolutional network for images."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax.linen import initializers
+
+from memorax.core.types import Array
+from memorax.networks.checks import check_size, check_sizes
+
+
+class CNN(nn.Module):
+    """Convolutions over the two spatial axes, flattened at the end.
+
+    The defaults are the layers of Mnih et al. 2015 (https://doi.org/10.1038/nature14236). Images of unsigned 8-bit
+    integers are scaled to `[0, 1]`.
+
+    Attributes:
+        features: Channels of every layer.
+        kernel_sizes: Kernel of every layer: a number for a square one, or (height, width).
+        strides: Stride of every layer, likewise.
+        padding: `"VALID"` or `"SAME"`.
+        activation: What follows every layer.
+        kernel_init: Initializer of the kernels; orthogonal with gain sqrt(2).
+        bias_init: Initializer of the biases.
+
+    Example:
+        >>> import jax
+        >>> images = jnp.zeros((2, 5, 11, 11, 3), jnp.uint8)
+        >>> cnn = CNN(features=(4,), kernel_sizes=(3,), strides=(2,))
+        >>> cnn.init_with_output(jax.random.key(0), images)[0].shape
+        (2, 5, 100)
+    """
+
+    features: Sequence[int] = (32, 64, 64)
+    kernel_sizes: Sequence[int | Sequence[int]] = (8, 4, 3)
+    strides: Sequence[int | Sequence[int]] = (4, 2, 1)
+    padding: str = "VALID"
+    activation: Callable[[Array], Array] = nn.relu
+    kernel_init: initializers.Initializer = initializers.orthogonal(2.0**0.5)
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            TypeError: If a size is not an integer or `activation` is not callable.
+            ValueError: If a size is below 1, the three sequences differ in length, or `padding` is unknown.
+        """
+        check_sizes("features", self.features)
+        for name, values in (("kernel_sizes", self.kernel_sizes), ("strides", self.strides)):
+            _check_pairs(name, values)
+            if len(values) != len(self.features):
+                raise ValueError(
+                    f"`{name}` must have one entry for each of the {len(self.features)} `features`, got {len(values)}"
+                )
+        if self.padding not in ("VALID", "SAME"):
+            raise ValueError(f"`padding` must be 'VALID' or 'SAME', got {self.padding!r}")
+        if not callable(self.activation):
+            raise TypeError(f"`activation` must be callable, got {self.activation!r}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map images to feature vectors.
+
+        Args:
+            inputs: `[..., height, width, channels]`, with any leading axes such as batch and time.
+
+        Returns:
+            `[..., features]`.
+
+        Raises:
+            ValueError: If the images have too few axes or are smaller than the kernels reach.
+        """
+        if inputs.ndim < 4:
+            raise ValueError(f"`inputs` of CNN must be [batch, (time,) height, width, channels], got {inputs.shape}")
+        x = inputs.astype(jnp.float32) / 255.0 if inputs.dtype == jnp.uint8 else inputs
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+        for features, kernel_size, strides in zip(self.features, self.kernel_sizes, self.strides, strict=True):
+            convolution = nn.Conv(
+                features,
+                _pair(kernel_size),
+                _pair(strides),
+                self.padding,
+                kernel_init=self.kernel_init,
+                bias_init=self.bias_init,
+            )
+            x = self.activation(convolution(x))
+            if min(x.shape[-3:-1]) < 1:
+                raise ValueError(
+                    f"`kernel_sizes` {tuple(self.kernel_sizes)} must fit into images of {inputs.shape[-3:-1]}; "
+                    "take smaller kernels or padding='SAME'"
+                )
+        return x.reshape(*x.shape[:-3], -1)
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def _check_pairs(name: str, values: Sequence[int | Sequence[int]]) -> None:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"`{name}` must be a sequence with an entry for each layer, got {values!r}")
+    for value in values:
+        if not isinstance(value, Sequence):
+            check_size(name, value)
+            continue
+        check_sizes(name, value)
+        if len(value) != 2:
+            raise ValueError(f"`{name}` must hold numbers or pairs (height, width), got {value!r}")

@@ -1,0 +1,89 @@
+"""From what an agent sees at a step to one feature vector."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from memorax.core.types import Array, PyTree, Timestep
+
+
+class FeatureExtractor(nn.Module):
+    """Extract features of observation, previous action, previous reward and start flag, and concatenate them.
+
+    Each extractor is a Flax module or any function of an array with batch and time in front; None leaves its input
+    out. Reward and start flag arrive with a feature axis of size 1, the action encoded (one-hot where discrete).
+
+    Attributes:
+        observation_extractor: Maps the observation, `[batch, time, ...]`.
+        action_extractor: Maps the previous action, `[batch, time, actions]`.
+        reward_extractor: Maps the previous reward, `[batch, time, 1]`.
+        done_extractor: Maps the flag "first step of an episode" as 0 or 1, `[batch, time, 1]`.
+        mask_at_start: Zero the previous action and reward at an episode's first step: they belong to the episode
+            before. Switch off only where memory is meant to outlive episodes.
+    """
+
+    observation_extractor: Callable[..., Any]
+    action_extractor: Callable[..., Any] | None = None
+    reward_extractor: Callable[..., Any] | None = None
+    done_extractor: Callable[..., Any] | None = None
+    mask_at_start: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the extractors.
+
+        Raises:
+            TypeError: If an extractor cannot be called, or there is none for the observation.
+        """
+        if not callable(self.observation_extractor):
+            raise TypeError(f"`observation_extractor` must be callable, got {self.observation_extractor!r}")
+        for name in ("action_extractor", "reward_extractor", "done_extractor"):
+            extractor = getattr(self, name)
+            if extractor is not None and not callable(extractor):
+                raise TypeError(f"`{name}` must be callable or None, got {extractor!r}")
+        super().__post_init__()
+
+    def __call__(self, timestep: Timestep) -> Array:
+        """Extract.
+
+        Args:
+            timestep: What the agent sees, `[batch, time, ...]`, its action encoded as numbers.
+
+        Returns:
+            Features, `[batch, time, features]`, floating point.
+
+        Raises:
+            ValueError: If an extractor does not keep batch and time or gives no single feature axis.
+        """
+        done = timestep.done
+        features = [self._extract("observation", _with_feature_axis(timestep.observation), done)]
+        if self.action_extractor is not None:
+            features.append(self._extract("action", self._mask(timestep.action, done), done))
+        if self.reward_extractor is not None:
+            features.append(self._extract("reward", self._mask(timestep.reward[..., None], done), done))
+        if self.done_extractor is not None:
+            features.append(self._extract("done", done[..., None].astype(jnp.float32), done))
+        return jnp.concatenate(features, axis=-1)
+
+    def _mask(self, value: Array, done: Array) -> Array:
+        """Select zeros at episode starts; a product would let NaN through."""
+        if not self.mask_at_start:
+            return value
+        return jnp.where(done.reshape(done.shape + (1,) * (value.ndim - done.ndim)), jnp.zeros_like(value), value)
+
+    def _extract(self, name: str, value: PyTree, done: Array) -> Array:
+        features = getattr(self, f"{name}_extractor")(value)
+        if features.ndim != done.ndim + 1 or features.shape[: done.ndim] != done.shape:
+            raise ValueError(
+                f"`{name}_extractor` must give [batch, time, features] with batch and time {done.shape}, "
+                f"got {features.shape}; put `layers.Flatten()` in front"
+            )
+        return features if jnp.issubdtype(features.dtype, jnp.floating) else features.astype(jnp.float32)
+
+
+def _with_feature_axis(observation: PyTree) -> PyTree:
+    """Give a scalar observation a feature axis; integers stay as they are, for an embedding."""
+    if isinstance(observation, dict | tuple | list) or observation.ndim != 2:
+        return observation
+    return observation[..., None] if jnp.issubdtype(observation.dtype, jnp.floating) else observation

@@ -1,0 +1,192 @@
+"""Heads that give a distribution over actions."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen import initializers
+
+from memorax.core import distributions
+from memorax.core.types import Array
+from memorax.networks.checks import check_box, check_discrete, check_size
+
+# A small last layer makes the first policy nearly uniform: Andrychowicz et al. 2021, https://arxiv.org/abs/2006.05990.
+_small = initializers.orthogonal(0.01)
+
+
+class Categorical(nn.Module):
+    """A policy over finitely many actions.
+
+    Attributes:
+        action_dim: How many actions there are.
+        kernel_init: Initializer of the kernel.
+        bias_init: Initializer of the bias.
+    """
+
+    action_dim: int
+    kernel_init: initializers.Initializer = _small
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        """Check that `action_dim` is a positive integer."""
+        check_size("action_dim", self.action_dim)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array, action_mask: Array | None = None) -> distributions.Categorical:
+        """Give the policy.
+
+        Args:
+            features: `[batch, time, features]`.
+            action_mask: True where an action is allowed, `[batch, time, actions]`; None allows all.
+
+        Returns:
+            A distribution over `[batch, time]`.
+        """
+        logits = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
+        return distributions.Categorical(logits, action_mask)
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a `Discrete` one of `action_dim` actions."""
+        check_discrete("Categorical", self.action_dim, space)
+
+
+class Gaussian(nn.Module):
+    """A diagonal normal policy whose standard deviation does not depend on the state.
+
+    Attributes:
+        action_dim: How many dimensions an action has.
+        initial_log_std: Natural logarithm of the standard deviation at the start.
+        kernel_init: Initializer of the kernel.
+        bias_init: Initializer of the bias.
+    """
+
+    action_dim: int
+    initial_log_std: float = 0.0
+    kernel_init: initializers.Initializer = _small
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        """Check that `action_dim` is a positive integer."""
+        check_size("action_dim", self.action_dim)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array) -> distributions.Normal:
+        """Give the policy.
+
+        Args:
+            features: `[batch, time, features]`.
+
+        Returns:
+            A distribution over `[batch, time]`, events of `action_dim`.
+        """
+        loc = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
+        log_std = self.param("log_std", initializers.constant(self.initial_log_std), (self.action_dim,))
+        return distributions.Normal(loc, jnp.broadcast_to(log_std, loc.shape))
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a `Box` of shape `(action_dim,)`."""
+        check_box("Gaussian", self.action_dim, space)
+
+
+class SquashedGaussian(nn.Module):
+    """The hyperbolic tangent of a diagonal normal policy whose mean and deviation depend on the state.
+
+    The log standard deviation is brought into `[min_log_std, max_log_std]` by a scaled hyperbolic tangent, so that its
+    gradient never vanishes at once as with a clip.
+
+    Attributes:
+        action_dim: How many dimensions an action has.
+        min_log_std: Lower end of the log standard deviation.
+        max_log_std: Upper end of it.
+        kernel_init: Initializer of the kernels.
+        bias_init: Initializer of the biases.
+
+    Source:
+        Haarnoja et al. 2018, https://arxiv.org/abs/1801.01290.
+    """
+
+    action_dim: int
+    min_log_std: float = -5.0
+    max_log_std: float = 2.0
+    kernel_init: initializers.Initializer = _small
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            ValueError: If the range of the log standard deviation is empty.
+        """
+        check_size("action_dim", self.action_dim)
+        if not self.min_log_std < self.max_log_std:
+            raise ValueError(f"`min_log_std` must be below `max_log_std` ({self.max_log_std}), got {self.min_log_std}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array) -> distributions.SquashedNormal:
+        """Give the policy.
+
+        Args:
+            features: `[batch, time, features]`.
+
+        Returns:
+            A distribution over `[batch, time]`, events of `action_dim` in `[-1, 1]`.
+        """
+        both = nn.Dense(2 * self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
+        loc, raw = jnp.split(both, 2, axis=-1)
+        middle = 0.5 * (self.min_log_std + self.max_log_std)
+        reach = 0.5 * (self.max_log_std - self.min_log_std)
+        # Shifted so that an output of 0 means a standard deviation of 1 (or the nearest that the range holds).
+        start = jnp.arctanh(jnp.clip(-middle / reach, -0.99, 0.99))
+        return distributions.SquashedNormal(loc, middle + reach * jnp.tanh(start + raw / reach))
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a finite `Box` of shape `(action_dim,)`."""
+        check_box("SquashedGaussian", self.action_dim, space, bounded=True)
+
+
+class Beta(nn.Module):
+    """A policy of independent Beta distributions on `[-1, 1]`, each with one peak.
+
+    Attributes:
+        action_dim: How many dimensions an action has.
+        kernel_init: Initializer of the kernel.
+        bias_init: Initializer of the bias.
+
+    Source:
+        Chou, Maturana and Scherer 2017, https://proceedings.mlr.press/v70/chou17a.html.
+    """
+
+    action_dim: int
+    kernel_init: initializers.Initializer = _small
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        """Check that `action_dim` is a positive integer."""
+        check_size("action_dim", self.action_dim)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array) -> distributions.Beta:
+        """Give the policy.
+
+        Args:
+            features: `[batch, time, features]`.
+
+        Returns:
+            A distribution over `[batch, time]`, events of `action_dim` in `[-1, 1]`.
+        """
+        both = nn.Dense(2 * self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
+        alpha, beta = jnp.split(1.0 + jax.nn.softplus(both), 2, axis=-1)
+        return distributions.Beta(alpha, beta)
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a finite `Box` of shape `(action_dim,)`."""
+        check_box("Beta", self.action_dim, space, bounded=True)

@@ -1,0 +1,159 @@
+"""Heads that give values of states or of actions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax.linen import initializers
+
+from memorax.core.types import Array
+from memorax.networks.checks import check_box, check_discrete, check_size, check_sizes
+from memorax.networks.mlp import MLP
+
+_MASKED_VALUE = -1e9
+"""The value of a masked action: below any real one, and sums of it stay finite."""
+
+
+class VNetwork(nn.Module):
+    """The value of a state.
+
+    Attributes:
+        kernel_init: Initializer of the kernel.
+        bias_init: Initializer of the bias.
+    """
+
+    kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        """Give values `[batch, time]` for features `[batch, time, features]`."""
+        return nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)[..., 0]
+
+
+class DiscreteQNetwork(nn.Module):
+    """The value of each of finitely many actions.
+
+    Attributes:
+        action_dim: How many actions there are.
+        dueling: Whether to form it as value plus advantage minus mean advantage (Wang et al. 2016,
+            https://arxiv.org/abs/1511.06581).
+        kernel_init: Initializer of the kernels.
+        bias_init: Initializer of the biases.
+    """
+
+    action_dim: int
+    dueling: bool = False
+    kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        """Check that `action_dim` is a positive integer."""
+        check_size("action_dim", self.action_dim)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array, action_mask: Array | None = None) -> Array:
+        """Give the values of all actions.
+
+        Args:
+            features: `[batch, time, features]`.
+            action_mask: True where an action is allowed, `[batch, time, actions]`; None allows all.
+
+        Returns:
+            `[batch, time, actions]`; -1e9 where an action is masked.
+        """
+        advantage = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
+        values = advantage
+        if self.dueling:
+            value = nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init, name="value")(features)
+            values = value + advantage - jnp.mean(advantage, axis=-1, keepdims=True)
+        return values if action_mask is None else jnp.where(action_mask.astype(bool), values, _MASKED_VALUE)
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a `Discrete` one of `action_dim` actions."""
+        check_discrete("DiscreteQNetwork", self.action_dim, space)
+
+
+class ContinuousQNetwork(nn.Module):
+    """The value of one given action vector; action and state meet in a hidden layer.
+
+    Attributes:
+        features: Widths of the hidden layers behind the meeting; at least one, or the value would be linear in the
+            action with the same slope in every state.
+        kernel_init: Initializer of the last kernel.
+        bias_init: Initializer of the last bias.
+    """
+
+    features: Sequence[int] = (256,)
+    kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        """Check that `features` holds at least one positive integer."""
+        check_sizes("features", self.features)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array, *, action: Array) -> Array:
+        """Give the values of actions.
+
+        Args:
+            features: `[batch, time, features]`.
+            action: `[batch, time, actions]`.
+
+        Returns:
+            `[batch, time]`.
+        """
+        x = MLP(tuple(self.features))(jnp.concatenate([features, action.astype(features.dtype)], axis=-1))
+        return nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init)(x)[..., 0]
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a `Box`."""
+        check_box(type(self).__name__, None, space)
+
+
+class TwinContinuousQNetwork(nn.Module):
+    """Two independent `ContinuousQNetwork`s, whose minimum counters overestimation.
+
+    Attributes:
+        features: Widths of the hidden layers of each.
+
+    Source:
+        Fujimoto, van Hoof and Meger 2018, https://arxiv.org/abs/1802.09477.
+    """
+
+    features: Sequence[int] = (256,)
+
+    def __post_init__(self) -> None:
+        """Check that `features` holds at least one positive integer."""
+        check_sizes("features", self.features)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array, *, action: Array) -> Array:
+        """Give both values of actions.
+
+        Args:
+            features: `[batch, time, features]`.
+            action: `[batch, time, actions]`.
+
+        Returns:
+            `[2, batch, time]`.
+        """
+
+        def value(module: ContinuousQNetwork, features: Array, action: Array) -> Array:
+            return module(features, action=action)
+
+        both = nn.vmap(
+            value, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=(None, None), axis_size=2
+        )
+        return both(ContinuousQNetwork(tuple(self.features), name="q"), features, action)
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a `Box`."""
+        check_box(type(self).__name__, None, space)

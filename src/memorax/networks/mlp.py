@@ -1,0 +1,63 @@
+"""A multi-layer perceptron."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax.linen import initializers
+
+from memorax.core.types import Array
+from memorax.networks.checks import check_sizes
+
+
+class MLP(nn.Module):
+    """Dense layers with an activation after each.
+
+    Attributes:
+        features: Width of every layer.
+        activation: What follows every layer.
+        activate_final: Whether the last layer has its activation too, as a feature extractor wants it.
+        kernel_init: Initializer of the kernels; orthogonal with gain sqrt(2).
+        bias_init: Initializer of the biases.
+
+    Example:
+        >>> import jax
+        >>> inputs = jnp.zeros((2, 5, 3))
+        >>> MLP(features=(7, 4)).init_with_output(jax.random.key(0), inputs)[0].shape
+        (2, 5, 4)
+    """
+
+    features: Sequence[int] = (64, 64)
+    activation: Callable[[Array], Array] = nn.relu
+    activate_final: bool = True
+    kernel_init: initializers.Initializer = initializers.orthogonal(2.0**0.5)
+    bias_init: initializers.Initializer = initializers.zeros_init()
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            TypeError: If `features` is not a sequence of integers or `activation` is not callable.
+            ValueError: If `features` is empty or holds a number below 1.
+        """
+        check_sizes("features", self.features)
+        if not callable(self.activation):
+            raise TypeError(f"`activation` must be callable, got {self.activation!r}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map the last axis.
+
+        Args:
+            inputs: `[..., features]`.
+
+        Returns:
+            `[..., self.features[-1]]`.
+        """
+        x = inputs if jnp.issubdtype(inputs.dtype, jnp.floating) else inputs.astype(jnp.float32)
+        for layer, features in enumerate(self.features):
+            x = nn.Dense(features, kernel_init=self.kernel_init, bias_init=self.bias_init)(x)
+            if self.activate_final or layer + 1 < len(self.features):
+                x = self.activation(x)
+        return x

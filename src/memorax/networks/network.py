@@ -1,0 +1,107 @@
+"""Feature extractor, torso and head as one network."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from memorax.core.types import Array, Carry, Key, PyTree, Timestep
+from memorax.networks.sequence_models.base import is_sequence_model
+
+
+class Network(nn.Module):
+    """`head(torso(feature_extractor(timestep)))`, with the memory of the torso carried along.
+
+    An observation that is a mapping with the key `"action_mask"` is split: the mask goes to the head if the head takes
+    one, the rest to the feature extractor (the bare value where only one entry is left).
+
+    Attributes:
+        feature_extractor: Maps a `Timestep` to features `[batch, time, features]`.
+        torso: A sequence model. Give the same object to actor and critic to make it their common trunk.
+        head: Maps features to what the objective needs.
+    """
+
+    feature_extractor: nn.Module
+    torso: nn.Module
+    head: nn.Module
+
+    def __post_init__(self) -> None:
+        """Check the parts.
+
+        Raises:
+            TypeError: If a part is not a Flax module, or the torso is not a sequence model.
+        """
+        for name in ("feature_extractor", "torso", "head"):
+            if not isinstance(getattr(self, name), nn.Module):
+                raise TypeError(f"`{name}` must be a Flax Linen module, got {getattr(self, name)!r}")
+        if not is_sequence_model(self.torso):
+            raise TypeError(
+                f"`torso` must be a sequence model, got {type(self.torso).__name__}; write `RNN(cell=...)` around a "
+                "recurrent cell and `SequenceModelWrapper(...)` around a feed-forward module"
+            )
+        super().__post_init__()
+
+    def __call__(self, timestep: Timestep, initial_carry: Carry = None, **head_kwargs: Any) -> tuple[Carry, Any]:
+        """Run the network over a sequence.
+
+        Args:
+            timestep: What the agent sees, `[batch, time, ...]`, its action encoded as numbers.
+            initial_carry: The memory before the first step; None starts afresh.
+            **head_kwargs: Further arguments of the head, such as `action`.
+
+        Returns:
+            The memory after the last step, and what the head gives.
+        """
+        carry, features = self.embed(timestep, initial_carry)
+        return carry, self.readout(features, timestep, **head_kwargs)
+
+    def embed(self, timestep: Timestep, initial_carry: Carry = None) -> tuple[Carry, Array]:
+        """Run feature extractor and torso only.
+
+        Args:
+            timestep: What the agent sees, `[batch, time, ...]`.
+            initial_carry: The memory before the first step; None starts afresh.
+
+        Returns:
+            The memory after the last step, and the torso's outputs `[batch, time, features]`.
+        """
+        observation, _ = _split_mask(timestep.observation)
+        features = self.feature_extractor(timestep.replace(observation=observation))
+        return self.torso(features, timestep.done, initial_carry)
+
+    def readout(self, features: Array, timestep: Timestep, **head_kwargs: Any) -> Any:
+        """Run the head only.
+
+        Args:
+            features: The torso's outputs, `[batch, time, features]`.
+            timestep: What the agent sees, `[batch, time, ...]`: it may hold an action mask.
+            **head_kwargs: Further arguments of the head, such as `action`.
+
+        Returns:
+            What the head gives.
+        """
+        _, mask = _split_mask(timestep.observation)
+        if mask is not None and "action_mask" in inspect.signature(type(self.head).__call__).parameters:
+            head_kwargs = {"action_mask": mask, **head_kwargs}
+        return self.head(features, **head_kwargs)
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
+        """Give the memory before an episode's first step.
+
+        Args:
+            key: A random key.
+            input_shape: `(batch, features)`.
+
+        Returns:
+            The torso's initial carry.
+        """
+        return self.torso.initialize_carry(key, input_shape)
+
+
+def _split_mask(observation: PyTree) -> tuple[PyTree, Array | None]:
+    if not isinstance(observation, Mapping) or "action_mask" not in observation:
+        return observation, None
+    rest = {name: value for name, value in observation.items() if name != "action_mask"}
+    return (next(iter(rest.values())) if len(rest) == 1 else rest), observation["action_mask"]

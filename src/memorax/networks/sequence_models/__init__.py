@@ -1,0 +1,24 @@
+"""Memory models: sequence in, sequence out, with resets inside. `MODELS` knows them by name."""
+
+from memorax.networks.sequence_models.base import SequenceModel, is_sequence_model
+from memorax.networks.sequence_models.entry import MODELS, Model
+from memorax.networks.sequence_models.rnn import GRU, LSTM, RNN, SimpleRNN
+from memorax.networks.sequence_models.wrapper import SequenceModelWrapper, memoryless_mlp
+
+MODELS.register("gru", Model(GRU))
+MODELS.register("lstm", Model(LSTM))
+MODELS.register("simple", Model(SimpleRNN))
+MODELS.register("mlp", Model(memoryless_mlp, memoryless=True))
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "MODELS",
+    "RNN",
+    "Model",
+    "SequenceModel",
+    "SequenceModelWrapper",
+    "SimpleRNN",
+    "is_sequence_model",
+    "memoryless_mlp",
+]
