@@ -41,7 +41,7 @@ def _box(space: Any) -> Space:
     return Box(np.asarray(space.low), np.asarray(space.high), tuple(shape), getattr(space, "dtype", np.float32))
 
 
-def from_foreign(space: Any) -> Space:
+def from_foreign(space: Any) -> Space:  # noqa: PLR0911 - one return a kind
     """Translate a space of gymnax, gymnasium or a library like them; ours pass through.
 
     The kind is recognized by class name and attributes, so none of these libraries is imported. 64-bit dtypes

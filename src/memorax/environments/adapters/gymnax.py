@@ -1,0 +1,37 @@
+"""The environments of gymnax 1.x, as `gymnax::<id>`."""
+
+from typing import Any
+
+from memorax.core.registry import suggest
+from memorax.core.types import PyTree
+from memorax.environments.adapters.foreign import as_environment
+from memorax.environments.environment import Environment
+from memorax.environments.missing import MissingExtraError
+
+try:
+    import gymnax
+except ModuleNotFoundError as error:
+    raise MissingExtraError("gymnax") from error
+
+
+def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
+    """Make an environment of gymnax.
+
+    Rewards become float32, Python numbers in a state become arrays, and a space takes the dtype that the
+    observations really have. An observation that is a bare index stays one, in a Discrete space.
+
+    Args:
+        name: Id in gymnax, for example `CartPole-v1`.
+        **kwargs: Arguments of its constructor.
+
+    Returns:
+        The environment and its default parameters.
+
+    Raises:
+        ValueError: If gymnax has no such environment.
+    """
+    known = tuple(gymnax.registered_envs)
+    if name not in known:
+        raise ValueError(f"unknown environment `gymnax::{name}`{suggest(name, known)}")
+    env, params = gymnax.make(name, **kwargs)
+    return as_environment(env, params), params

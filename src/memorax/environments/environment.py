@@ -1,0 +1,173 @@
+"""What an environment is: the base class of the embedded tasks, the adapters and the wrappers."""
+
+from typing import Any, Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from memorax.core.spaces import Space
+from memorax.core.types import Array, Key, PyTree
+
+Step = tuple[PyTree, PyTree, Array, Array, Array, dict[str, Any]]
+"""`(observation, state, reward, terminated, truncated, info)`."""
+
+
+@struct.dataclass
+class EnvParams:
+    """What can be varied without compiling again; subclasses add NumPy or JAX scalars."""
+
+
+@struct.dataclass
+class EnvState:
+    """What an environment remembers between two steps; subclasses add arrays.
+
+    Attributes:
+        time: Completed steps of the episode, int32.
+    """
+
+    time: Array
+
+
+StateT = TypeVar("StateT")
+ParamsT = TypeVar("ParamsT")
+
+
+def end_or_go_on(
+    fresh: tuple[PyTree, PyTree],
+    stepped: tuple[PyTree, PyTree],
+    outcome: tuple[Array, Array, Array],
+    info: dict[str, Any],
+) -> Step:
+    """Finish a step: begin the next episode where this one ended.
+
+    Args:
+        fresh: Observation and state of a new episode.
+        stepped: Observation and state that the step led to, of the same shapes and dtypes.
+        outcome: `(reward, terminated, truncated)` of the step.
+        info: What else the environment reports.
+
+    Returns:
+        The six values of a step, with `info["final_observation"]`.
+    """
+    reward, terminated, truncated = outcome
+    done = terminated | truncated
+    observation, state = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, stepped)
+    info = {**info, "final_observation": stepped[0]}
+    return observation, state, jnp.asarray(reward, jnp.float32), terminated, truncated, info
+
+
+class Environment(Generic[StateT, ParamsT]):
+    """A world to act in; speaks the protocol of gymnax 1.x.
+
+    A subclass writes `reset_env` and `step_env` (one episode, no resets) and the spaces, and `is_truncated` if its
+    episodes can be cut. `step` adds the rest: it resets in the step that ends the episode, keeps the two ways of
+    ending apart, and reports the observation before the reset. Since under `jax.jit` the reset is computed in every
+    step, `reset_env` must be cheap.
+
+    Attributes:
+        optimal_return: Expected return of the best policy with memory, None where it is not known in closed form.
+        memoryless_return: Expected return of the best policy that sees nothing but the current observation, None
+            where it is not known in closed form.
+    """
+
+    optimal_return: float | None = None
+    memoryless_return: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What the environment is called."""
+        return type(self).__name__
+
+    @property
+    def default_params(self) -> Any:
+        """The parameters used where none are given."""
+        return EnvParams()
+
+    def reset(self, key: Key, params: ParamsT | None = None) -> tuple[PyTree, StateT]:
+        """Begin an episode.
+
+        Args:
+            key: Randomness.
+            params: Parameters; by default `default_params`.
+
+        Returns:
+            First observation and state.
+        """
+        return self.reset_env(key, self.default_params if params is None else params)
+
+    def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
+        """Take one step and, where it ends the episode, begin the next.
+
+        Args:
+            key: Randomness.
+            state: State before the step.
+            action: A value of the action space.
+            params: Parameters; by default `default_params`.
+
+        Returns:
+            `(observation, state, reward, terminated, truncated, info)`: reward float32 scalar, both flags boolean
+            scalars; `info["final_observation"]` is the observation before a reset.
+        """
+        params = self.default_params if params is None else params
+        step_key, reset_key = jax.random.split(key)
+        observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, params)
+        truncated = self.is_truncated(next_state, params)
+        fresh = self.reset_env(reset_key, params)
+        return end_or_go_on(fresh, (observation, next_state), (reward, terminated, truncated), info)
+
+    def reset_env(self, key: Key, params: ParamsT) -> tuple[PyTree, StateT]:
+        """Begin an episode; written by every environment.
+
+        Args:
+            key: Randomness.
+            params: Parameters.
+
+        Returns:
+            First observation and state.
+        """
+        raise NotImplementedError(f"`reset_env` must be written by {type(self).__name__}")
+
+    def step_env(
+        self, key: Key, state: StateT, action: Array, params: ParamsT
+    ) -> tuple[PyTree, StateT, Array, Array, dict[str, Any]]:
+        """Take one step without any reset; written by every environment.
+
+        Args:
+            key: Randomness.
+            state: State before the step.
+            action: A value of the action space.
+            params: Parameters.
+
+        Returns:
+            `(observation, state, reward, terminated, info)`; a time limit is no termination.
+        """
+        raise NotImplementedError(f"`step_env` must be written by {type(self).__name__}")
+
+    def is_truncated(self, state: StateT, params: ParamsT) -> Array:
+        """Whether the episode is cut here from outside; by default never.
+
+        Args:
+            state: State after a step.
+            params: Parameters.
+
+        Returns:
+            Boolean scalar.
+        """
+        return jnp.zeros((), bool)
+
+    def action_space(self, params: ParamsT | None = None) -> Space:
+        """The actions that `step` accepts; written by every environment."""
+        raise NotImplementedError(f"`action_space` must be written by {type(self).__name__}")
+
+    def observation_space(self, params: ParamsT | None = None) -> Space:
+        """The observations that `reset` and `step` return; written by every environment."""
+        raise NotImplementedError(f"`observation_space` must be written by {type(self).__name__}")
+
+    def horizon(self, params: ParamsT | None = None) -> int | None:
+        """The longest an episode can last, in steps; None where there is no bound."""
+        return None
+
+    def memory_length(self, params: ParamsT | None = None) -> int | None:
+        """For how many steps information must be kept before its use; None where that is not one number."""
+        return None

@@ -1,0 +1,113 @@
+"""RepeatFirst: name the first card, again and again."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import struct
+
+from memorax.core.spaces import Box, Discrete
+from memorax.core.types import Array, Key
+from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.deck import DECK, SUITS, deal, full, show, take
+from memorax.environments.memory.task import Task, choose, clipped, whole
+
+_SETTINGS = {"Easy": 1, "Medium": 8, "Hard": 16}
+
+
+@struct.dataclass
+class RepeatFirstState(EnvState):
+    """State of RepeatFirst.
+
+    Attributes:
+        time: Completed steps; card number `time` is on show.
+        first: The suit of the first card, int32.
+        left: How many cards of each suit have not been dealt, int32 `[4]`.
+    """
+
+    first: Array
+    left: Array
+
+
+class RepeatFirst(Task[RepeatFirstState, EnvParams]):
+    """Name the suit of the first card at every step.
+
+    N cards (52 times the number of decks) are dealt without replacement, one a step; the first step asks for the
+    card on show.
+
+    * Observation: the suit of the current card, one-hot float32 `[4]`.
+    * Action: a suit, `Discrete(4)`.
+    * Reward: `1 / (N - 1)` for the right suit, the negative of it for a wrong one.
+    * Length: N - 1 steps, ended by termination.
+    * Easy, Medium, Hard: 1, 8, 16 decks.
+
+    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
+    https://arxiv.org/abs/2303.01859.
+    """
+
+    optimal_return = 1.0
+
+    def __init__(self, difficulty: str = "Easy", *, decks: int | None = None) -> None:
+        """Lay out the task.
+
+        Args:
+            difficulty: "Easy", "Medium" or "Hard".
+            decks: Number of decks, in place of the one of the difficulty.
+
+        Raises:
+            TypeError: If `decks` is no integer.
+            ValueError: If `difficulty` is unknown or `decks` is below 1.
+        """
+        default_decks = choose(difficulty, _SETTINGS)
+        self.difficulty = difficulty
+        self.decks = whole("decks", default_decks if decks is None else decks)
+        self.num_cards = DECK * self.decks
+        # The suit on show: right at the first step, and later as often as that suit comes again.
+        steps = self.num_cards - 1
+        again = (self.num_cards // SUITS - 1) / steps
+        self.memoryless_return = (1 + (steps - 1) * (2 * again - 1)) / steps
+
+    @property
+    def name(self) -> str:
+        """What the environment is called."""
+        return f"RepeatFirst{self.difficulty}"
+
+    def draw_start(self, key: Key, params: EnvParams) -> Array:
+        """Draw the suit of the first card."""
+        return deal(key, full(self.decks))
+
+    def start(self, drawn: Array, params: EnvParams) -> tuple[Array, RepeatFirstState]:
+        """Show the first card."""
+        suit = jnp.asarray(drawn, jnp.int32)
+        state = RepeatFirstState(time=jnp.zeros((), jnp.int32), first=suit, left=take(full(self.decks), suit))
+        return show(suit), state
+
+    def draw(self, key: Key, state: RepeatFirstState, params: EnvParams) -> Array:
+        """Draw the suit of the next card."""
+        return deal(key, state.left)
+
+    def transition(
+        self, state: RepeatFirstState, action: Array, drawn: Array, params: EnvParams
+    ) -> tuple[Array, RepeatFirstState, Array, Array]:
+        """Judge the answer, then show the next card."""
+        suit = jnp.asarray(drawn, jnp.int32)
+        time = state.time + 1
+        right = clipped(action, SUITS) == state.first
+        reward = jnp.where(right, 1.0, -1.0) / (self.num_cards - 1)
+        state = RepeatFirstState(time=time, first=state.first, left=take(state.left, suit))
+        return show(suit), state, reward, time >= self.num_cards - 1
+
+    def action_space(self, params: EnvParams | None = None) -> Discrete:
+        """A suit."""
+        return Discrete(SUITS)
+
+    def observation_space(self, params: EnvParams | None = None) -> Box:
+        """A one-hot suit."""
+        return Box(0.0, 1.0, (SUITS,))
+
+    def horizon(self, params: Any = None) -> int:
+        """One step a card after the first."""
+        return self.num_cards - 1
+
+    def memory_length(self, params: Any = None) -> int:
+        """The last answer comes this many steps after the first card."""
+        return self.num_cards - 2

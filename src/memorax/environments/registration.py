@@ -1,0 +1,165 @@
+"""Environments by name: `make`, `register`, and the list of what there is."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from memorax.core.registry import Registry, suggest
+from memorax.core.spaces import Space
+from memorax.core.types import PyTree
+from memorax.environments.adapters.foreign import as_environment
+from memorax.environments.environment import Environment
+from memorax.environments.memory import TASKS
+
+ADAPTERS: dict[str, str] = {"gymnax": "memorax.environments.adapters.gymnax"}
+"""Namespaces of other libraries: the module that adapts each, imported when the namespace is first used."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered environment.
+
+    Attributes:
+        factory: Makes it from keyword arguments; returns an environment or `(environment, params)`.
+        description: One line about it.
+    """
+
+    factory: Callable[..., Any]
+    description: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known about a registered environment with its default arguments.
+
+    Attributes:
+        id: `namespace::Name`.
+        description: One line about it.
+        observation_space: What the agent sees.
+        action_space: What the agent does.
+        optimal_return: Expected return with memory, None where unknown.
+        memoryless_return: Expected return of the best policy that sees only the current observation, None where unknown.
+        memory_length: For how many steps information must be kept, None where that is not one number.
+        horizon: The longest episode in steps, None where there is no bound.
+    """
+
+    id: str
+    description: str
+    observation_space: Space
+    action_space: Space
+    optimal_return: float | None
+    memoryless_return: float | None
+    memory_length: int | None
+    horizon: int | None
+
+
+ENVIRONMENTS: Registry[Entry] = Registry("environment")
+"""The embedded tasks and what users register; the environments of other libraries are not listed here."""
+
+
+def register(env_id: str, factory: Callable[..., Any], *, description: str | None = None) -> None:
+    """Make an environment available by name.
+
+    Args:
+        env_id: `namespace::Name`; the namespace may be new.
+        factory: Takes the keyword arguments of `make`; returns an environment that speaks the protocol, or
+            `(environment, params)`.
+        description: One line for the list; by default the first line of the docstring.
+
+    Raises:
+        TypeError: If `factory` cannot be called.
+        ValueError: If the name has no namespace, is taken, or belongs to the namespace of another library.
+    """
+    namespace, _ = _split(env_id)
+    if namespace in ADAPTERS:
+        raise ValueError(f"`{env_id}` must not use `{namespace}`, which belongs to that library; choose a namespace")
+    if not callable(factory):
+        raise TypeError(f"`factory` of `{env_id}` must be callable, got {factory!r}; pass a class or a function")
+    ENVIRONMENTS.register(env_id, Entry(factory, _first_line(factory) if description is None else description))
+
+
+def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
+    """Make an environment.
+
+    Args:
+        env_id: `namespace::Name`, for example `memory::RepeatPreviousEasy` or `gymnax::CartPole-v1`.
+        **kwargs: Arguments of the environment.
+
+    Returns:
+        The environment and its default parameters.
+
+    Raises:
+        TypeError: If the environment does not take these arguments.
+        ValueError: If there is no such environment, or an argument is out of range.
+        MissingExtraError: If the library behind the namespace is not installed.
+    """
+    namespace, name = _split(env_id)
+    if namespace in ADAPTERS:
+        return importlib.import_module(ADAPTERS[namespace]).make(name, **kwargs)
+    if namespace not in _namespaces():
+        raise ValueError(f"unknown namespace `{namespace}` in `{env_id}`{suggest(namespace, _namespaces())}")
+    factory = ENVIRONMENTS.get(env_id).factory
+    _check_arguments(env_id, factory, kwargs)
+    made = factory(**kwargs)
+    env, params = made if isinstance(made, tuple) else (made, None)
+    env = as_environment(env, params)
+    return env, env.default_params if params is None else params
+
+
+def registered() -> tuple[Card, ...]:
+    """Describe every registered environment, sorted by name."""
+    return tuple(_card(env_id) for env_id in ENVIRONMENTS)
+
+
+def _card(env_id: str) -> Card:
+    env, params = make(env_id)
+    return Card(
+        id=env_id,
+        description=ENVIRONMENTS.get(env_id).description,
+        observation_space=env.observation_space(params),
+        action_space=env.action_space(params),
+        optimal_return=env.optimal_return,
+        memoryless_return=env.memoryless_return,
+        memory_length=env.memory_length(params),
+        horizon=env.horizon(params),
+    )
+
+
+def _namespaces() -> tuple[str, ...]:
+    return tuple(sorted({*ADAPTERS, *(env_id.split("::")[0] for env_id in ENVIRONMENTS)}))
+
+
+def _split(env_id: str) -> tuple[str, str]:
+    if not isinstance(env_id, str):
+        raise TypeError(f"`env_id` must be a string like `memory::RepeatPreviousEasy`, got {env_id!r}")
+    namespace, separator, name = env_id.partition("::")
+    if separator and namespace and name:
+        return namespace, name
+    like = [known for known in ENVIRONMENTS if known.split("::")[1] == env_id]
+    hint = f"; did you mean `{like[0]}`" if like else f"; namespaces: {', '.join(_namespaces())}"
+    raise ValueError(f"`env_id` must have the form `namespace::Name`, got `{env_id}`{hint}")
+
+
+def _check_arguments(env_id: str, factory: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    """Refuse arguments that the factory does not take, in words that name the environment."""
+    parameters = inspect.signature(factory).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    takes = [parameter.name for parameter in parameters]
+    unknown = [name for name in kwargs if name not in takes]
+    if unknown:
+        raise TypeError(
+            f"`{unknown[0]}` is no argument of `{env_id}`; it takes: {', '.join(takes) if takes else 'no arguments'}"
+        )
+
+
+def _first_line(factory: Callable[..., Any]) -> str:
+    target = factory.func if isinstance(factory, partial) else factory
+    return (inspect.getdoc(target) or "").partition("\n")[0]
+
+
+for _name, _task in TASKS.items():
+    register(f"memory::{_name}", _task)
