@@ -41,7 +41,7 @@ class Card:
         observation_space: What the agent sees.
         action_space: What the agent does.
         optimal_return: Expected return with memory, None where unknown.
-        memoryless_return: Expected return of the best policy that sees only the current observation, None where unknown.
+        memoryless_return: The same for the best policy that sees only the current observation.
         memory_length: For how many steps information must be kept, None where that is not one number.
         horizon: The longest episode in steps, None where there is no bound.
     """

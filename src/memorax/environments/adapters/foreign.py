@@ -11,6 +11,7 @@ Two forms are understood, told apart by how many values `step` returns:
   reset is lost: every end is then a termination, after which nothing is bootstrapped from it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -60,9 +61,9 @@ def as_environment(env: Any, env_params: PyTree | None = None) -> Environment:
 def _count_step_values(env: Any, params: PyTree) -> int:
     def first_step(key: Key) -> Any:
         started = env.reset(key, params)
-        if not isinstance(started, tuple) or len(started) != 2:  # noqa: PLR2004
+        if not isinstance(started, tuple) or len(started) != 2:
             raise TypeError(f"`reset` of {type(env).__name__} must return (observation, state), got {_form(started)}")
-        action = from_foreign(env.action_space(params)).sample(key)
+        action = _space(env.action_space, params, params).sample(key)
         return env.step(key, started[1], action, params)
 
     stepped = jax.eval_shape(first_step, jax.random.key(0))
@@ -79,6 +80,14 @@ def _count_step_values(env: Any, params: PyTree) -> int:
         f"`step` of {type(env).__name__} must return (observation, state, reward, terminated, truncated, info) "
         f"or the older (observation, state, reward, done, info), got {_form(stepped)}"
     )
+
+
+def _space(describe: Callable[[PyTree], Any], params: PyTree, default: PyTree) -> Space:
+    """A space as a constant, also while tracing; parameters that are traced themselves give way to the default."""
+    if params is None or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
+        params = default
+    with jax.ensure_compile_time_eval():
+        return from_foreign(describe(params))
 
 
 def _form(value: Any) -> str:
@@ -167,11 +176,11 @@ class Foreign(Environment[PyTree, PyTree]):
 
     def action_space(self, params: PyTree | None = None) -> Space:
         """The actions that `step` accepts."""
-        return from_foreign(self.foreign.action_space(self._params if params is None else params))
+        return _space(self.foreign.action_space, params, self._params)
 
     def observation_space(self, params: PyTree | None = None) -> Space:
         """The observations that `reset` and `step` return, in the dtype they really have."""
-        declared = from_foreign(self.foreign.observation_space(self._params if params is None else params))
+        declared = _space(self.foreign.observation_space, params, self._params)
         avals = self._observation_avals
         if isinstance(declared, Box) and hasattr(avals, "dtype") and declared.dtype != avals.dtype:
             return Box(declared.low, declared.high, declared.shape, avals.dtype)

@@ -1,0 +1,160 @@
+"""TMazePassive and TMazeActive: a T-maze with a deadline, to tell memory from credit assignment."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from memorax.core.spaces import Box, Discrete
+from memorax.core.types import Array, Key
+from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.task import Task, clipped, whole
+
+_STEPS_X = (1, 0, -1, 0)
+_STEPS_Y = (0, 1, 0, -1)
+
+
+@struct.dataclass
+class DeadlineTMazeParams(EnvParams):
+    """Parameters of both mazes.
+
+    Attributes:
+        length: Cells from where the agent starts to the junction, int32.
+        penalty: Reward of a step on which the agent is late, float32; not positive.
+    """
+
+    length: Array | np.int32
+    penalty: Array | np.float32
+
+
+@struct.dataclass
+class DeadlineTMazeState(EnvState):
+    """State of both mazes.
+
+    Attributes:
+        time: Completed steps.
+        x: Place along the corridor, int32; 0 is the oracle.
+        y: -1, 0 or 1, int32; not 0 in the goal cells only.
+        goal: -1 or 1, int32.
+        seen: Whether the oracle has spoken, bool.
+    """
+
+    x: Array
+    y: Array
+    goal: Array
+    seen: Array
+
+
+class _DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
+    """What both mazes share; `_oracle` is how far the agent starts from the oracle."""
+
+    optimal_return = 1.0
+    memoryless_return = 0.5
+    _oracle: int
+
+    def __init__(self, length: int = 10, *, penalty: float | None = None) -> None:
+        """Lay out the maze.
+
+        Args:
+            length: Cells from where the agent starts to the junction, at least 1.
+            penalty: Reward of a step on which the agent is late, at most 0; by default `-1 / length`.
+
+        Raises:
+            TypeError: If `length` is no integer.
+            ValueError: If `length` is below 1 or `penalty` is positive.
+        """
+        self.length = whole("length", length)
+        self.penalty = -1.0 / length if penalty is None else float(penalty)
+        if not self.penalty <= 0:
+            raise ValueError(f"`penalty` must be at most 0, got {penalty}; it is the reward for being late")
+
+    @property
+    def default_params(self) -> DeadlineTMazeParams:
+        """The parameters used where none are given."""
+        return DeadlineTMazeParams(length=np.int32(self.length), penalty=np.float32(self.penalty))
+
+    def draw_start(self, key: Key, params: DeadlineTMazeParams) -> Array:
+        """Draw the goal, -1 or 1."""
+        return 2 * jax.random.bernoulli(key).astype(jnp.int32) - 1
+
+    def start(self, drawn: Array, params: DeadlineTMazeParams) -> tuple[Array, DeadlineTMazeState]:
+        """Put the agent in its place."""
+        zero = jnp.zeros((), jnp.int32)
+        goal = jnp.asarray(drawn, jnp.int32)
+        state = DeadlineTMazeState(time=zero, x=zero + self._oracle, y=zero, goal=goal, seen=jnp.zeros((), bool))
+        return self._observe(state, params)
+
+    def _observe(self, state: DeadlineTMazeState, params: DeadlineTMazeParams) -> tuple[Array, DeadlineTMazeState]:
+        at_oracle, at_junction = state.x == 0, state.x == self._oracle + params.length
+        word = jnp.where(at_oracle, jnp.where(state.seen, 0, state.goal), jnp.where(at_junction, state.y, 0))
+        observation = jnp.stack([at_junction.astype(jnp.float32), word.astype(jnp.float32)])
+        return observation, state.replace(seen=state.seen | at_oracle)  # type: ignore[attr-defined]
+
+    def transition(
+        self, state: DeadlineTMazeState, action: Array, drawn: Any, params: DeadlineTMazeParams
+    ) -> tuple[Array, DeadlineTMazeState, Array, Array]:
+        """Walk; be judged at the deadline."""
+        action = clipped(action, 4)
+        junction = self._oracle + jnp.asarray(params.length, jnp.int32)
+        x = state.x + jnp.array(_STEPS_X, jnp.int32)[action]
+        y = state.y + jnp.array(_STEPS_Y, jnp.int32)[action]
+        free = ((y == 0) & (x >= 0) & (x <= junction)) | ((jnp.abs(y) == 1) & (x == junction))
+        x, y, time = jnp.where(free, x, state.x), jnp.where(free, y, state.y), state.time + 1
+        last = time >= params.length + 2 * self._oracle + 1
+        late = jnp.where(x < time - self._oracle, params.penalty, 0.0)
+        reward = jnp.where(last, (y == state.goal).astype(jnp.float32), late)
+        state = DeadlineTMazeState(time=time, x=x, y=y, goal=state.goal, seen=state.seen)
+        return *self._observe(state, params), reward, last
+
+    def action_space(self, params: DeadlineTMazeParams | None = None) -> Discrete:
+        """Right, up, left, down."""
+        return Discrete(4)
+
+    def observation_space(self, params: DeadlineTMazeParams | None = None) -> Box:
+        """Whether at the junction, and a word or a side."""
+        return Box(np.array([0.0, -1.0]), np.array([1.0, 1.0]))
+
+    def horizon(self, params: DeadlineTMazeParams | None = None) -> int:
+        """There and, if the oracle must be asked first, back."""
+        return int((params or self.default_params).length) + 2 * self._oracle + 1
+
+    def memory_length(self, params: DeadlineTMazeParams | None = None) -> int:
+        """From the oracle to the junction."""
+        return int((params or self.default_params).length) + self._oracle
+
+
+class TMazePassive(_DeadlineTMaze):
+    """Start at the oracle, walk a corridor, turn to the side it named before the deadline.
+
+    A test of memory alone: what matters is decided in the last step. Being in a goal cell early does not end the
+    episode.
+
+    * Observation: float32 `[2]`: whether at the junction, and the goal (-1 or 1) when the oracle is first seen, the
+      side (-1, 0, 1) at the junction, otherwise 0.
+    * Action: right, up, left, down, `Discrete(4)`; blocked moves stay.
+    * Reward: before the end `penalty` for a step that leaves the agent behind a straight walk; at the end 1 in the
+      right goal cell, otherwise 0.
+    * Length: `length + 1` steps, ended by termination.
+
+    Source: Ni et al. (2023), When Do Transformers Shine in RL? Decoupling Memory from Credit Assignment,
+    https://arxiv.org/abs/2307.03864.
+    """
+
+    _oracle = 0
+
+
+class TMazeActive(_DeadlineTMaze):
+    """Walk one step back to the oracle first, then the corridor, then turn to the side it named.
+
+    A test of memory and of credit assignment: asking the oracle pays only at the end.
+
+    * Observation, action, reward: as TMazePassive; one step of delay for the way to the oracle is free.
+    * Length: `length + 3` steps, ended by termination.
+
+    Source: Ni et al. (2023), When Do Transformers Shine in RL? Decoupling Memory from Credit Assignment,
+    https://arxiv.org/abs/2307.03864.
+    """
+
+    _oracle = 1

@@ -1,0 +1,125 @@
+"""MemoryChain: see some bits, wait, answer for one of them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from memorax.core.spaces import Box, Discrete
+from memorax.core.types import Array, Key
+from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.task import Task, clipped, whole
+
+
+@struct.dataclass
+class MemoryChainParams(EnvParams):
+    """Parameters of MemoryChain.
+
+    Attributes:
+        length: Steps before the one that answers, int32.
+    """
+
+    length: Array | np.int32
+
+
+@struct.dataclass
+class MemoryChainState(EnvState):
+    """State of MemoryChain.
+
+    Attributes:
+        time: Completed steps.
+        bits: What is to be kept, int32 `[num_bits]`, 0 or 1.
+        query: Which bit is asked for, int32.
+    """
+
+    bits: Array
+    query: Array
+
+
+class MemoryChain(Task[MemoryChainState, MemoryChainParams]):
+    """See some bits, wait, and answer for the one that is asked for.
+
+    The observation after step i shows time i - 1, as in the original, so the bits are seen twice: at the start and
+    after the first step. Only the last action counts.
+
+    * Observation: float32 `[num_bits + 2]`: the share of time that is left, the index of the bit asked for (in the
+      last observation before the answer), the bits as -1 or 1 (at time 0, later 0).
+    * Action: a bit, `Discrete(2)`.
+    * Reward: in the last step 1 for the right bit and -1 for the wrong one, otherwise 0.
+    * Length: `length + 1` steps, ended by termination.
+
+    Source: Osband et al. (2020), Behaviour Suite for Reinforcement Learning, https://arxiv.org/abs/1908.03568.
+    """
+
+    optimal_return = 1.0
+
+    def __init__(self, length: int = 10, *, num_bits: int = 1) -> None:
+        """Lay out the chain.
+
+        Args:
+            length: Steps before the one that answers, at least 1.
+            num_bits: How many bits are shown, at least 1.
+
+        Raises:
+            TypeError: If `length` or `num_bits` is no integer.
+            ValueError: If `length` or `num_bits` is below 1.
+        """
+        self.length = whole("length", length)
+        self.num_bits = whole("num_bits", num_bits)
+        # At length 1 the bits are still in sight when the answer is given.
+        self.memoryless_return = 1.0 if length == 1 else 0.0
+
+    @property
+    def default_params(self) -> MemoryChainParams:
+        """The parameters used where none are given."""
+        return MemoryChainParams(length=np.int32(self.length))
+
+    def draw_start(self, key: Key, params: MemoryChainParams) -> tuple[Array, Array]:
+        """Draw the bits and which one is asked for."""
+        drawn = jax.random.uniform(key, (self.num_bits + 1,))
+        query = jnp.minimum(jnp.floor(drawn[0] * self.num_bits), self.num_bits - 1)
+        return (drawn[1:] < 0.5).astype(jnp.int32), query.astype(jnp.int32)
+
+    def start(self, drawn: tuple[Array, Array], params: MemoryChainParams) -> tuple[Array, MemoryChainState]:
+        """Show the bits."""
+        bits, query = (jnp.asarray(value, jnp.int32) for value in drawn)
+        state = MemoryChainState(time=jnp.zeros((), jnp.int32), bits=bits, query=query)
+        return self._observe(state, params), state
+
+    def _observe(self, state: MemoryChainState, params: MemoryChainParams) -> Array:
+        left = 1 - state.time / params.length
+        query = jnp.where(state.time == params.length - 1, state.query, 0)
+        bits = jnp.where(state.time == 0, 2 * state.bits - 1, 0)
+        head = jnp.stack([left.astype(jnp.float32), query.astype(jnp.float32)])
+        return jnp.concatenate([head, bits.astype(jnp.float32)])
+
+    def transition(
+        self, state: MemoryChainState, action: Array, drawn: Any, params: MemoryChainParams
+    ) -> tuple[Array, MemoryChainState, Array, Array]:
+        """Wait, or answer and be judged."""
+        observation = self._observe(state, params)
+        last = state.time >= params.length
+        right = clipped(action, 2) == state.bits[state.query]
+        reward = jnp.where(last, jnp.where(right, 1.0, -1.0), 0.0)
+        state = MemoryChainState(time=state.time + 1, bits=state.bits, query=state.query)
+        return observation, state, reward, last
+
+    def action_space(self, params: MemoryChainParams | None = None) -> Discrete:
+        """A bit."""
+        return Discrete(2)
+
+    def observation_space(self, params: MemoryChainParams | None = None) -> Box:
+        """Time left, question, bits."""
+        low = np.array([0.0, 0.0] + [-1.0] * self.num_bits)
+        high = np.array([1.0, max(self.num_bits - 1, 0)] + [1.0] * self.num_bits)
+        return Box(low, high)
+
+    def horizon(self, params: MemoryChainParams | None = None) -> int:
+        """The wait and the answer."""
+        return int((params or self.default_params).length) + 1
+
+    def memory_length(self, params: MemoryChainParams | None = None) -> int:
+        """From the second sight of the bits to the answer."""
+        return int((params or self.default_params).length) - 1

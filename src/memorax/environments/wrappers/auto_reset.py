@@ -1,0 +1,88 @@
+"""AutoReset: begin the next episode in the step that ends one."""
+
+from typing import Any
+
+import jax
+
+from memorax.core.spaces import Space, from_foreign
+from memorax.core.types import Array, Key, PyTree
+from memorax.environments.environment import Environment, Step, end_or_go_on
+
+
+class AutoReset(Environment[PyTree, PyTree]):
+    """Make an environment of an object that knows only single episodes.
+
+    The object has `reset_env(key, params) -> (observation, state)` and
+    `step_env(key, state, action, params) -> (observation, state, reward, terminated, truncated, info)`, or the same
+    two under the names `reset` and `step`. Every step computes a reset; what it does not need is thrown away.
+
+    Attributes:
+        raw: The object.
+    """
+
+    def __init__(self, raw: Any, params: PyTree | None = None) -> None:
+        """Wrap the object.
+
+        Args:
+            raw: What knows single episodes.
+            params: Its parameters; by default `raw.default_params`, or an empty tuple.
+
+        Raises:
+            TypeError: If methods are missing or a step does not return six values.
+        """
+        pairs = (("reset_env", "step_env"), ("reset", "step"))
+        names = next((pair for pair in pairs if all(hasattr(raw, name) for name in pair)), None)
+        missing = [name for name in ("action_space", "observation_space") if not hasattr(raw, name)]
+        if names is None or missing:
+            raise TypeError(
+                f"`raw` must have `reset_env` and `step_env` (or `reset` and `step`), `action_space` and "
+                f"`observation_space`, got {type(raw).__name__} without "
+                f"{', '.join(f'`{name}`' for name in missing or pairs[0])}"
+            )
+        self.raw = raw
+        self._reset_raw, self._step_raw = (getattr(raw, name) for name in names)
+        self._params = getattr(raw, "default_params", ()) if params is None else params
+        self._check()
+
+    def _check(self) -> None:
+        def first_step(key: Key) -> Any:
+            _, state = self._reset_raw(key, self._params)
+            return self._step_raw(key, state, self.action_space().sample(key), self._params)
+
+        stepped = jax.eval_shape(first_step, jax.random.key(0))
+        if not isinstance(stepped, tuple) or len(stepped) != 6:
+            got = f"{len(stepped)} values" if isinstance(stepped, tuple) else type(stepped).__name__
+            raise TypeError(
+                f"`step` of {type(self.raw).__name__} must return (observation, state, reward, terminated, truncated, "
+                f"info), got {got}"
+            )
+
+    @property
+    def name(self) -> str:
+        """What the object is called."""
+        return str(getattr(self.raw, "name", type(self.raw).__name__))
+
+    @property
+    def default_params(self) -> Any:
+        """The parameters used where none are given."""
+        return self._params
+
+    def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
+        """Begin an episode."""
+        return self._reset_raw(key, self._params if params is None else params)
+
+    def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
+        """Take one step and, where it ends the episode, begin the next."""
+        params = self._params if params is None else params
+        step_key, reset_key = jax.random.split(key)
+        observation, state, reward, terminated, truncated, info = self._step_raw(step_key, state, action, params)
+        fresh = self._reset_raw(reset_key, params)
+        return end_or_go_on(fresh, (observation, state), (reward, terminated, truncated), info)
+
+    def action_space(self, params: PyTree | None = None) -> Space:
+        """The actions that `step` accepts."""
+        return from_foreign(self.raw.action_space(self._params if params is None else params))
+
+    def observation_space(self, params: PyTree | None = None) -> Space:
+        """The observations that `reset` and `step` return."""
+        return from_foreign(self.raw.observation_space(self._params if params is None else params))
