@@ -1,0 +1,91 @@
+"""Every Python block of README and docs runs, and every `memorax ...` line is one the command line understands."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in PAGES if "_build" not in page.parts]
+LANGUAGES = {"python", "bash", "text", "json", "toml"}
+FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, and the line of the page its text begins in."""
+
+    language: str
+    code: str
+    line: int
+
+
+def blocks(text: str) -> list[Block]:
+    return [
+        Block(match["language"], match["code"], text.count("\n", 0, match.start()) + 2) for match in FENCE.finditer(text)
+    ]
+
+
+def run(page: Path, text: str) -> None:
+    """Run a page's Python blocks in order, in one namespace; an error points at the page's own line."""
+    namespace = {"__name__": "__main__"}
+    for block in blocks(text):
+        if block.language == "python":
+            code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")
+            exec(code, namespace)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The arguments of every `memorax` call in the page's shell blocks."""
+    found = []
+    for block in blocks(text):
+        if block.language == "bash":
+            lines = block.code.replace("\\\n", " ").splitlines()
+            split = (shlex.split(line, comments=True) for line in lines)
+            found += [words[1:] for words in split if words[:1] == ["memorax"]]
+    return found
+
+
+def relative(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def with_code(pages: list[Path]) -> list[Path]:
+    return [page for page in pages if any(block.language == "python" for block in blocks(page.read_text()))]
+
+
+@pytest.mark.parametrize("page", with_code(PAGES), ids=relative)
+def test_python_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(page, page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_blocks_say_what_they_are(page):
+    # A block without a language, or with another one, would escape the tests above.
+    text = page.read_text()
+    assert [f"line {b.line}: {b.language!r}" for b in blocks(text) if b.language not in LANGUAGES] == []
+    assert text.count("\n```") == 2 * len(blocks(text)), "a block is opened and not closed"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_lead_somewhere(page):
+    targets = [match["target"] for match in LINK.finditer(page.read_text())]
+    local = [target for target in targets if not re.match(r"[a-z]+:", target)]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_a_failing_block_is_found():
+    text = "# Page\n\n```python\nx = 1\n```\n\nwords\n\n```python\nassert x == 2\n```\n"
+    with pytest.raises(AssertionError) as error:
+        run(Path("page.md"), text)
+    assert error.traceback[-1].lineno + 1 == 10
+
+
+def test_commands_are_read():
+    text = "```bash\npip install memorax  # once\nmemorax train ppo \\\n  --steps 10  # short\nmemorax list models\n```\n"
+    assert commands(text) == [["train", "ppo", "--steps", "10"], ["list", "models"]]
