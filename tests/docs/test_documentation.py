@@ -26,7 +26,8 @@ class Block:
 
 def blocks(text: str) -> list[Block]:
     return [
-        Block(match["language"], match["code"], text.count("\n", 0, match.start()) + 2) for match in FENCE.finditer(text)
+        Block(match["language"], match["code"], text.count("\n", 0, match.start()) + 2)
+        for match in FENCE.finditer(text)
     ]
 
 
@@ -87,5 +88,7 @@ def test_a_failing_block_is_found():
 
 
 def test_commands_are_read():
-    text = "```bash\npip install memorax  # once\nmemorax train ppo \\\n  --steps 10  # short\nmemorax list models\n```\n"
+    text = (
+        "```bash\npip install memorax  # once\nmemorax train ppo \\\n  --steps 10  # short\nmemorax list models\n```\n"
+    )
     assert commands(text) == [["train", "ppo", "--steps", "10"], ["list", "models"]]

@@ -152,9 +152,7 @@ def test_ppo_config():
     assert published_config().clip_coefficient == 0.2
 
 
-@pytest.mark.parametrize(
-    "networks", [actor_and_critic, flat_actor_and_critic], ids=lambda networks: networks.__name__
-)
+@pytest.mark.parametrize("networks", [actor_and_critic, flat_actor_and_critic], ids=lambda networks: networks.__name__)
 def test_ppo_is_built(networks):
     from memorax.algorithms import PPO
     from memorax.environments import make
