@@ -1,0 +1,34 @@
+"""Logging from inside compiled JAX programs: `log` where the value is, `spool` or `tap` where it is wanted.
+
+`log` returns nothing and, unless asked, leaves nothing in the compiled program. `spool(f)` gives a function that
+returns `(f's output, logs)`; `tap(f, callback)` hands every log to the host while the program runs.
+
+Shapes of spooled logs, `{key: [*vmapped, time, ...]}`:
+
+* every value has ONE time axis: how often its key was logged, in program order. A scan's iterations, nested scans
+  included, are flattened into it, aligned with the scan's `ys`: a reverse scan's logs lie as its inputs do;
+* an axis that comes from a `jax.vmap` inside `f` stands in front, the outermost first, so that `spool(vmap(f))`
+  equals `vmap(spool(f))`;
+* several logs of one key are joined along time; their shapes must agree. Nested dictionaries are joined by "/".
+
+`jit`, `vmap`, `scan`, `cond`, `switch`, `jax.checkpoint` and logs inside differentiated functions (logged once, with
+their primal values) all work. Arguments that are `jax.Array` or `numpy.ndarray` are traced; every other leaf (Python
+numbers, strings, functions) is static and must be hashable. Repeated calls neither trace nor compile again.
+
+Sharp bits:
+
+* a `cond` has fixed shapes: what the other branch logs is NaN at that time. Keys that not every branch logs
+  equally often are promoted from integers and booleans to float32 for it, and shorter ones are padded at the end;
+* `vmap` runs both branches of a `cond` whose predicate it batches: inside `spool(vmap(f))` both are logged. Use
+  `vmap(spool(f))`, which knows the branch; the same holds for `tap`;
+* a value that does not depend on what `vmap` maps gets no vmapped axis from `spool(vmap(f))` unless another value of
+  the same call, or of the same key, has one;
+* `while_loop` has no fixed length: `spool` refuses a log inside it, `tap` does not. A `fori_loop` whose bounds are
+  Python integers is a scan;
+* logs inside a `custom_jvp` or `custom_vjp` function come from a second evaluation of it: its derivative is kept;
+* a program that logs keeps the arguments that only its logs need, and starts some 0.1 ms later than one without.
+"""
+
+from memorax.lox.primitive import log as log
+from memorax.lox.transforms import spool as spool
+from memorax.lox.transforms import tap as tap
