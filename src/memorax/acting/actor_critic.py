@@ -60,15 +60,18 @@ class ActorCriticAgent(OnPolicy):
         self.actor_optimizer, self.critic_optimizer = actor_optimizer, critic_optimizer
         actor.head.check_action_space(self.stage.action_space)
         # Tracing everything once makes what does not fit fail here, and tells what the policy's actions are like.
-        state = jax.eval_shape(self.init, jax.random.key(0))
-        inputs, carry = add_time(state.loop.timestep), state.loop.carry
-        _, (distribution, _) = jax.eval_shape(self.unroll, state.learner.params, inputs, carry)
+        carry, distribution = jax.eval_shape(self._first_step, jax.random.key(0))
         self.stage.bounded = distribution.bounded
         self.recurrent = bool(jax.tree.leaves(carry))
         self.check()
 
     def check(self) -> None:
         """Refuse a configuration that does not go with the networks; nothing to refuse unless overridden."""
+
+    def _first_step(self, key: Key) -> tuple[Carry, Any]:
+        state = self.init(key)
+        carry, (distribution, _) = self.unroll(state.learner.params, add_time(state.loop.timestep), state.loop.carry)
+        return carry, distribution
 
     def unroll(
         self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0

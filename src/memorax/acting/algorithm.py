@@ -1,8 +1,9 @@
 """What all algorithms share: the state of a run, and how it is begun, trained, evaluated and rolled out."""
 
 import abc
-from functools import partial
-from typing import Any, Literal, TypeAlias
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,13 @@ from memorax.core.types import Array, Carry, Key, PyTree, Transition
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
 """How to act: as in training, as well as possible, or uniformly at random."""
 
-compiled = partial(jax.jit, static_argnames=("self", "num_steps", "num_episodes"))
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def compiled(method: Method) -> Method:
+    """Compile a method once per agent and numbers of steps; further calls trace nothing."""
+    names = {"self", "num_steps", "num_episodes"} & set(inspect.signature(method).parameters)
+    return cast(Method, jax.jit(method, static_argnames=tuple(names)))
 
 
 @struct.dataclass

@@ -3,7 +3,7 @@
 This is the only place that calls `env.reset` and `env.step`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
@@ -75,6 +75,12 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     return jax.tree.map(cast, tree, like)
 
 
+def with_mask(observation: PyTree, mask: Array) -> dict[str, Any]:
+    """Put a mask of allowed actions into an observation, where networks look for it."""
+    parts = dict(observation) if isinstance(observation, Mapping) else {"observation": observation}
+    return {"action_mask": mask} | parts
+
+
 class Stage:
     """A number of equal environments that are stepped together.
 
@@ -84,6 +90,9 @@ class Stage:
         num_envs: How many run side by side.
         bounded: True where the policy's continuous actions live in `[-1, 1]` and must be stretched over the action
             space; False where they may be any number and are clipped to it.
+
+    Where the environment's `info` has an `"action_mask"`, it must describe the observation it comes with, after an
+    automatic reset that of the new episode; an episode begun by `reset` allows all actions.
     """
 
     def __init__(self, env: Any, env_params: PyTree, num_envs: int, *, bounded: bool = False) -> None:
@@ -98,9 +107,10 @@ class Stage:
         space = self.action_space
         if not isinstance(space, Box):
             return action
+        low, high = (jnp.broadcast_to(end, action.shape) for end in (space.low, space.high))
         if self.bounded:
-            action = space.low + 0.5 * (action + 1.0) * (space.high - space.low)
-        return jnp.clip(action, space.low, space.high).astype(space.dtype)
+            action = low + 0.5 * (action + 1.0) * (high - low)
+        return jnp.clip(action, low, high).astype(space.dtype)
 
     def reset(self, key: Key, carry: Carry, num_envs: int | None = None) -> Loop:
         """Start an episode in every environment.
@@ -116,6 +126,8 @@ class Stage:
         space = self.action_space
         action = jnp.zeros((num_envs, *space.shape), jnp.float32 if isinstance(space, Box) else space.dtype)
         after = jax.eval_shape(self._env_step, key, env_state, action)
+        if "action_mask" in after[5]:
+            observation = with_mask(observation, jnp.ones(after[5]["action_mask"].shape, bool))
         both = jax.tree.map(
             lambda x, y: x if x.dtype == y.dtype else jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, y.dtype)),
             (observation, env_state),
@@ -128,7 +140,14 @@ class Stage:
     def _env_step(self, key: Key, env_state: PyTree, action: Array) -> tuple:
         keys = jax.random.split(key, action.shape[0])
         step = jax.vmap(self.env.step, in_axes=(0, 0, 0, None))
-        return step(keys, env_state, self.to_env(action), self.env_params)
+        observation, env_state, *outcome, info = step(keys, env_state, self.to_env(action), self.env_params)
+        if "action_mask" in info:
+            mask = info["action_mask"].astype(bool)
+            observation = with_mask(observation, mask)
+            if "final_observation" in info:
+                # The final observation is only valued: which actions it allowed does not matter.
+                info = info | {"final_observation": with_mask(info["final_observation"], jnp.ones_like(mask))}
+        return observation, env_state, *outcome, info
 
     def step(
         self, key: Key, loop: Loop, policy: Policy, *, value: Value | None = None, store_carry: bool = False

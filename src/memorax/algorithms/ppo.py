@@ -133,16 +133,16 @@ class PPO(ActorCriticAgent):
             learner, metrics = jax.lax.scan(body, learner, indices)
             return learner, jax.tree.map(jnp.mean, metrics)
 
-        def step(state: tuple[ActorCriticLearner, Array], key: Key) -> tuple[tuple[ActorCriticLearner, Array], Metrics]:
-            learner, stop = state
+        def step(state: tuple[ActorCriticLearner, Array], i: Array) -> tuple[tuple[ActorCriticLearner, Array], Metrics]:
+            (learner, stop), epoch_key = state, jax.random.fold_in(key, i)
             if self.config.target_kl is None:
-                learner, metrics = epoch(learner, key)
+                learner, metrics = epoch(learner, epoch_key)
             else:
-                learner, metrics = jax.lax.cond(stop, skip, epoch, learner, key)
+                learner, metrics = jax.lax.cond(stop, skip, epoch, learner, epoch_key)
             return (learner, stop | (metrics["kl"] > limit)), metrics
 
-        keys = jax.random.split(key, self.config.update_epochs)
-        (learner, _), metrics = jax.lax.scan(step, (learner, jnp.zeros((), bool)), keys)
+        epochs = jnp.arange(self.config.update_epochs, dtype=jnp.uint32)
+        (learner, _), metrics = jax.lax.scan(step, (learner, jnp.zeros((), bool)), epochs)
         metrics = jax.tree.map(jnp.nanmean, metrics)
         metrics["explained_variance"] = explained_variance(batch.value, batch.target, batch.weight)
         lox.log({"losses": metrics})

@@ -1,0 +1,56 @@
+"""Small agents for tests, with pairwise distinct sizes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import optax
+
+from memorax.algorithms import PPO, PPOConfig
+from memorax.core.spaces import Box
+from memorax.networks import MLP, RNN, FeatureExtractor, Network, SequenceModelWrapper, heads
+
+TORSOS: dict[str, Callable[[], nn.Module]] = {
+    "mlp": lambda: SequenceModelWrapper(MLP(features=(11,))),
+    "gru": lambda: RNN(cell=nn.GRUCell(features=11)),
+    "lstm": lambda: RNN(cell=nn.LSTMCell(features=11)),
+    "optimized-lstm": lambda: RNN(cell=nn.OptimizedLSTMCell(features=11)),
+    "simple": lambda: RNN(cell=nn.SimpleCell(features=11)),
+}
+SMALL = {"num_envs": 6, "num_steps": 8, "num_minibatches": 2, "update_epochs": 2}
+
+
+def extractor() -> FeatureExtractor:
+    """All four inputs, so that none of them can differ between acting and learning unseen."""
+    return FeatureExtractor(
+        observation_extractor=MLP(features=(7,)),
+        action_extractor=MLP(features=(5,)),
+        reward_extractor=MLP(features=(3,)),
+        done_extractor=MLP(features=(2,)),
+    )
+
+
+def policy_head(space: Any) -> nn.Module:
+    return heads.Gaussian(action_dim=space.shape[0]) if isinstance(space, Box) else heads.Categorical(action_dim=space.n)
+
+
+def ppo(
+    env: Any,
+    torso: str | Callable[[], nn.Module] = "gru",
+    *,
+    critic_torso: str | None = None,
+    shared: bool = True,
+    head: nn.Module | None = None,
+    cls: type[PPO] = PPO,
+    learning_rate: float = 3e-3,
+    **config: Any,
+) -> PPO:
+    """PPO on one trunk, or on two where `shared` is off or the critic has a torso of its own."""
+    make_torso = TORSOS[torso] if isinstance(torso, str) else torso
+    trunk = (extractor(), make_torso())
+    other = trunk if shared and critic_torso is None else (extractor(), TORSOS[critic_torso]() if critic_torso else make_torso())
+    space = env.action_space(env.default_params)
+    actor = Network(*trunk, policy_head(space) if head is None else head)
+    critic = Network(*other, heads.VNetwork())
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(learning_rate))
+    return cls(PPOConfig(**(SMALL | config)), env, env.default_params, actor, critic, optimizer, optimizer)
