@@ -1,4 +1,4 @@
-"""Writing files so that a kill at any moment leaves the old one or the new one, never half of one."""
+"""The files of a run, written so that a kill at any moment leaves the old one or the new one, never half of one."""
 
 import json
 import os
@@ -6,6 +6,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+CURVE_FILE = "learning_curve.png"
+SUMMARY_FILE = "summary.json"
+EVALUATION_FILE = "evaluation.json"
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

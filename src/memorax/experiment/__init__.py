@@ -1,0 +1,51 @@
+"""Running experiments: configuration, the run loop, checkpoints, evaluation, statistics and plots.
+
+Names are imported when they are first used, so that reading a configuration does not wait for JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memorax.experiment.build import build_agent
+    from memorax.experiment.config import RunConfig, load_config
+    from memorax.experiment.defaults import default_run
+    from memorax.experiment.evaluation import evaluate
+    from memorax.experiment.plot import plot_runs
+    from memorax.experiment.run import DivergenceError, Outcome, train
+    from memorax.experiment.statistics import bootstrap_interval, interquartile_mean
+
+_WHERE = {
+    "DivergenceError": "run",
+    "Outcome": "run",
+    "RunConfig": "config",
+    "bootstrap_interval": "statistics",
+    "build_agent": "build",
+    "default_run": "defaults",
+    "evaluate": "evaluation",
+    "interquartile_mean": "statistics",
+    "load_config": "config",
+    "plot_runs": "plot",
+    "train": "run",
+}
+
+__all__ = [
+    "DivergenceError",
+    "Outcome",
+    "RunConfig",
+    "bootstrap_interval",
+    "build_agent",
+    "default_run",
+    "evaluate",
+    "interquartile_mean",
+    "load_config",
+    "plot_runs",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -1,0 +1,66 @@
+"""Tables of what there is."""
+
+import inspect
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+
+def environments() -> Table:
+    """All registered environments: for how many steps to remember, and the best return with and without memory."""
+    from memorax.environments import registered
+    from memorax.environments.registration import ADAPTERS
+
+    extras = "; ".join(f"{name}::NAME after `pip install memorax[{name}]`" for name in ADAPTERS)
+    table = Table(title="environments", caption=Text(f"and {extras}"))
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it asks for", min_width=40)
+    for name in ("observations", "actions", "remember", "best", "memoryless"):
+        table.add_column(name)
+    for card in registered():
+        spaces = _space(card.observation_space), _space(card.action_space)
+        numbers = (_known(x) for x in (card.memory_length, card.optimal_return, card.memoryless_return))
+        table.add_row(card.id, card.description, *spaces, *numbers)
+    return table
+
+
+def models() -> Table:
+    """All registered memory models."""
+    from memorax.networks.sequence_models import MODELS
+
+    table = _two_columns("memory models")
+    for name in MODELS:
+        table.add_row(name, _first_line(MODELS.get(name).build))
+    return table
+
+
+def algorithms() -> Table:
+    """All registered algorithms."""
+    from memorax.algorithms import ALGORITHMS
+
+    table = _two_columns("algorithms")
+    for name in ALGORITHMS:
+        algorithm, _ = ALGORITHMS.get(name)
+        table.add_row(name, _first_line(algorithm))
+    return table
+
+
+def _two_columns(title: str) -> Table:
+    table = Table(title=title)
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it is")
+    return table
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _known(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3g}"
+
+
+def _space(space: Any) -> str:
+    kind = type(space).__name__
+    return f"{kind}({space.n})" if hasattr(space, "n") else f"{kind}{tuple(getattr(space, 'shape', ()))}"

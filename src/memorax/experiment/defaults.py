@@ -1,0 +1,42 @@
+"""The default jobs: what `memorax train [algorithm]` does when it is told nothing else.
+
+All their numbers are here and nowhere else.
+"""
+
+from typing import Any
+
+from memorax.experiment.config import RunConfig, config_class
+
+DEFAULT_ALGORITHM = "ppo"
+"""What `memorax train` alone trains."""
+
+_RUNS: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "env": "memory::RepeatPreviousEasy",
+        "model": "gru",
+        "steps": 1_000_000,
+        "seeds": 4,
+        "features": 64,
+        "learning_rate": 1e-3,
+    },
+}
+"""By algorithm: fields of the run that differ from `RunConfig`'s defaults."""
+
+_HYPERPARAMETERS: dict[str, dict[str, Any]] = {
+    "ppo": {"num_envs": 32, "num_steps": 64, "num_minibatches": 4, "update_epochs": 4},
+}
+"""By algorithm: fields of its configuration that differ from the algorithm's own defaults."""
+
+
+def default_run(algorithm: str = DEFAULT_ALGORITHM) -> RunConfig:
+    """Give the default run of an algorithm.
+
+    Args:
+        algorithm: Its name.
+
+    Raises:
+        ValueError: No algorithm has that name; the message suggests near misses.
+    """
+    hyperparameters = config_class(algorithm)(**_HYPERPARAMETERS.get(algorithm, {}))
+    fields = {"env": "memory::RepeatPreviousEasy"} | _RUNS.get(algorithm, {})
+    return RunConfig(algorithm=algorithm, hyperparameters=hyperparameters, **fields)

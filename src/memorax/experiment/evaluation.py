@@ -1,0 +1,56 @@
+"""How well the agent of a finished run plays when it plays as well as it can."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from memorax import lox
+from memorax.experiment import checkpoint
+from memorax.experiment.build import build_agent
+from memorax.experiment.config import load_config
+from memorax.experiment.files import CHECKPOINTS, EVALUATION_FILE, write_json
+from memorax.experiment.run import restore_state, seed_keys
+from memorax.experiment.statistics import summarize
+
+
+def evaluate(folder: Path, *, episodes: int = 100, max_steps: int = 100_000) -> dict[str, Any]:
+    """Play whole episodes with every seed of a run, and write what came out to `evaluation.json`.
+
+    Args:
+        folder: The run's folder.
+        episodes: How many episodes each seed plays.
+        max_steps: An episode that lasts longer is left out.
+
+    Returns:
+        `step`, `episodes`, and for `return` and `length` the mean `per_seed` and statistics over seeds.
+
+    Raises:
+        ValueError: The folder holds no run or no checkpoint, or no episode came to its end.
+    """
+    if episodes < 1:
+        raise ValueError(f"`episodes` must be at least 1, got {episodes}")
+    config = load_config(folder)
+    path = checkpoint.newest(folder / CHECKPOINTS)
+    if path is None:
+        raise ValueError(f"{folder} must hold a checkpoint to be evaluated, got none; go on with `memorax train --resume`")
+    agent = build_agent(config)
+    init_keys, _, keys = seed_keys(config.seed_numbers())
+    state = restore_state(agent, init_keys, path)
+
+    def play(key: Any, state: Any) -> dict[str, Any]:
+        return lox.spool(agent.evaluate)(key, state, num_steps=max_steps, num_episodes=episodes)[1]
+
+    logs = jax.device_get(jax.jit(jax.vmap(play))(keys, state))
+    ended = logs["returned_episode"].reshape(config.seeds, -1)
+    if not np.all(np.any(ended, axis=1)):
+        raise ValueError(f"`max_steps` must let an episode of every seed come to its end, got {max_steps}")
+    result: dict[str, Any] = {"step": int(path.name), "episodes": ended.sum(axis=1).tolist()}
+    for name, log in (("return", "returned_episode_returns"), ("length", "returned_episode_lengths")):
+        values = logs[log].reshape(config.seeds, -1).astype(np.float64)
+        means = np.sum(values * ended, axis=1) / ended.sum(axis=1)
+        per_seed = {str(seed): float(x) for seed, x in zip(config.seed_numbers(), means, strict=True)}
+        result[name] = {"per_seed": per_seed, **summarize(means)}
+    write_json(folder / EVALUATION_FILE, result)
+    return result
