@@ -10,6 +10,7 @@ import numpy as np
 
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.sequence_models.base import check_sequence, select_carry
+from memorax.networks.sequence_models.fused import find_kernel
 from memorax.networks.sequence_models.nnx_cell import NNXCell, is_nnx_module
 
 
@@ -17,11 +18,14 @@ class RNN(nn.Module):
     """A recurrent cell over time, with resets inside the sequence.
 
     A memory starts the same way in every episode and row: the cell's initial carry is made with one fixed key.
-    Random streams other than `params` (dropout) are split over time.
+    Random streams other than `params` (dropout) are split over time. `nn.GRUCell`, `nn.LSTMCell`,
+    `nn.OptimizedLSTMCell` and `nn.SimpleCell` with their usual activations run in a kernel of their own, with the same
+    parameters and results.
 
     Attributes:
         cell: A Flax Linen cell (`nn.GRUCell(features=64)`, or your own: a module with `initialize_carry` that maps
             `(carry, inputs)` to `(carry, outputs)`), or an NNX cell, whose initial parameters are drawn anew.
+        fused: Whether to use the kernel where there is one. It has no forward-mode derivative.
 
     Example:
         >>> rnn = RNN(cell=nn.GRUCell(features=4))
@@ -32,6 +36,7 @@ class RNN(nn.Module):
     """
 
     cell: Any
+    fused: bool = True
 
     def __post_init__(self) -> None:
         """Check the cell, and adapt an NNX one.
@@ -84,6 +89,14 @@ class RNN(nn.Module):
         if carry is None:
             carry = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (inputs.shape[0], *leaf.shape[1:])), fresh)
 
+        kernel = find_kernel(self.cell) if self.fused else None
+        if kernel is None:
+            return self._scan(inputs, done, carry, fresh)
+        if self.is_initializing():
+            self.cell(carry, inputs[:, 0])  # makes the parameters: names, shapes and initializers are the cell's
+        return kernel(self.cell.variables["params"], inputs, done, carry, fresh)
+
+    def _scan(self, inputs: Array, done: Array, carry: Carry, fresh: Carry) -> tuple[Carry, Array]:
         def step(cell: nn.Module, carry: Carry, now: tuple[Array, Array]) -> tuple[Carry, Array]:
             inputs, done = now
             return cell(select_carry(done, fresh, carry), inputs)

@@ -1,0 +1,1 @@
+"""How recurrences are computed fast, with exact resets. Kernels know arrays, not modules."""

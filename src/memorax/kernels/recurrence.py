@@ -1,0 +1,166 @@
+"""Gated recurrences over time with exact resets: one hand-written gradient for all of them.
+
+A cell is elementwise but for one product per gate: `state' = step(state, x_gates, h_gates)` with
+`x_gates = inputs @ input_kernels + input_biases` and `h_gates = h @ recurrent_kernels + recurrent_biases`, where `h` is
+the last part of the state. The `x_gates` of all steps are one product before the scan. The backward scan carries only
+the state's gradient, and its slopes are computed for all steps at once before it, the weights' gradients for all steps
+at once after it. Forward-mode differentiation is not defined.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from memorax.core.types import Array
+from memorax.kernels.blocks import scan_pieces
+
+State = tuple[Array, ...]
+"""What a cell remembers, each part `[..., hidden]`; the last part is the output."""
+Gates = tuple[Array, ...]
+"""One array `[..., hidden]` for each gate."""
+
+
+class Cell(NamedTuple):
+    """The elementwise mathematics of a recurrent cell.
+
+    Attributes:
+        step: `(state, x_gates, h_gates) -> state`.
+        slopes: `(state, x_gates, h_gates) -> slopes`: whatever `pull` needs of a step that is over.
+        pull: `(state cotangent after, slopes) -> (direct state cotangent before, x_gate cotangents, h_gate
+            cotangents)`, where direct means not through the gates.
+    """
+
+    step: Callable[[State, Gates, Gates], State]
+    slopes: Callable[[State, Gates, Gates], tuple[Array, ...]]
+    pull: Callable[[State, tuple[Array, ...]], tuple[State, Gates, Gates]]
+
+
+class Weights(NamedTuple):
+    """Parameters of a cell, one entry for each gate.
+
+    Attributes:
+        input_kernels: `[features, hidden]`.
+        input_biases: `[hidden]`.
+        recurrent_kernels: `[hidden, hidden]`.
+        recurrent_biases: `[hidden]` where a bias must stay inside the recurrent product, else None.
+    """
+
+    input_kernels: tuple[Array, ...]
+    input_biases: tuple[Array, ...]
+    recurrent_kernels: tuple[Array, ...]
+    recurrent_biases: tuple[Array | None, ...]
+
+
+def recur(
+    cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, *, fresh: State
+) -> tuple[State, Array]:
+    """Run a cell over time.
+
+    Args:
+        cell: Its mathematics.
+        weights: Its parameters.
+        inputs: `[batch, time, features]`.
+        reset: True where the state is replaced by `fresh` before the step, `[batch, time]`.
+        state: The state before the first step, each part `[batch, hidden]`.
+        fresh: The state at an episode's start, each part `[batch or 1, hidden]`; it gets no gradient.
+
+    Returns:
+        The state after the last step, and the outputs `[batch, time, hidden]`.
+    """
+    fresh = jax.lax.stop_gradient(fresh)
+    if inputs.shape[1] == 1:
+        state = _select(reset[:, 0], fresh, state)
+        state = cell.step(state, _project(weights, inputs[:, 0]), _recur(weights, state[-1]))
+        return state, state[-1][:, None]
+
+    def run(inputs: Array, reset: Array, state: State) -> tuple[State, Array]:
+        return _scan(cell, weights, inputs, reset, state, fresh)
+
+    state, outputs = scan_pieces(run, inputs.swapaxes(0, 1), reset.swapaxes(0, 1), state, width=state[-1].shape[-1])
+    return state, outputs.swapaxes(0, 1)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, fresh: State) -> tuple[State, Array]:
+    """`recur`, time-major: `inputs` `[time, batch, features]`."""
+    state, (outputs,) = _forward(cell, weights, inputs, reset, state, fresh, kept=slice(-1, None))
+    return state, outputs
+
+
+def _scan_forward(cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, fresh: State) -> Any:
+    last, states = _forward(cell, weights, inputs, reset, state, fresh, kept=slice(None))
+    return (last, states[-1]), (weights, inputs, reset, state, fresh, states)
+
+
+def _scan_backward(cell: Cell, residuals: Any, cotangents: Any) -> Any:
+    weights, inputs, reset, state, fresh, states = residuals
+    last_cotangent, output_cotangent = cotangents
+    before = tuple(jnp.concatenate([first[None], all_[:-1]]) for first, all_ in zip(state, states, strict=True))
+    before = _select(reset, fresh, before)
+    slopes = cell.slopes(before, _project(weights, inputs), _recur(weights, before[-1]))
+    transposed = tuple(kernel.T for kernel in weights.recurrent_kernels)
+
+    def step(cotangent: State, now: tuple[Array, tuple[Array, ...], Array]) -> tuple[State, State]:
+        output_cotangent, slopes, reset = now
+        cotangent = (*cotangent[:-1], cotangent[-1] + output_cotangent)
+        direct, _, h_gates = cell.pull(cotangent, slopes)
+        through = sum((gate @ kernel for gate, kernel in zip(h_gates, transposed, strict=True)), start=direct[-1])
+        zero = tuple(jnp.zeros_like(part) for part in direct)
+        return _select(reset, zero, (*direct[:-1], through)), cotangent
+
+    first_cotangent, all_cotangents = jax.lax.scan(
+        step, last_cotangent, (output_cotangent, slopes, reset), reverse=True
+    )
+    _, x_gates, h_gates = cell.pull(all_cotangents, slopes)
+    weight_cotangents = Weights(
+        tuple(_outer(inputs, gate) for gate in x_gates),
+        tuple(jnp.sum(gate, axis=(0, 1)) for gate in x_gates),
+        tuple(_outer(before[-1], gate) for gate in h_gates),
+        tuple(
+            None if bias is None else jnp.sum(gate, axis=(0, 1))
+            for gate, bias in zip(h_gates, weights.recurrent_biases, strict=True)
+        ),
+    )
+    input_cotangent = sum(gate @ kernel.T for gate, kernel in zip(x_gates, weights.input_kernels, strict=True))
+    return weight_cotangents, input_cotangent, None, first_cotangent, None
+
+
+_scan.defvjp(_scan_forward, _scan_backward)
+
+
+def _forward(
+    cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, fresh: State, *, kept: slice
+) -> tuple[State, State]:
+    def step(state: State, now: tuple[Gates, Array]) -> tuple[State, State]:
+        x_gates, reset = now
+        state = _select(reset, fresh, state)
+        # One product per gate: a single wide one has to be cut apart again, which costs more than it saves.
+        state = cell.step(state, x_gates, _recur(weights, state[-1]))
+        return state, state[kept]
+
+    return jax.lax.scan(step, state, (_project(weights, inputs), reset))
+
+
+def _project(weights: Weights, inputs: Array) -> Gates:
+    return tuple(
+        inputs @ kernel + bias for kernel, bias in zip(weights.input_kernels, weights.input_biases, strict=True)
+    )
+
+
+def _recur(weights: Weights, hidden: Array) -> Gates:
+    return tuple(
+        hidden @ kernel if bias is None else hidden @ kernel + bias
+        for kernel, bias in zip(weights.recurrent_kernels, weights.recurrent_biases, strict=True)
+    )
+
+
+def _select(reset: Array, fresh: State, state: State) -> State:
+    return tuple(jnp.where(reset[..., None], new, old) for new, old in zip(fresh, state, strict=True))
+
+
+def _outer(left: Array, right: Array) -> Array:
+    """The sum over time and batch of the outer products, as one matrix product."""
+    return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])

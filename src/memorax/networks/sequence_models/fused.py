@@ -1,0 +1,93 @@
+"""Which Linen cells have a fast kernel, and how their parameters are named."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from memorax.core.types import Array, Carry, PyTree
+from memorax.kernels import cells
+from memorax.kernels.recurrence import Cell, State, Weights, recur
+
+
+class Fused(NamedTuple):
+    """How a kernel stands in for a Linen cell.
+
+    Attributes:
+        cell: The kernel's mathematics.
+        weights: Sorts the Linen cell's parameters.
+        has_parts: Whether the Linen cell's carry is a tuple rather than one array.
+    """
+
+    cell: Cell
+    weights: Callable[[PyTree], Weights]
+    has_parts: bool
+
+    def __call__(self, params: PyTree, inputs: Array, reset: Array, carry: Carry, fresh: Carry) -> tuple[Carry, Array]:
+        """Do what the cell does over a whole sequence.
+
+        Args:
+            params: The Linen cell's parameters.
+            inputs: `[batch, time, features]`.
+            reset: True where to forget before the step, `[batch, time]`.
+            carry: The carry before the first step.
+            fresh: The carry at an episode's start.
+
+        Returns:
+            The carry after the last step, and the outputs `[batch, time, hidden]`.
+        """
+        weights = self.weights(params)
+        inputs = inputs.astype(weights.input_kernels[0].dtype)
+        state, outputs = recur(self.cell, weights, inputs, reset, self._state(carry), fresh=self._state(fresh))
+        return (state if self.has_parts else state[0]), outputs
+
+    def _state(self, carry: Carry) -> State:
+        return tuple(carry) if self.has_parts else (carry,)
+
+
+def _gru_weights(params: PyTree) -> Weights:
+    return Weights(
+        tuple(params[name]["kernel"] for name in ("ir", "iz", "in")),
+        tuple(params[name]["bias"] for name in ("ir", "iz", "in")),
+        tuple(params[name]["kernel"] for name in ("hr", "hz", "hn")),
+        (None, None, params["hn"]["bias"]),
+    )
+
+
+def _lstm_weights(params: PyTree) -> Weights:
+    return Weights(
+        tuple(params[name]["kernel"] for name in ("ii", "if", "ig", "io")),
+        tuple(params[name]["bias"] for name in ("hi", "hf", "hg", "ho")),
+        tuple(params[name]["kernel"] for name in ("hi", "hf", "hg", "ho")),
+        (None, None, None, None),
+    )
+
+
+def _simple_weights(params: PyTree) -> Weights:
+    return Weights((params["i"]["kernel"],), (params["i"]["bias"],), (params["h"]["kernel"],), (None,))
+
+
+_KERNELS: dict[type, Fused] = {
+    nn.GRUCell: Fused(cells.GRU, _gru_weights, has_parts=False),
+    nn.LSTMCell: Fused(cells.LSTM, _lstm_weights, has_parts=True),
+    nn.OptimizedLSTMCell: Fused(cells.LSTM, _lstm_weights, has_parts=True),
+    nn.SimpleCell: Fused(cells.SIMPLE, _simple_weights, has_parts=False),
+}
+
+
+def find_kernel(cell: Any) -> Fused | None:
+    """Find the kernel that computes exactly what a Linen cell computes.
+
+    Args:
+        cell: A recurrent cell.
+
+    Returns:
+        The kernel; None for other cells, subclasses, other activations and other dtypes.
+    """
+    kernel = _KERNELS.get(type(cell))
+    if kernel is None or getattr(cell, "residual", False):
+        return None
+    usual = cell.activation_fn is nn.tanh and getattr(cell, "gate_fn", nn.sigmoid) is nn.sigmoid
+    wide = cell.param_dtype in (jnp.float32, jnp.float64) and cell.dtype in (None, cell.param_dtype)
+    return kernel if usual and wide else None
