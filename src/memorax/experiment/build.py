@@ -126,4 +126,3 @@ def _gradient_steps(config: RunConfig) -> int:
 
 def _as_it_is(x: Array) -> Array:
     return x
-

@@ -38,5 +38,6 @@ def default_run(algorithm: str = DEFAULT_ALGORITHM) -> RunConfig:
         ValueError: No algorithm has that name; the message suggests near misses.
     """
     hyperparameters = config_class(algorithm)(**_HYPERPARAMETERS.get(algorithm, {}))
-    fields = {"env": "memory::RepeatPreviousEasy"} | _RUNS.get(algorithm, {})
+    fields: dict[str, Any] = {"env": "memory::RepeatPreviousEasy"}
+    fields |= _RUNS.get(algorithm, {})
     return RunConfig(algorithm=algorithm, hyperparameters=hyperparameters, **fields)

@@ -34,7 +34,9 @@ def evaluate(folder: Path, *, episodes: int = 100, max_steps: int = 100_000) -> 
     config = load_config(folder)
     path = checkpoint.newest(folder / CHECKPOINTS)
     if path is None:
-        raise ValueError(f"{folder} must hold a checkpoint to be evaluated, got none; go on with `memorax train --resume`")
+        raise ValueError(
+            f"{folder} must hold a checkpoint to be evaluated, got none; go on with `memorax train --resume`"
+        )
     agent = build_agent(config)
     init_keys, _, keys = seed_keys(config.seed_numbers())
     state = restore_state(agent, init_keys, path)

@@ -55,8 +55,7 @@ def reduce_logs(logs: dict[str, Array], learner: PyTree) -> Interval:
     for name, log in logs.items():
         if name in _EPISODE:
             continue
-        log = log.astype(jnp.float32)
-        per_time = log.reshape(log.shape[0], -1)
+        per_time = log.astype(jnp.float32).reshape(log.shape[0], -1)
         known = ~jnp.isnan(per_time)
         bad = jnp.any(~jnp.isfinite(per_time), axis=1)
         count = jnp.sum(known).astype(jnp.float32)
@@ -108,7 +107,9 @@ def diagnose(interval: Interval, learner: PyTree, steps: tuple[int, int], seeds:
             step = steps[0] + (steps[1] - steps[0]) * (bad[name] + 1) // logged
             update = step * logged // (steps[1] - steps[0])
             return f"`{name}` of seed {seed} became NaN or infinite in update {update:,} (step {step:,})"
-        leaf = next(name for name, x in flatten(learner).items() if not np.all(np.isfinite(np.asarray(x[i], np.float32))))
+        leaf = next(
+            name for name, x in flatten(learner).items() if not np.all(np.isfinite(np.asarray(x[i], np.float32)))
+        )
         return f"`{leaf}` of seed {seed} became NaN or infinite before step {steps[1]:,}"
     return None
 

@@ -90,7 +90,7 @@ def plot_runs(folders: list[Path], out: Path, *, statistic: str = "mean") -> lis
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     draw(figure.add_subplot(), curves, configs, statistic)
-    write_atomically(out, lambda path: figure.savefig(path))
+    write_atomically(out, figure.savefig)
     return curves
 
 
@@ -109,9 +109,10 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         (line,) = axes.plot(curve.steps, curve.center, label=f"{curve.label} ({curve.seeds} seeds)", linewidth=1.8)
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
     envs = list(dict.fromkeys(config.env for config in configs))
-    best = {value for env in envs if (value := optimal_return(env)) is not None}
-    for value in sorted(best):
-        axes.axhline(value, color="0.4", linestyle="--", linewidth=1.0, label=f"optimal ({value:g})")
+    for memory, style in (("with", "--"), ("without", ":")):
+        for value in sorted({value for env in envs if (value := best_return(env, memory == "with")) is not None}):
+            label = f"best {memory} memory ({value:.3g})"
+            axes.axhline(value, color="0.4", linestyle=style, linewidth=1.2, label=label)
     axes.set_xlabel("environment steps of each seed")
     axes.set_ylabel("return of an episode (sum of rewards)")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -121,12 +122,12 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     axes.legend(frameon=False)
 
 
-def optimal_return(env: str) -> float | None:
-    """The best return of an environment; None where it is not known, or the environment is not installed here."""
+def best_return(env: str, memory: bool) -> float | None:
+    """What is the most that can be expected of an environment, with memory or without; None where it is not known."""
     from memorax.environments import make
 
     try:
-        return getattr(make(env)[0], "optimal_return", None)
+        return getattr(make(env)[0], "optimal_return" if memory else "memoryless_return", None)
     except (ImportError, ValueError):
         return None
 
