@@ -73,7 +73,7 @@ class Interpreter:
                 )
             return self._rules[eqn.primitive](eqn, args)
 
-    def _log(self, eqn: core.JaxprEqn, args: Values) -> tuple[Values, Logs]:
+    def _log(self, eqn: Any, args: Values) -> tuple[Values, Logs]:
         values = [jnp.asarray(value, atom.aval.dtype) for value, atom in zip(args, eqn.invars, strict=True)]
         return [], self.emit(eqn.params["keys"], eqn.params["depth"], values)
 
