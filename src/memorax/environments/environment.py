@@ -109,11 +109,11 @@ class Environment(Generic[StateT, ParamsT]):
             `(observation, state, reward, terminated, truncated, info)`: reward float32 scalar, both flags boolean
             scalars; `info["final_observation"]` is the observation before a reset.
         """
-        params = self.default_params if params is None else params
+        given: ParamsT = self.default_params if params is None else params
         step_key, reset_key = jax.random.split(key)
-        observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, params)
-        truncated = self.is_truncated(next_state, params)
-        fresh = self.reset_env(reset_key, params)
+        observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, given)
+        truncated = self.is_truncated(next_state, given)
+        fresh = self.reset_env(reset_key, given)
         return end_or_go_on(fresh, (observation, next_state), (reward, terminated, truncated), info)
 
     def reset_env(self, key: Key, params: ParamsT) -> tuple[PyTree, StateT]:

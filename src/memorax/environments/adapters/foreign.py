@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from memorax.core.spaces import Box, Discrete, Space, from_foreign
 from memorax.core.types import Array, Key, PyTree
@@ -84,7 +85,7 @@ def _count_step_values(env: Any, params: PyTree) -> int:
 
 def _space(describe: Callable[[PyTree], Any], params: PyTree, default: PyTree) -> Space:
     """A space as a constant, also while tracing; parameters that are traced themselves give way to the default."""
-    if params is None or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
+    if params is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         params = default
     with jax.ensure_compile_time_eval():
         return from_foreign(describe(params))
@@ -236,7 +237,7 @@ def _alike(fresh: PyTree, stepped: PyTree) -> tuple[PyTree, PyTree]:
 
 def _cast(tree: PyTree, avals: PyTree) -> PyTree:
     def cast(x: Any, aval: jax.ShapeDtypeStruct) -> Array:
-        if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key):
             return x
         # A conversion to a named dtype also takes the weakness of the type away.
         return jax.lax.convert_element_type(jnp.asarray(x), np.dtype(aval.dtype))

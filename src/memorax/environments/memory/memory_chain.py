@@ -89,7 +89,8 @@ class MemoryChain(Task[MemoryChainState, MemoryChainParams]):
         return self._observe(state, params), state
 
     def _observe(self, state: MemoryChainState, params: MemoryChainParams) -> Array:
-        left = 1 - state.time / params.length
+        # In this order the share is exactly 0 at the end; `1 - time / length` can round below it.
+        left = (params.length - state.time) / params.length
         query = jnp.where(state.time == params.length - 1, state.query, 0)
         bits = jnp.where(state.time == 0, 2 * state.bits - 1, 0)
         head = jnp.stack([left.astype(jnp.float32), query.astype(jnp.float32)])
