@@ -1,4 +1,4 @@
-"""What every test starts from: two devices, ranks that do not promote silently, warnings as errors."""
+"""What every test starts from: two devices, and a key. Warnings are errors; `pyproject.toml` says so."""
 
 import os
 
@@ -9,8 +9,6 @@ if _FLAG not in os.environ.get("XLA_FLAGS", ""):
 
 import jax
 import pytest
-
-jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture

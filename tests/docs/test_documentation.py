@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
+SLOW = {"docs/getting-started.md", "docs/seeds.md"}  # compile what the README compiles, in full and for several seeds
 LANGUAGES = {"python", "bash", "text", "json", "toml"}
 FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
@@ -59,10 +60,49 @@ def with_code(pages: list[Path]) -> list[Path]:
     return [page for page in pages if any(block.language == "python" for block in blocks(page.read_text()))]
 
 
-@pytest.mark.parametrize("page", with_code(PAGES), ids=relative)
+def marked(page: Path):
+    return pytest.param(page, id=relative(page), marks=[pytest.mark.slow] if relative(page) in SLOW else [])
+
+
+@pytest.mark.parametrize("page", [marked(page) for page in with_code(PAGES)])
 def test_python_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page, page.read_text())
+
+
+def check_command(words: list[str]) -> None:
+    """Parse a command as the command line would, and look its names up; nothing is run."""
+    from memorax import cli
+    from memorax.environments import make
+    from memorax.networks.sequence_models import MODELS
+
+    command, arguments = words[0], words[1:]
+    if command == "train":
+        # Resuming reads the run's folder, which is not there.
+        run, _, _ = cli.train_options([word for word in arguments if word != "--resume"])
+        make(run.env)
+        MODELS.get(run.model)
+        return
+    options = {"evaluate": cli.EvaluateOptions, "plot": cli.PlotOptions, "list": cli.ListOptions}[command]
+    parsed = cli._parse(options, command, arguments)
+    if command == "list":
+        assert parsed.what in {"environments", "models", "algorithms"}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page.read_text())], ids=relative)
+def test_commands_are_understood(page):
+    for words in commands(page.read_text()):
+        check_command(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "--no-such-option"], ["train", "--model", "gruu"], ["list", "planets"], ["trian"], ["evaluate"]],
+    ids=" ".join,
+)
+def test_a_wrong_command_is_found(words):
+    with pytest.raises((SystemExit, ValueError, AssertionError, KeyError)):
+        check_command(words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

@@ -170,7 +170,7 @@ def test_the_training_loop():
     from memorax.environments import make
 
     env, env_params = make("memory::RepeatPreviousEasy")
-    actor, critic = shared_actor_and_critic()
+    actor, critic = flat_actor_and_critic()
     config = published_config(num_envs=4, num_steps=6, num_minibatches=2, update_epochs=1)
     agent = PPO(config, env, env_params, actor, critic, optax.adam(3e-4), optax.adam(3e-4))
 
