@@ -151,6 +151,7 @@ class SquashedNormal:
         """Differential entropy `[...]`, in nats: that of the normal plus `E[log(1 - tanh(u)^2)]` by quadrature."""
         nodes = jnp.asarray(_NODES, self.loc.dtype)
         weights = jnp.asarray(_WEIGHTS / np.sqrt(2.0 * np.pi), self.loc.dtype)
+        nodes = jnp.expand_dims(nodes, range(self.loc.ndim))
         before = self.loc[..., None] + jnp.exp(self.log_scale)[..., None] * nodes
         return self._normal().entropy() + jnp.sum(_log_derivative_of_tanh(before) @ weights, axis=-1)
 

@@ -146,19 +146,26 @@ def _forward(
 
 def _project(weights: Weights, inputs: Array) -> Gates:
     return tuple(
-        inputs @ kernel + bias for kernel, bias in zip(weights.input_kernels, weights.input_biases, strict=True)
+        _add(inputs @ kernel, bias) for kernel, bias in zip(weights.input_kernels, weights.input_biases, strict=True)
     )
 
 
 def _recur(weights: Weights, hidden: Array) -> Gates:
     return tuple(
-        hidden @ kernel if bias is None else hidden @ kernel + bias
+        hidden @ kernel if bias is None else _add(hidden @ kernel, bias)
         for kernel, bias in zip(weights.recurrent_kernels, weights.recurrent_biases, strict=True)
     )
 
 
+def _add(product: Array, bias: Array) -> Array:
+    return product + jnp.expand_dims(bias, range(product.ndim - 1))
+
+
 def _select(reset: Array, fresh: State, state: State) -> State:
-    return tuple(jnp.where(reset[..., None], new, old) for new, old in zip(fresh, state, strict=True))
+    def select(new: Array, old: Array) -> Array:
+        return jnp.where(reset[..., None], jnp.expand_dims(new, range(old.ndim - new.ndim)), old)
+
+    return tuple(select(new, old) for new, old in zip(fresh, state, strict=True))
 
 
 def _outer(left: Array, right: Array) -> Array:
