@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
+from tests.conformance import environments as conformance
 
 from memorax.core.spaces import Box, Discrete
 from memorax.environments import ENVIRONMENTS, Environment, EnvState, make
-from tests.conformance import environments as conformance
 
 
 def embedded():
@@ -86,7 +86,7 @@ class LeavesItsSpace(Walk):
 
 class ForgetsToReset(Walk):
     def step(self, key, state, action, params=None):
-        observation, next_state, *rest = super().step(key, state, action, params)
+        observation, _, *rest = super().step(key, state, action, params)
         raw = self.step_env(jax.random.split(key)[0], state, action, params)
         return observation, EnvState(time=raw[1].time), *rest
 

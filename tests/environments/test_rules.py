@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.conformance.environments import jit
+from tests.environments import twins
 
 from memorax.environments import make
 from memorax.environments.memory.deck import deal, full, take
-from tests.conformance.environments import jit
-from tests.environments import twins
 
 MIXES = (0.0, 0.6, 1.0)
 PADDED = 1024
@@ -18,7 +18,7 @@ PADDED = 1024
 
 @functools.cache
 def replay(name, **kwargs):
-    """The jitted rules of a task: `(hidden, actions [time], drawn [time]) -> first observation, what each step gave`."""
+    """The rules of a task, jitted: `(hidden, actions, drawn) -> first observation, what each step gave`."""
     env, params = make(name, **kwargs)
 
     def play(hidden, actions, drawn):

@@ -45,16 +45,19 @@ class Box(Space):
             low = np.clip(self.low.astype(np.int64), np.iinfo(np.int32).min, top.astype(np.int64) - 1)
             return jax.random.randint(key, self.shape, low.astype(np.int32), top).astype(self.dtype)
         low, high = self.low.astype(np.float32), self.high.astype(np.float32)
-        has_low, has_high = np.isfinite(low), np.isfinite(high)
-        near, far = np.where(has_low, low, 0), np.where(has_high, high, 0)
-        uniform_key, normal_key, exponential_key = jax.random.split(key, 3)
-        uniform = jax.random.uniform(uniform_key, self.shape)
-        tail = jax.random.exponential(exponential_key, self.shape)
-        # Weighted this way round, wide bounds do not overflow.
-        value = jnp.where(has_low & has_high, near * (1 - uniform) + far * uniform, 0.0)
-        value = jnp.where(has_low & ~has_high, near + tail, value)
-        value = jnp.where(~has_low & has_high, far - tail, value)
-        value = jnp.where(~has_low & ~has_high, jax.random.normal(normal_key, self.shape), value)
+        bounded, free = np.isfinite(low) & np.isfinite(high), ~np.isfinite(low) & ~np.isfinite(high)
+        near, far = np.where(np.isfinite(low), low, 0), np.where(np.isfinite(high), high, 0)
+        uniform_key, normal_key, tail_key = jax.random.split(key, 3)
+        value = jnp.zeros(self.shape, jnp.float32)
+        if bounded.any():
+            share = jax.random.uniform(uniform_key, self.shape)
+            # Weighted this way round, wide bounds do not overflow.
+            value = jnp.where(bounded, near * (1 - share) + far * share, value)
+        if free.any():
+            value = jnp.where(free, jax.random.normal(normal_key, self.shape), value)
+        if not (bounded | free).all():
+            tail = jax.random.exponential(tail_key, self.shape)
+            value = jnp.where(bounded | free, value, jnp.where(np.isfinite(low), near + tail, far - tail))
         return jnp.clip(value, low, high).astype(self.dtype)
 
     def contains(self, x: PyTree) -> Array:
