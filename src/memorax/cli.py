@@ -298,5 +298,12 @@ def _console() -> Console:
 
 
 def _silence_libraries() -> None:
-    """Leave errors to us: orbax logs the traceback of every error that it also raises."""
+    """Leave errors to us: orbax logs every error that it also raises, and leaves callbacks without an event loop."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    hook = sys.unraisablehook
+
+    def quiet(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = quiet

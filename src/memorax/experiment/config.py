@@ -31,7 +31,7 @@ class RunConfig(Generic[C]):
     seeds: int = 4
     """How many seeds to train side by side."""
     seed: int = 0
-    """The first seed; the others follow it. Seed 3 learns the same whether trained alone or beside others."""
+    """The first seed; the others follow it. Seed 3 has the same keys whether trained alone or beside others."""
     features: int = 64
     """Width of feature extractor and memory."""
     share_trunk: bool = True
