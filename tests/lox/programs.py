@@ -159,7 +159,7 @@ def scan_of_cond():
     return lambda xs: jax.lax.scan(body, 0.0, xs)[0], twin
 
 
-@pair(jnp.int32(1), XS)
+@pair(jnp.arange(3), XS)
 def switch():
     def once(x):
         lox.log({"k": x, "i": 3})
@@ -175,11 +175,13 @@ def switch():
     k = [lambda x: [x, nan], lambda x: [2 * x, 3 * x], lambda x: [nan, nan]]
     i = [3.0, 4.0, jnp.nan]
 
-    def twin(index, x):
+    def twin(indices, x):
         choose = [lambda x, j=j: (outs[j](x), {"k": jnp.stack(k[j](x)), "i": jnp.full(1, i[j])}) for j in range(3)]
-        return jax.lax.switch(index, choose, x)
+        out, logs = jax.lax.map(lambda index: jax.lax.switch(index, choose, x), indices)
+        return out, {"k": logs["k"].reshape(6, 5), "i": logs["i"].reshape(3)}
 
-    return lambda index, x: jax.lax.switch(index, [once, twice, lambda x: 3 * x], x), twin
+    branches = [once, twice, lambda x: 3 * x]
+    return lambda indices, x: jax.lax.map(lambda index: jax.lax.switch(index, branches, x), indices), twin
 
 
 @pair(ROWS)

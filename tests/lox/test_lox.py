@@ -1,5 +1,6 @@
 """What `log`, `spool` and `tap` promise beside the values: free when unused, compiled once, clear errors, streams."""
 
+import doctest
 import gc
 import re
 import weakref
@@ -24,13 +25,14 @@ HLO = ["plain_scan", "scan_of_scan", "scan_of_cond", "vmap_of_scan", "remat", "g
 
 
 class TestUnspooled:
-    @pytest.mark.parametrize("name", HLO)
-    def test_compiles_to_the_same_program(self, name, monkeypatch):
-        program, _, args = PAIRS[name]
-        with_logs = compiled(program, *args)
-        jax.clear_caches()  # or the traces with logs would be found again
+    def test_compiles_to_the_same_program(self, monkeypatch):
+        with_logs = {name: compiled(PAIRS[name].program, *PAIRS[name].args) for name in HLO}
         monkeypatch.setattr(lox, "log", lambda values: None)
-        assert with_logs == compiled(program, *args)
+        jax.clear_caches()  # or the traces with logs would be found again
+        without_logs = {name: compiled(PAIRS[name].program, *PAIRS[name].args) for name in HLO}
+        jax.clear_caches()
+        for name in HLO:
+            assert with_logs[name] == without_logs[name], name
 
     def test_the_comparison_can_fail(self):
         assert compiled(jnp.sin, XS) != compiled(lambda x: (jnp.sin(x), x + 1), XS)
@@ -38,6 +40,13 @@ class TestUnspooled:
     def test_log_does_nothing_outside_a_program(self):
         assert lox.log({"a": 1, "b": {"c": np.ones(3), "d": True}}) is None
         assert lox.log({}) is None
+
+
+@pytest.mark.parametrize("name", ["log", "spool", "tap"])
+def test_examples(name):
+    (example,) = doctest.DocTestFinder(recurse=False).find(getattr(lox, name), name, globs={})
+    assert len(example.examples) >= 4
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 class Counter:

@@ -1,10 +1,13 @@
 """`spool` gives what the hand-written twin gives, whatever stands between the log and the caller."""
 
+import functools
+
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lox.programs import PAIRS, ROWS, XS, plain, scan
+from tests.lox.programs import PAIRS, ROWS, XS, plain, scan, step
 
 from memorax import lox
 
@@ -98,6 +101,30 @@ def test_spool_of_spool_has_nothing_left():
     (_, inner), outer = lox.spool(lox.spool(scan))(XS)
     assert inner.keys() == {"carry", "inner/x"}
     assert outer == {}
+
+
+def test_structure_is_kept():
+    policy = jax.checkpoint_policies.everything_saveable
+
+    @functools.partial(jax.checkpoint, policy=policy)
+    def inner(xs):
+        return jax.lax.scan(step, 0.5, xs, reverse=True, unroll=2)
+
+    eqns = jax.make_jaxpr(lox.spool(jax.jit(inner)))(XS).eqns
+    found = {}
+    while eqns:
+        found |= {eqn.primitive.name: eqn.params for eqn in eqns}
+        eqns = [e for eqn in eqns for jaxpr in jax.extend.core.jaxprs_in_params(eqn.params) for e in jaxpr.eqns]
+    assert (found["scan"]["reverse"], found["scan"]["unroll"], found["scan"]["length"]) == (True, 2, 5)
+    assert found["remat2"]["policy"] is policy
+
+
+def test_a_function_called_twice_is_compiled_once():
+    def twice(xs):
+        return inner(inner(xs))
+
+    inner = jax.jit(plain)
+    assert jax.jit(lox.spool(twice)).lower(XS).as_text().count("func.func private @plain") == 1
 
 
 def test_empty_scan():
