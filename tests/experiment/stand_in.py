@@ -32,15 +32,13 @@ class StandIn:
             if self.breaks_at is not None:
                 move = jnp.where(step > self.breaks_at, self.breaks_with, move)
             position = state.learner["position"] + move
-            ended = jnp.arange(UPDATE // ENVS) % 4 == 3
-            for t in range(UPDATE // ENVS):
-                lox.log(
-                    {
-                        "returned_episode": jnp.broadcast_to(ended[t], (ENVS,)),
-                        "returned_episode_returns": position[:ENVS],
-                        "returned_episode_lengths": jnp.full((ENVS,), 4, jnp.int32),
-                    }
-                )
+            lox.log(
+                {
+                    "returned_episode": jnp.arange(ENVS) > 0,
+                    "returned_episode_returns": position[:ENVS],
+                    "returned_episode_lengths": jnp.full((ENVS,), UPDATE // ENVS, jnp.int32),
+                }
+            )
             lox.log({"losses": {"move": jnp.sum(move), "never": jnp.float32(jnp.nan)}})
             return State(step, state.loop, state.learner | {"position": position}), None
 

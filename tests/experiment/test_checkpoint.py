@@ -44,7 +44,9 @@ def saved(tmp_path):
 
 def test_what_was_saved_comes_back_bit_for_bit(saved):
     found = restore(newest(saved), abstract(make_tree()))
-    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, np.asarray(y), strict=True), found, make_tree(value=20.0))
+    jax.tree.map(
+        lambda x, y: np.testing.assert_array_equal(x, np.asarray(y), strict=True), found, make_tree(value=20.0)
+    )
     assert jax.tree.structure(found) == jax.tree.structure(make_tree())
 
 
@@ -90,7 +92,9 @@ def test_saving_a_step_again_leaves_it(saved):
 
 def test_another_shape_is_refused(saved):
     # Left to itself orbax would cut or pad the array.
-    with pytest.raises(ValueError, match=r"another configuration: `params/layer.0/kernel` must be float32\[3, 6\], got "):
+    with pytest.raises(
+        ValueError, match=r"another configuration: `params/layer.0/kernel` must be float32\[3, 6\], got "
+    ):
         restore(newest(saved), abstract(make_tree(width=6)))
 
 
@@ -101,7 +105,9 @@ def test_another_dtype_is_refused(saved):
 
 
 def test_another_tree_is_refused(saved):
-    with pytest.raises(ValueError, match=r"000000000020 is of another configuration: `carry/1/0` must be nothing, got bool"):
+    with pytest.raises(
+        ValueError, match=r"000000000020 is of another configuration: `carry/1/0` must be nothing, got bool"
+    ):
         restore(newest(saved), abstract(make_tree().replace(carry=())))
 
 
@@ -138,4 +144,6 @@ def test_a_flipped_bit_is_reported(tmp_path):
 
 def test_nothing_is_pickled(saved):
     assert not [path for path in saved.rglob("*") if path.suffix in {".pkl", ".pickle", ".npy"}]
-    assert not [path for path in saved.rglob("*") if path.is_file() and path.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05")]
+    assert not [
+        path for path in saved.rglob("*") if path.is_file() and path.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05")
+    ]

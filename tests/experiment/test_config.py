@@ -69,7 +69,9 @@ def test_an_unknown_algorithm_is_refused():
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"must be a run's folder, got one without config.json; `memorax train` makes one"):
+    with pytest.raises(
+        ValueError, match=r"must be a run's folder, got one without config.json; `memorax train` makes one"
+    ):
         load_config(tmp_path)
 
 
@@ -78,7 +80,9 @@ def test_a_field_of_another_version_is_refused(where):
     content = to_dict(CONFIG)
     (content if where == "run" else content["hyperparameters"])["novelty"] = 1
     owner = "RunConfig" if where == "run" else "PPOConfig"
-    with pytest.raises(ValueError, match=f"`novelty` in here is not a field of {owner}; it was written by another version"):
+    with pytest.raises(
+        ValueError, match=f"`novelty` in here is not a field of {owner}; it was written by another version"
+    ):
         from_dict(content, "here")
 
 

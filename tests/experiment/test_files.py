@@ -35,7 +35,9 @@ def test_broken_json_is_named(tmp_path):
 
 def test_a_folder_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"`out` must be a folder that can be written to, got .*file/run \(Not a directory\)"):
+    with pytest.raises(
+        ValueError, match=r"`out` must be a folder that can be written to, got .*file/run \(Not a directory\)"
+    ):
         check_writable(tmp_path / "file" / "run")
 
 
