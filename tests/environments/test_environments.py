@@ -60,7 +60,8 @@ class Walk(Environment):
         return 3
 
 
-def test_the_healthy_walk_passes():
+def test_healthy_environments_pass():
+    conformance.keeps_its_types(conformance.World(Careless(), Careless().default_params, print, {}))
     healthy = conformance.visit(Walk(), Walk().default_params)
     for holds in conformance.PROPERTIES:
         if holds is not conformance.tells_its_facts:
@@ -68,8 +69,22 @@ def test_the_healthy_walk_passes():
 
 
 class WeakTime(Walk):
+    def reset(self, key, params=None):
+        return super().reset(key, params)[0], EnvState(time=jnp.asarray(0))
+
+
+class Careless(Walk):
+    """Python numbers everywhere: the base class makes arrays of them.
+
+    * Observation, * Action, * Reward, * Length, Source: as above.
+    """
+
     def reset_env(self, key, params):
-        return super().reset_env(key, params)[0], EnvState(time=jnp.asarray(0))
+        return super().reset_env(key, params)[0], EnvState(time=0)
+
+    def step_env(self, key, state, action, params):
+        observation, state, *_ = super().step_env(key, state, action, params)
+        return observation, state, 1, state.time >= 3, {}
 
 
 class WholeReward(Walk):
@@ -149,9 +164,11 @@ def test_a_broken_environment_is_rejected(broken, rejects):
     if broken is Walk:
         broken = type("Undocumented", (Walk,), {"__doc__": "No rules."})
     if broken is WeakTime:
-        with pytest.raises((AssertionError, TypeError)):
+        with pytest.raises(AssertionError):
             rejects(conformance.World(broken(), broken().default_params, print, {}))
         return
-    visited = conformance.visit(broken(), broken().default_params, steps=9)
-    with pytest.raises(AssertionError):
-        rejects(visited)
+    # Operation by operation: what one of these compiles, the next can use.
+    with jax.disable_jit():
+        visited = conformance.visit(broken(), broken().default_params, steps=9)
+        with pytest.raises(AssertionError):
+            rejects(visited)

@@ -4,6 +4,7 @@ from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from memorax.core.spaces import Space
@@ -33,6 +34,18 @@ StateT = TypeVar("StateT")
 ParamsT = TypeVar("ParamsT")
 
 
+def strong(tree: PyTree) -> PyTree:
+    """The same leaves as arrays whose type is their own, so that a scan finds after a step what it had before."""
+
+    def convert(x: Any) -> Array:
+        array = jnp.asarray(x)
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            return array
+        return jax.lax.convert_element_type(array, np.dtype(array.dtype))
+
+    return jax.tree.map(convert, tree)
+
+
 def end_or_go_on(
     fresh: tuple[PyTree, PyTree],
     stepped: tuple[PyTree, PyTree],
@@ -49,12 +62,25 @@ def end_or_go_on(
 
     Returns:
         The six values of a step, with `info["final_observation"]`.
+
+    Raises:
+        ValueError: If the shapes after a reset and after a step differ.
     """
-    reward, terminated, truncated = outcome
+    reward, terminated, truncated = (jnp.asarray(x) for x in outcome)
+    terminated, truncated = terminated.astype(bool), truncated.astype(bool)
+    fresh, stepped = strong(fresh), strong(stepped)
     done = terminated | truncated
-    observation, state = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, stepped)
+
+    def choose(new: Array, old: Array) -> Array:
+        if new.shape != old.shape:  # `where` would broadcast
+            raise ValueError(
+                f"observation and state must keep their shapes, got {new.shape} after reset and {old.shape} after step"
+            )
+        return jnp.where(done, new, old)
+
+    observation, state = jax.tree.map(choose, fresh, stepped)
     info = {**info, "final_observation": stepped[0]}
-    return observation, state, jnp.asarray(reward, jnp.float32), terminated, truncated, info
+    return observation, state, reward.astype(jnp.float32), terminated, truncated, info
 
 
 class Environment(Generic[StateT, ParamsT]):
@@ -94,7 +120,7 @@ class Environment(Generic[StateT, ParamsT]):
         Returns:
             First observation and state.
         """
-        return self.reset_env(key, self.default_params if params is None else params)
+        return strong(self.reset_env(key, self.default_params if params is None else params))
 
     def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
         """Take one step and, where it ends the episode, begin the next.

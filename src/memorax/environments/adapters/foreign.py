@@ -154,7 +154,7 @@ class Foreign(Environment[PyTree, PyTree]):
     def _agree(self, first: jax.ShapeDtypeStruct, later: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         if first.shape != later.shape:
             raise ValueError(
-                f"observation and state of {self.name} must keep their shapes, got {first.shape} after reset and "
+                f"observation and state must keep their shapes, got {first.shape} after reset and "
                 f"{later.shape} after step"
             )
         dtype = first.dtype if first.dtype == later.dtype else jnp.promote_types(first.dtype, later.dtype)

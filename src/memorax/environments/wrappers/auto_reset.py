@@ -6,7 +6,7 @@ import jax
 
 from memorax.core.spaces import Space, from_foreign
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.environment import Environment, Step, end_or_go_on
+from memorax.environments.environment import Environment, Step, end_or_go_on, strong
 
 
 class AutoReset(Environment[PyTree, PyTree]):
@@ -69,7 +69,7 @@ class AutoReset(Environment[PyTree, PyTree]):
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
         """Begin an episode."""
-        return self._reset_raw(key, self._params if params is None else params)
+        return strong(self._reset_raw(key, self._params if params is None else params))
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
         """Take one step and, where it ends the episode, begin the next."""

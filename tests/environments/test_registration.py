@@ -1,0 +1,142 @@
+import sys
+
+import pytest
+
+from memorax.environments import ENVIRONMENTS, Environment, MissingExtraError, make, register, registered
+from memorax.environments.memory import TASKS, TMaze, TMazePassive
+
+
+@pytest.fixture
+def clean(monkeypatch):
+    """Undo registrations."""
+    monkeypatch.setattr(ENVIRONMENTS, "_entries", dict(ENVIRONMENTS._entries))
+
+
+def test_every_task_is_registered():
+    assert {f"memory::{name}" for name in TASKS} <= set(ENVIRONMENTS)
+    assert all(make(f"memory::{name}")[0].name == name for name in TASKS)
+
+
+def test_the_list_tells_what_there_is():
+    cards = {card.id: card for card in registered()}
+    assert tuple(cards) == ENVIRONMENTS.names()
+    card = cards["memory::RepeatPreviousEasy"]
+    assert (card.observation_space.shape, card.action_space.n) == ((4,), 4)
+    assert (card.optimal_return, card.memory_length, card.horizon) == (1.0, 3, 51)
+    assert card.memoryless_return == pytest.approx(-25 / 51)
+    assert card.description == "Name the suit of the card shown k-1 cards ago."
+    assert all(card.description.endswith(".") for card in cards.values())
+
+
+def test_arguments_reach_the_environment():
+    env, params = make("memory::TMaze", length=20)
+    assert isinstance(env, TMaze)
+    assert params.length == 20
+    assert make("memory::RepeatPreviousEasy", k=9)[0].memory_length() == 8
+
+
+@pytest.mark.parametrize(
+    ("env_id", "error", "message"),
+    [
+        (
+            "memory::RepeatPrevEasy",
+            ValueError,
+            "unknown environment `memory::RepeatPrevEasy`; nearest: memory::RepeatPreviousEasy",
+        ),
+        ("memory::tmaze", ValueError, "nearest: memory::TMaze"),
+        (
+            "memroy::TMaze",
+            ValueError,
+            r"unknown namespace `memroy` in `memroy::TMaze`; nearest: memory; known: .*",
+        ),
+        ("TMaze", ValueError, "must have the form `namespace::Name`, got `TMaze`; did you mean `memory::TMaze`"),
+        (
+            "CartPole-v1",
+            ValueError,
+            "must have the form .*, got `CartPole-v1`; namespaces: gymnax, memory",
+        ),
+        ("memory::", ValueError, "must have the form `namespace::Name`, got `memory::`"),
+        (3, TypeError, "`env_id` must be a string like `memory::RepeatPreviousEasy`, got 3"),
+    ],
+)
+def test_a_wrong_name_is_explained(env_id, error, message):
+    with pytest.raises(error, match=message):
+        make(env_id)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "arguments", "error", "message"),
+    [
+        ("memory::TMaze", {"length": 0}, ValueError, "`length` must be at least 1, got 0"),
+        ("memory::TMaze", {"length": 2.5}, TypeError, "`length` must be an integer, got 2.5"),
+        ("memory::TMaze", {"length": True}, TypeError, "`length` must be an integer, got True"),
+        ("memory::TMaze", {"length": 5, "max_steps": 6}, ValueError, "`max_steps` must be at least 7, got 6"),
+        (
+            "memory::TMaze",
+            {"depth": 3},
+            TypeError,
+            "`depth` is no argument of `memory::TMaze`; it takes: length, max",
+        ),
+        ("memory::TMazeActive", {"length": -1}, ValueError, "`length` must be at least 1, got -1"),
+        ("memory::TMazePassive", {"penalty": 0.5}, ValueError, "`penalty` must be at most 0, got 0.5"),
+        ("memory::TMazePassive", {"penalty": float("nan")}, ValueError, "`penalty` must be at most 0, got nan"),
+        ("memory::MemoryChain", {"num_bits": 0}, ValueError, "`num_bits` must be at least 1, got 0"),
+        ("memory::MemoryChain", {"length": "9"}, TypeError, "`length` must be an integer, got '9'"),
+        ("memory::RepeatPreviousEasy", {"k": 52}, ValueError, "`k` must be at most 51, got 52"),
+        ("memory::RepeatPreviousEasy", {"k": 0}, ValueError, "`k` must be at least 1, got 0"),
+        ("memory::RepeatFirstEasy", {"decks": 0}, ValueError, "`decks` must be at least 1, got 0"),
+        ("memory::PositionOnlyCartPoleEasy", {"noise": 1}, TypeError, "`noise` is no argument of .*; it takes: no arg"),
+    ],
+)
+def test_a_wrong_argument_is_refused_when_the_environment_is_made(env_id, arguments, error, message):
+    with pytest.raises(error, match=message):
+        make(env_id, **arguments)
+
+
+@pytest.mark.parametrize("task", sorted({f.func.__name__ for f in TASKS.values() if hasattr(f, "func")}))
+def test_a_wrong_difficulty_is_refused(task):
+    cls = TASKS[f"{task}Easy"].func
+    with pytest.raises(ValueError, match="`difficulty` must be one of Easy, Medium, Hard, got 'Extreme'"):
+        cls("Extreme")
+
+
+def test_a_user_registers_an_environment(clean):
+    def corridor(length=3):
+        """A short corridor.
+
+        More about it.
+        """
+        return TMazePassive(length)
+
+    register("mine::Corridor", corridor)
+    env, params = make("mine::Corridor", length=4)
+    assert isinstance(env, Environment)
+    assert params.length == 4
+    assert ENVIRONMENTS.get("mine::Corridor").description == "A short corridor."
+    register("mine::Pair", lambda: (TMaze(3), TMaze(7).default_params), description="With parameters.")
+    assert make("mine::Pair")[1].length == 7
+    assert next(card for card in registered() if card.id == "mine::Pair").memory_length == 8
+
+
+@pytest.mark.parametrize(
+    ("env_id", "factory", "error", "message"),
+    [
+        ("memory::TMaze", TMaze, ValueError, "`name` of a environment must be new, got `memory::TMaze`"),
+        ("TMaze", TMaze, ValueError, "must have the form `namespace::Name`"),
+        ("gymnax::Mine", TMaze, ValueError, "`gymnax::Mine` must not use `gymnax`, which belongs to that library"),
+        ("mine::Number", 3, TypeError, "`factory` of `mine::Number` must be callable, got 3"),
+    ],
+)
+def test_a_wrong_registration_is_refused(clean, env_id, factory, error, message):
+    with pytest.raises(error, match=message):
+        register(env_id, factory)
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnax", None)
+    monkeypatch.delitem(sys.modules, "memorax.environments.adapters.gymnax", raising=False)
+    message = r"environment suite `gymnax` is not installed; run `pip install memorax\[gymnax\]`"
+    with pytest.raises(ImportError, match=message) as caught:
+        make("gymnax::CartPole-v1")
+    assert isinstance(caught.value, MissingExtraError)
+    assert caught.value.suite == "gymnax"
