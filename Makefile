@@ -37,7 +37,7 @@ bench: $(VENV)/.installed ## Run the benchmarks
 	@for script in benchmarks/[!_]*.py; do echo "$$script" && $(BIN)/python $$script $(ARGS) || exit 1; done
 
 docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html
 
 clean: ## Remove the virtual environment and everything built
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,7 @@
-"""What every test starts from: two devices, and a key. Warnings are errors; `pyproject.toml` says so."""
+"""What every test starts from: two devices, and ranks that do not promote silently.
+
+Warnings are errors; `pyproject.toml` says so.
+"""
 
 import os
 
@@ -9,6 +12,8 @@ if _FLAG not in os.environ.get("XLA_FLAGS", ""):
 
 import jax
 import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture

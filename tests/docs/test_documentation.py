@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 SLOW = {"docs/getting-started.md", "docs/seeds.md"}  # compile what the README compiles, in full and for several seeds
-LANGUAGES = {"python", "bash", "text", "json", "toml"}
+LANGUAGES = {"python", "bash", "text", "json", "toml", "{eval-rst}"}
 FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 
