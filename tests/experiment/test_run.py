@@ -10,12 +10,12 @@ import jax
 import numpy as np
 import pytest
 from rich.console import Console
+from tests.experiment.stand_in import UPDATE, StandIn, config
 
 from memorax.experiment import DivergenceError, checkpoint, run, train
 from memorax.experiment.display import Quiet
 from memorax.experiment.loggers import read_rows
 from memorax.experiment.run import free_folder, latest_folder, prepare, with_log_interval
-from tests.experiment.stand_in import UPDATE, StandIn, config
 
 QUIET = {"console": Console(file=io.StringIO())}
 
@@ -261,5 +261,5 @@ def test_summary_holds_numbers_and_their_circumstances(straight):
 
 
 def test_resuming_as_another_run_is_refused(straight, agent):
-    with pytest.raises(ValueError, match="`features` must be 64 to resume .*straight, got 7"):
+    with pytest.raises(ValueError, match=r"`features` must be 64 to resume .*straight, got 7"):
         train(dataclasses.replace(config(), features=7), straight, resume=True, **QUIET)

@@ -113,11 +113,11 @@ def policy_head(space: Any, env: str) -> nn.Module:
 def _optimizer(config: RunConfig) -> optax.GradientTransformation:
     learning_rate: Any = config.learning_rate
     if config.anneal_learning_rate:
-        learning_rate = optax.linear_schedule(config.learning_rate, 0.0, _gradient_steps(config))
+        learning_rate = optax.linear_schedule(config.learning_rate, 0.0, gradient_steps(config))
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
 
 
-def _gradient_steps(config: RunConfig) -> int:
+def gradient_steps(config: RunConfig) -> int:
     """Count the gradient steps of a whole run."""
     algorithm = config.hyperparameters
     updates = config.steps // (algorithm.num_envs * algorithm.num_steps)

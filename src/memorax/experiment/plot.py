@@ -110,7 +110,7 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
     envs = list(dict.fromkeys(config.env for config in configs))
     for memory, style in (("with", "--"), ("without", ":")):
-        for value in sorted({value for env in envs if (value := best_return(env, memory == "with")) is not None}):
+        for value in sorted({value for env in envs if (value := best_return(env, memory=memory == "with")) is not None}):
             label = f"best {memory} memory ({value:.3g})"
             axes.axhline(value, color="0.4", linestyle=style, linewidth=1.2, label=label)
     axes.set_xlabel("environment steps of each seed")
@@ -122,7 +122,7 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     axes.legend(frameon=False)
 
 
-def best_return(env: str, memory: bool) -> float | None:
+def best_return(env: str, *, memory: bool) -> float | None:
     """What is the most that can be expected of an environment, with memory or without; None where it is not known."""
     from memorax.environments import make
 

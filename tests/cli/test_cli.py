@@ -1,0 +1,226 @@
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from memorax.algorithms import ALGORITHMS, PPOConfig
+from memorax.cli import main
+from memorax.experiment import RunConfig, checkpoint, load_config
+from memorax.experiment.loggers import read_rows
+from tests.experiment.stand_in import StandIn
+
+TINY = (
+    "--env memory::RepeatPreviousEasy --features 7 --num-envs 4 --num-steps 16 --num-minibatches 2 --update-epochs 1 "
+    "--seeds 2 --steps 1_280 --log-every 320"
+).split()
+
+
+def run(*arguments):
+    """Exit code, standard output and standard error of a command."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(arguments)
+        except SystemExit as exit:  # tyro's own
+            code = exit.code
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a run in its default place, and what was printed about it."""
+    folder = tmp_path_factory.mktemp("work")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        code, out, err = run("train", *TINY)
+    finally:
+        os.chdir(before)
+    assert (code, err) == (0, "")
+    return folder / "runs" / "ppo-memory-RepeatPreviousEasy-gru", out
+
+
+def assert_refused(result, *parts):
+    code, _, err = result
+    assert code == 2
+    assert err.count("\n") == 1, "one line, no traceback"
+    for part in parts:
+        assert part in err
+
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+def test_help_has_every_field_with_its_docstring(algorithm, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    code, out, _ = run("train", algorithm, "--help")
+    assert code == 0
+    for cls in (RunConfig, ALGORITHMS.get(algorithm)[1]):
+        for field in dataclasses.fields(cls):
+            option = re.compile(rf"--{field.name.replace('_', '-')}[ ,]")
+            assert option.search(out) or field.name in ("algorithm", "hyperparameters")
+    for words in ("Discount per step", "How many seeds to train side by side", "--no-share-trunk", "--resume", "--out"):
+        assert words in out
+
+
+def test_help_and_version_need_no_jax():
+    code = "import sys; from memorax.cli import main; main(sys.argv[1:]); sys.exit('jax' in sys.modules)"
+    for arguments in (["--help"], ["--version"]):
+        begin = time.perf_counter()
+        result = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
+        assert time.perf_counter() - begin < 5.0
+        assert "usage: memorax" in result.stdout or arguments == ["--version"]
+
+
+@pytest.mark.parametrize("what", ["environments", "models", "algorithms"])
+def test_list_names_everything(what):
+    code, out, _ = run("list", what)
+    assert code == 0
+    for name in {"environments": ["memory::RepeatPreviousEasy", "gymnax"], "models": ["gru"], "algorithms": ["ppo"]}[
+        what
+    ]:
+        assert name in out
+
+
+def test_what_is_misspelt_is_answered_with_what_is_near(here):
+    assert_refused(run("trian"), "unknown command `trian`; nearest: train; known: train, evaluate")
+    assert_refused(run("list", "model"), "unknown list `model`; nearest: models")
+    assert_refused(run("train", "pppo"), "unknown algorithm `pppo`; nearest: ppo")
+    assert_refused(run("train", "--env", "memory::RepeatPreviousEasi"), "nearest: memory::RepeatPreviousEasy")
+    assert_refused(run("train", "--model", "gruu"), "unknown memory model `gruu`; nearest: gru")
+    assert not list(here.iterdir())
+
+
+def test_an_unknown_option_is_answered_with_what_is_near(here):
+    code, _, err = run("train", "--stesp", "3")
+    assert code == 2
+    assert "--steps" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--num-envs 6 --num-minibatches 4", "`num_minibatches` (4) must divide `num_envs` (6)"),
+        ("--steps 10", "`steps` must be at least one update"),
+        ("--resume --out empty", "empty must be a run's folder, got one without config.json"),
+        ("--resume", "runs/ppo-memory-RepeatPreviousEasy-gru must be a run's folder"),
+        ("--out file/run", "`out` must be a folder that can be written to, got file/run (Not a directory)"),
+        ("--out full", "`out` must be an empty or a new folder, got full, which holds something"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(here, options, message):
+    (here / "empty").mkdir()
+    (here / "full").mkdir()
+    (here / "full" / "thesis.txt").touch()
+    (here / "file").touch()
+    assert_refused(run("train", *options.split()), message)
+
+
+@pytest.mark.parametrize("options", ["--features -1", "--num-envs 0", "--seeds 0", "--learning-rate -1"])
+def test_negative_sizes_are_refused(here, options):
+    code, _, err = run("train", *options.split())
+    assert code == 2
+    assert f"`{options.split()[0].strip('-').replace('-', '_')}` must be" in err.replace("\n", "")
+
+
+def test_a_run_ends_with_its_curve(trained):
+    folder, out = trained
+    assert out.splitlines()[0] == (
+        "ppo with gru on memory::RepeatPreviousEasy, 2 seeds -> runs/ppo-memory-RepeatPreviousEasy-gru"
+    )
+    assert out.splitlines()[-1] == "learning curve: runs/ppo-memory-RepeatPreviousEasy-gru/learning_curve.png"
+    assert "mean return -" in out
+    assert (folder / "learning_curve.png").stat().st_size > 10_000
+
+
+def test_options_reach_the_run(trained):
+    config = load_config(trained[0])
+    assert config.hyperparameters == PPOConfig(num_envs=4, num_steps=16, num_minibatches=2, update_epochs=1)
+    assert (config.steps, config.seeds, config.features) == (1280, 2, 7)
+
+
+def test_a_second_run_does_not_touch_the_first(trained, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder.parents[1])
+    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn())
+    before = (folder / "metrics.jsonl").read_bytes()
+    _, out, _ = run("train", "--steps", "120", "--log-every", "60")
+    assert f"-> runs/{folder.name}-2" in out
+    assert (folder / "metrics.jsonl").read_bytes() == before
+    assert read_rows(folder.with_name(f"{folder.name}-2") / "metrics.jsonl")[-1]["step"] == 120
+
+
+def test_a_finished_run_needs_no_options_to_be_resumed(trained, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder.parents[1])
+    code, out, _ = run("train", "--resume", "--out", f"runs/{folder.name}")
+    assert (code, "going on from step 1,280" in out) == (0, True)
+    assert_refused(
+        run("train", "--resume", f"--out=runs/{folder.name}", "--gamma", "0.5"), "`gamma` must be 0.99 to resume"
+    )
+
+
+def test_evaluate_plays_whole_episodes(trained):
+    folder, _ = trained
+    code, out, _ = run("evaluate", str(folder), "--episodes", "3")
+    assert code == 0
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert result["episodes"] == [3, 3]
+    assert result["step"] == 1280
+    for value in result["length"]["per_seed"].values():
+        assert value == 51.0
+    for value in result["return"]["per_seed"].values():
+        assert -1.0 <= value <= 1.0
+        assert f"{value:.3f}" in out
+
+
+def test_evaluate_and_plot_refuse_what_is_no_run(here):
+    (here / "empty").mkdir()
+    assert_refused(run("evaluate", "empty"), "empty must be a run's folder")
+    assert_refused(run("plot", "missing"), "missing must be a run's folder")
+    assert_refused(run("plot"), "`memorax plot` needs the folder of at least one run")
+    assert_refused(run("evaluate", "empty", "--episodes", "0"), "`episodes` must be at least 1, got 0")
+
+
+def test_plot_draws_runs_side_by_side(trained, here):
+    folder, _ = trained
+    code, out, _ = run("plot", str(folder), str(folder), "--out", "both.png", "--statistic", "iqm")
+    assert (code, out) == (0, "learning curve: both.png\n")
+    assert (here / "both.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_seed_alone_learns_what_it_learns_beside_others(trained, here):
+    folder, _ = trained
+    assert run("train", *TINY, "--seeds", "1", "--seed", "1", "--out", "alone")[0] == 0
+    beside = [row for row in read_rows(folder / "metrics.jsonl") if row["seed"] == 1]
+    alone = read_rows(here / "alone" / "metrics.jsonl")
+    assert [row["episode/return"] for row in alone] == pytest.approx(
+        [row["episode/return"] for row in beside], abs=1e-6
+    )
+    # Matrix products of one and of several seeds are added up in another order.
+    for a, b in zip(alone, beside, strict=True):
+        assert {n: x for n, x in a.items() if n.startswith("losses/")} == pytest.approx(
+            {n: x for n, x in b.items() if n.startswith("losses/")}, rel=1e-3, abs=1e-5
+        )
+
+
+def test_divergence_is_reported(here):
+    code, _, err = run("train", *TINY, "--learning-rate", "1e38", "--out", "bad")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "became NaN or infinite in update" in err
+    assert "there is no checkpoint before it" in err
+    assert checkpoint.complete(here / "bad" / "checkpoints") == []
+    assert all(np.isfinite(list(row.values())).all() for row in read_rows(here / "bad" / "metrics.jsonl"))

@@ -1,0 +1,108 @@
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from memorax.algorithms import PPOConfig
+from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete
+from memorax.environments import MissingExtraError
+from memorax.experiment import RunConfig, build_agent
+from memorax.experiment.build import gradient_steps, observation_extractor, policy_head
+from memorax.networks import heads
+from memorax.networks.sequence_models import MODELS
+
+SMALL = PPOConfig(num_envs=6, num_steps=5, num_minibatches=2, update_epochs=3)
+
+
+def config(hyperparameters=SMALL, **fields):
+    defaults = {"algorithm": "ppo", "env": "memory::RepeatPreviousEasy", "features": 7}
+    return RunConfig(**(defaults | fields), hyperparameters=hyperparameters)
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_every_memory_model_makes_an_agent(model):
+    agent = build_agent(config(model=model))
+    assert agent.recurrent != MODELS.get(model).memoryless
+    assert agent.network.shared
+
+
+def test_the_trunk_is_shared_only_where_asked_for():
+    assert not build_agent(config(share_trunk=False)).network.shared
+
+
+def test_previous_action_and_reward_are_fed():
+    extractor = build_agent(config()).network.actor.feature_extractor
+    assert extractor.action_extractor is not None
+    assert extractor.reward_extractor is not None
+    assert extractor.mask_at_start
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Box(-1.0, 1.0, (4,)),
+        Box(-1.0, 1.0, (3, 5)),
+        Box(0, 255, (84, 80, 3), jnp.uint8),
+        Box(0.0, 1.0, (9, 11, 2)),
+        Discrete(13),
+        MultiDiscrete((2, 3)),
+        Dict({"position": Box(-1.0, 1.0, (2,)), "card": Discrete(5)}),
+        Dict({"hand": Box(-1.0, 1.0, (2,)), "action_mask": Box(0, 1, (6,), jnp.int32)}),
+        Dict({"a": Discrete(2), "b": Discrete(3), "action_mask": Box(0, 1, (6,), jnp.int32)}),
+    ],
+    ids=repr,
+)
+def test_every_observation_becomes_a_vector(space):
+    observation = jax.tree.map(lambda x: jnp.broadcast_to(x, (2, 3, *x.shape)), space.sample(jax.random.key(0)))
+    if isinstance(space, Dict) and "action_mask" in space.spaces:
+        del observation["action_mask"]
+        observation = next(iter(observation.values())) if len(observation) == 1 else observation
+    module = observation_extractor(space, 7)
+    features = jax.eval_shape(lambda key: module.init_with_output(key, observation)[0], jax.random.key(0))
+    assert (features.shape, features.dtype) == ((2, 3, 7), jnp.float32)
+
+
+def test_the_head_follows_from_the_action_space():
+    assert policy_head(Discrete(5), "x") == heads.Categorical(action_dim=5)
+    assert policy_head(Box(-1.0, 1.0, (3,)), "x") == heads.Gaussian(action_dim=3)
+
+
+@pytest.mark.parametrize("space", [MultiDiscrete((2, 3)), Box(-1.0, 1.0, (2, 3))])
+def test_an_action_space_that_no_head_serves_is_refused(space):
+    with pytest.raises(
+        TypeError, match=r"`env` must have Discrete actions or a Box of vectors .*, got .* of some::Task"
+    ):
+        policy_head(space, "some::Task")
+
+
+def test_annealing_ends_with_the_last_gradient_step():
+    # 7 updates of 6 * 5 steps, 3 epochs of 2 minibatches each.
+    assert gradient_steps(config(steps=7 * 30 + 29)) == 7 * 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"env": "memory::RepeatPreviosEasy"}, "unknown environment .*nearest: memory::RepeatPreviousEasy"),
+        ({"env": "memry::RepeatPreviousEasy"}, "unknown namespace `memry`.*nearest: memory"),
+        ({"env": "RepeatPreviousEasy"}, "did you mean `memory::RepeatPreviousEasy`"),
+        ({"model": "gruu"}, "unknown memory model `gruu`; nearest: gru"),
+        ({"algorithm": "pp"}, "unknown algorithm `pp`; nearest: ppo"),
+        (
+            {"hyperparameters": PPOConfig(num_envs=6, num_minibatches=4)},
+            r"`num_minibatches` \(4\) must divide `num_envs` \(6\) for recurrent networks; try ",
+        ),
+    ],
+)
+def test_what_does_not_exist_or_fit_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        build_agent(config(**fields))
+
+
+def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "gymnax"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gymnax", None)
+    with pytest.raises(MissingExtraError, match=r"run `pip install memorax\[gymnax\]`"):
+        build_agent(config(env="gymnax::CartPole-v1"))

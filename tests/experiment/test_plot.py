@@ -1,0 +1,74 @@
+import json
+
+import numpy as np
+import pytest
+
+from memorax.experiment import plot_runs
+from memorax.experiment.config import save_config
+from memorax.experiment.plot import best_return, make_curve
+from tests.experiment.stand_in import config
+
+
+def write_run(folder, returns, **fields):
+    """A run with the given returns, `[seeds, points]`; NaN leaves one out."""
+    folder.mkdir()
+    save_config(folder, config(**fields))
+    lines = []
+    for point in range(returns.shape[1]):
+        for seed in range(returns.shape[0]):
+            row = {"step": 100 * (point + 1), "seed": seed, "episode/count": 3}
+            if np.isfinite(returns[seed, point]):
+                row["episode/return"] = returns[seed, point]
+            lines.append(json.dumps(row) + "\n")
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    return folder
+
+
+RETURNS = np.array([[0.0, 1.0, 2.0, 3.0], [0.5, 1.5, np.nan, 3.5], [4.0, 4.0, 8.0, 4.5]])
+
+
+def test_the_curve_is_what_the_metrics_say(tmp_path):
+    folder = write_run(tmp_path / "a", RETURNS)
+    (curve,) = plot_runs([folder], tmp_path / "a.png")
+    np.testing.assert_array_equal(curve.steps, [100, 200, 300, 400])
+    np.testing.assert_allclose(curve.center, np.nanmean(RETURNS, axis=0))
+    assert np.all(curve.low <= curve.center)
+    assert np.all(curve.center <= curve.high)
+    assert (curve.label, curve.seeds) == ("a", 3)
+
+
+def test_a_picture_is_drawn(tmp_path):
+    folders = [
+        write_run(tmp_path / "a", RETURNS),
+        write_run(tmp_path / "b", RETURNS[:1], env="memory::RepeatFirstEasy"),
+    ]
+    curves = plot_runs(folders, tmp_path / "curves.png", statistic="iqm")
+    picture = (tmp_path / "curves.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
+    assert [curve.label for curve in curves] == ["a", "b"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path):
+    for parent in ("x", "y"):
+        (tmp_path / parent).mkdir()
+    folders = [write_run(tmp_path / parent / "run", RETURNS) for parent in ("x", "y")]
+    assert len({curve.label for curve in plot_runs(folders, tmp_path / "curves.png")}) == 2
+
+
+def test_a_run_without_an_episode_cannot_be_drawn(tmp_path):
+    folder = write_run(tmp_path / "a", np.full((2, 3), np.nan))
+    with pytest.raises(ValueError, match="`episode/return` must have a value at some step of a to be drawn, got none"):
+        plot_runs([folder], tmp_path / "a.png")
+
+
+def test_an_unknown_statistic_is_refused():
+    with pytest.raises(ValueError, match="`statistic` must be one of mean, iqm, got median"):
+        make_curve([], "a", statistic="median")
+
+
+def test_best_returns_come_from_the_environment():
+    assert best_return("memory::RepeatPreviousEasy", memory=True) == 1.0
+    assert best_return("memory::RepeatPreviousEasy", memory=False) < 0.0
+    assert best_return("nowhere::Task", memory=True) is None
