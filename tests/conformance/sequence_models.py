@@ -1,6 +1,7 @@
 """What every memory model keeps to. Each property takes a `Case`, and raises where the model breaks it."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -90,7 +91,7 @@ def forgets(case: Case) -> None:
     never = np.zeros_like(DONE)
     for row in range(BATCH):
         edges = [0, *np.flatnonzero(DONE[row]).tolist(), TIME]
-        for index, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for index, (start, stop) in enumerate(itertools.pairwise(edges)):
             if start == stop:
                 continue
             alone, apart = run(case, start, stop, case.carry if index == 0 else case.fresh, never)

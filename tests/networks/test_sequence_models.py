@@ -3,10 +3,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
+from tests.conformance.sequence_models import FEATURES, HIDDEN, PROPERTIES, make_case
 
 from memorax.networks import RNN, SequenceModelWrapper
 from memorax.networks.sequence_models import MODELS
-from tests.conformance.sequence_models import FEATURES, HIDDEN, PROPERTIES, make_case
 
 
 class Leaky(nn.Module):

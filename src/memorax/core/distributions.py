@@ -190,8 +190,9 @@ class Beta:
         """
         limit = 1.0 - float(jnp.finfo(self.alpha.dtype).eps)
         action = jnp.clip(action, -limit, limit)
-        below = (self.alpha - 1.0) * (jnp.log1p(action) - _LOG_2)
-        above = (self.beta - 1.0) * (jnp.log1p(-action) - _LOG_2)
+        # Not log1p: XLA's CPU compiler (jaxlib 0.10.2) sums expressions with two of them wrongly.
+        below = (self.alpha - 1.0) * jnp.log(0.5 * (1.0 + action))
+        above = (self.beta - 1.0) * jnp.log(0.5 * (1.0 - action))
         return jnp.sum(below + above - betaln(self.alpha, self.beta) - _LOG_2, axis=-1)
 
     def sample_and_log_prob(self, key: Key) -> tuple[Array, Array]:
