@@ -1,6 +1,6 @@
 """Compare the recurrent kernels with Flax's own scan: `python -m benchmarks.rnn --out results.json`.
 
-Times one gradient step (with respect to parameters and inputs) of `RNN(cell)`, which resets inside the sequence, against
+Times one gradient (with respect to parameters and inputs) of `RNN(cell)`, which resets inside the sequence, against
 `flax.linen.RNN(cell)`, which does not. Both are compiled ahead and timed in turn in one process; a ratio is the median
 over rounds of Flax's time divided by ours in the same round, so that what else the machine does falls on both.
 """

@@ -1,5 +1,6 @@
 """Feature extractor, torso and head as one network."""
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -67,7 +68,7 @@ class Network(nn.Module):
             The memory after the last step, and the torso's outputs `[batch, time, features]`.
         """
         observation, _ = _split_mask(timestep.observation)
-        features = self.feature_extractor(timestep.replace(observation=observation))
+        features = self.feature_extractor(dataclasses.replace(timestep, observation=observation))
         return self.torso(features, timestep.done, initial_carry)
 
     def readout(self, features: Array, timestep: Timestep, **head_kwargs: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from memorax.core.types import Array, Carry, Key
 
@@ -27,12 +28,7 @@ class _Blueprint:
         if jax.tree.leaves(rest):
             raise TypeError(f"`cell` must hold parameters only, got {self.name} with other state; keep_rngs=False?")
         self.parameters = {path: leaf.get_value() for path, leaf in nnx.to_flat_state(state)}
-        self.initializers = {
-            (*path, name): initializer
-            for path, module in nnx.iter_modules(cell)
-            for name in ("kernel", "bias")
-            if callable(initializer := getattr(module, f"{name}_init", None))
-        }
+        self.random = {path for path, value in self.parameters.items() if value.ndim == 2 and np.asarray(value).all()}
 
     def merge(self, parameters: dict[tuple[Any, ...], Array]) -> Any:
         from flax import nnx  # noqa: PLC0415
@@ -45,8 +41,9 @@ class _Blueprint:
 class NNXCell(nn.Module):
     """A Linen cell that computes what an NNX cell computes.
 
-    Parameters of layers that keep their initializers (`nnx.Linear`) are drawn from Linen's key, so that seeds differ;
-    others start with the values that the NNX cell has.
+    An NNX cell keeps its drawn parameters but not their initializers, and seeds must differ: rows and columns of each
+    kernel are permuted by Linen's key, which leaves independent and orthogonal initializations what they are. Vectors,
+    and kernels that hold a zero (an identity, say), start as they are.
 
     Attributes:
         blueprint: The NNX cell, taken apart.
@@ -103,8 +100,15 @@ class NNXCell(nn.Module):
         return self.blueprint.merge(parameters)(carry, inputs)
 
     def _parameter(self, path: tuple[Any, ...], value: Array) -> Array:
-        initializer = self.blueprint.initializers.get(path)
         name = "_".join(map(str, path))
-        if initializer is None:
-            return self.param(name, lambda key: value)
-        return self.param(name, initializer, value.shape, value.dtype)
+        return self.param(name, _permute if path in self.blueprint.random else _keep, value)
+
+
+def _permute(key: Key, value: Array) -> Array:
+    rows, columns = jax.random.split(key)
+    return jax.random.permutation(columns, jax.random.permutation(rows, value), axis=1)
+
+
+def _keep(key: Key, value: Array) -> Array:
+    del key
+    return value

@@ -24,7 +24,7 @@ class RNN(nn.Module):
 
     Attributes:
         cell: A Flax Linen cell (`nn.GRUCell(features=64)`, or your own: a module with `initialize_carry` that maps
-            `(carry, inputs)` to `(carry, outputs)`), or an NNX cell, whose initial parameters are drawn anew.
+            `(carry, inputs)` to `(carry, outputs)`), or an NNX cell, see `NNXCell`.
         fused: Whether to use the kernel where there is one. It has no forward-mode derivative.
 
     Example:
