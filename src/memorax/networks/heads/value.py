@@ -149,7 +149,11 @@ class TwinContinuousQNetwork(nn.Module):
             return module(features, action=action)
 
         both = nn.vmap(
-            value, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=(None, None), axis_size=2
+            value,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(None, None),  # pyright: ignore[reportArgumentType] (typed by its default)
+            axis_size=2,
         )
         return both(ContinuousQNetwork(tuple(self.features), name="q"), features, action)
 
