@@ -3,25 +3,23 @@
 Whatever takes long to import is imported by the command that needs it, so that `memorax --help` answers at once.
 """
 
-import dataclasses
 import difflib
 import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 import memorax
+from memorax.experiment.options import EvaluateOptions, ListOptions, PlotOptions, TrainOptions
 
 if TYPE_CHECKING:
     from memorax.experiment.config import RunConfig
-
-R = TypeVar("R")
 
 HELP = """\
 usage: memorax COMMAND [OPTIONS]
@@ -47,49 +45,6 @@ FAILED, REFUSED = 1, 2
 """Exit codes: something went wrong while working; what was asked for cannot be done."""
 _WIDTH = 140
 """Columns of a table where there is no terminal to ask."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainOptions(Generic[R]):
-    """Train an agent and leave configuration, metrics, checkpoints, learning curve and summary in a folder."""
-
-    run: R
-    out: Path | None = None
-    """Folder of the run. None: `runs/ALGORITHM-ENV-MODEL`, with a number behind it where that is taken."""
-    resume: bool = False
-    """Go on with the run in `--out`, or with the newest of that name; its options need not be repeated."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
-    """Play whole episodes with the agent of a run, as well as it can, and write `evaluation.json` into its folder."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run."""
-    episodes: int = 100
-    """Episodes of each seed."""
-    max_steps: int = 100_000
-    """An episode that lasts longer is left out."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PlotOptions:
-    """Draw the learning curves of runs side by side."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of the runs."""
-    out: Path | None = None
-    """The picture. None: `learning_curve.png` in the folder of a single run, `learning_curves.png` here for several."""
-    statistic: Literal["mean", "iqm"] = "mean"
-    """What is drawn over seeds: the mean, or the interquartile mean."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ListOptions:
-    """List what can be trained, and on what."""
-
-    what: Annotated[str, tyro.conf.Positional]
-    """`environments`, `models` or `algorithms`."""
 
 
 class Refusal(Exception):  # noqa: N818  it is not an error of the program

@@ -10,17 +10,24 @@ import time
 
 import numpy as np
 import pytest
+from tests.experiment.stand_in import StandIn
 
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.cli import main
 from memorax.experiment import RunConfig, checkpoint, load_config
 from memorax.experiment.loggers import read_rows
-from tests.experiment.stand_in import StandIn
 
-TINY = (
-    "--env memory::RepeatPreviousEasy --features 7 --num-envs 4 --num-steps 16 --num-minibatches 2 --update-epochs 1 "
-    "--seeds 2 --steps 1_280 --log-every 320"
-).split()
+TINY = [
+    *("--env", "memory::RepeatPreviousEasy"),
+    *("--features", "7"),
+    *("--num-envs", "4"),
+    *("--num-steps", "16"),
+    *("--num-minibatches", "2"),
+    *("--update-epochs", "1"),
+    *("--seeds", "2"),
+    *("--steps", "1_280"),
+    *("--log-every", "320"),
+]
 
 
 def run(*arguments):
@@ -216,7 +223,15 @@ def test_a_seed_alone_learns_what_it_learns_beside_others(trained, here):
         )
 
 
-def test_divergence_is_reported(here):
+def test_divergence_is_reported(here, monkeypatch):
+    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn(breaks_at=36))
+    code, _, err = run("train", "--steps", "120", "--log-every", "24", "--out", "bad")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "`losses/move` of seed 0 became NaN or infinite in update 4 (step 48)" in err
+
+
+@pytest.mark.slow
+def test_divergence_of_an_agent_is_found(here):
     code, _, err = run("train", *TINY, "--learning-rate", "1e38", "--out", "bad")
     assert code == 1
     assert err.count("\n") == 1

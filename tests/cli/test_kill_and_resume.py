@@ -15,10 +15,19 @@ import pytest
 from memorax.experiment import checkpoint
 from memorax.experiment.loggers import read_rows
 
-OPTIONS = (
-    "ppo --env memory::RepeatPreviousEasy --features 7 --num-envs 4 --num-steps 16 --num-minibatches 2 "
-    "--update-epochs 1 --seeds 2 --steps 320_000 --log-every 6_400 --checkpoint-every 12_800"
-).split()
+OPTIONS = [
+    "ppo",
+    *("--env", "memory::RepeatPreviousEasy"),
+    *("--features", "7"),
+    *("--num-envs", "4"),
+    *("--num-steps", "16"),
+    *("--num-minibatches", "2"),
+    *("--update-epochs", "1"),
+    *("--seeds", "2"),
+    *("--steps", "256_000"),
+    *("--log-every", "6_400"),
+    *("--checkpoint-every", "12_800"),
+]
 PATIENCE = 240.0
 """Seconds to wait for a process on a machine that is busy with something else."""
 
@@ -125,10 +134,9 @@ def test_killed_at_a_random_moment(straight, cache, tmp_path, attempt):
     duration = time.monotonic() - begin
     for _ in range(3):
         process = start(folder, cache, resume=(folder / "config.json").exists())
-        delay = random.uniform(0.0, duration)
-        time.sleep(delay)
+        time.sleep(random.uniform(0.0, duration))
         process.kill()
-        print(f"killed after {delay:.3f} s of {duration:.3f} s: {finish(process)}")
+        finish(process)
     assert finish(start(folder, cache, resume=(folder / "config.json").exists()))[0] == 0
     assert_same(straight, folder)
     shutil.rmtree(tmp_path)

@@ -29,7 +29,7 @@ def test_lines_where_there_is_no_terminal():
     assert lines == [
         "ppo [gru] on memory::Task",
         "step 1,000 of 10,000 ( 10%)  return 0.500 ± 0.250  4,000 steps/s  0:04 left",
-        "step 2,000 of 10,000 ( 20%)  no episode ended yet  4,000 steps/s  0:04 left",
+        "step 2,000 of 10,000 ( 20%)  no episode ended  4,000 steps/s  0:04 left",
         "step 10,000 of 10,000 (100%)  return 1.000  4,000 steps/s  0:00 left",
     ]
 

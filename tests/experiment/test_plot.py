@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from tests.experiment.stand_in import config
 
 from memorax.experiment import plot_runs
 from memorax.experiment.config import save_config
 from memorax.experiment.plot import best_return, make_curve
-from tests.experiment.stand_in import config
 
 
 def write_run(folder, returns, **fields):

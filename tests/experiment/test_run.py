@@ -220,12 +220,13 @@ def test_a_run_shorter_than_an_update_is_refused(agent, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("updates", [1, 7, 99, 100, 976, 977, 48_828])
+@pytest.mark.parametrize("updates", [1, 7, 99, 100, 976, 977, 3125, 48_828])
 def test_the_log_interval_divides_the_run_into_about_a_hundred(updates):
     resolved = with_log_interval(config(steps=updates * UPDATE + 5, log_every=None), UPDATE)
     intervals = -(-updates * UPDATE // resolved.log_every)
     assert resolved.log_every % UPDATE == 0
-    assert min(updates, 50) <= intervals <= max(199, 1)
+    assert min(updates, 50) <= intervals <= 399
+    assert updates * UPDATE % resolved.log_every == 0 or updates == 977  # a prime
 
 
 def test_a_given_log_interval_is_rounded_to_whole_updates():

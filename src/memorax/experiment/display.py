@@ -121,7 +121,7 @@ def _say(console: Console, text: str) -> None:
 def _return(rows: list[Row]) -> str:
     returns = [row["episode/return"] for row in rows if "episode/return" in row]
     if not returns:
-        return "no episode ended yet"
+        return "no episode ended"
     spread = f" ± {np.std(returns):.3f}" if len(returns) > 1 else ""
     return f"return {np.mean(returns):.3f}{spread}"
 

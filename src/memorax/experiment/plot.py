@@ -110,7 +110,8 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
     envs = list(dict.fromkeys(config.env for config in configs))
     for memory, style in (("with", "--"), ("without", ":")):
-        for value in sorted({value for env in envs if (value := best_return(env, memory=memory == "with")) is not None}):
+        known = [best_return(env, memory=memory == "with") for env in envs]
+        for value in sorted({value for value in known if value is not None}):
             label = f"best {memory} memory ({value:.3g})"
             axes.axhline(value, color="0.4", linestyle=style, linewidth=1.2, label=label)
     axes.set_xlabel("environment steps of each seed")

@@ -132,7 +132,9 @@ def with_log_interval(config: RunConfig, update: int) -> RunConfig:
         raise ValueError(f"`steps` must be at least one update ({update:,}), got {config.steps:,}")
     if config.log_every is None:
         wanted = max(1, updates // _LINES)
-        length = min(range(wanted, 2 * wanted + 1), key=lambda n: (updates % n, n))
+        lengths = range(max(1, wanted // 2), 2 * wanted + 1)
+        # What is left over at the end needs a program of its own, and should be long enough to say something.
+        length = min(lengths, key=lambda n: (-updates % n, abs(n - wanted)))
     else:
         length = max(1, config.log_every // update)
     return dataclasses.replace(config, log_every=length * update)
