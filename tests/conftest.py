@@ -1,6 +1,6 @@
-"""What every test starts from: two devices, and ranks that do not promote silently.
+"""What every test starts from: two devices, and a key. Warnings are errors; `pyproject.toml` says so.
 
-Warnings are errors; `pyproject.toml` says so.
+Ranks and dtypes promote as JAX does by default: the layers of Flax rely on it.
 """
 
 import os
@@ -12,8 +12,6 @@ if _FLAG not in os.environ.get("XLA_FLAGS", ""):
 
 import jax
 import pytest
-
-jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture
