@@ -224,10 +224,10 @@ def test_a_seed_alone_learns_what_it_learns_beside_others(trained, here):
 
 
 def test_divergence_is_reported(here, monkeypatch):
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn(breaks_at=36))
+    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn(breaks_at=24))
     code, _, err = run("train", "--steps", "120", "--log-every", "24", "--out", "bad")
     assert (code, err.count("\n")) == (1, 1)
-    assert "`losses/move` of seed 0 became NaN or infinite in update 4 (step 48)" in err
+    assert "`losses/move` of seed 0 became NaN or infinite in update 3 (step 36)" in err
 
 
 @pytest.mark.slow

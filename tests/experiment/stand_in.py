@@ -39,7 +39,7 @@ class StandIn:
                     "returned_episode_lengths": jnp.full((ENVS,), UPDATE // ENVS, jnp.int32),
                 }
             )
-            lox.log({"losses": {"move": jnp.sum(move), "never": jnp.float32(jnp.nan)}})
+            lox.log({"losses": {"move": jnp.sum(move), "a_never": jnp.float32(jnp.nan)}})
             return State(step, state.loop, state.learner | {"position": position}), None
 
         return jax.lax.scan(body, state, None, length=num_steps // UPDATE)[0]

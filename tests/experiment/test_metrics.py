@@ -63,6 +63,13 @@ def test_nothing_is_wrong_with_finite_learners():
     assert diagnose(interval, LEARNER, (0, 24), [5]) is None
 
 
+def test_a_metric_that_never_had_a_value_is_not_suspected():
+    logs = {"losses/a_never": np.full(2, np.nan, np.float32), "losses/lost": np.full(2, np.nan, np.float32)}
+    learner = {"w": jnp.array([jnp.nan])}
+    message = diagnose(reduce(logs, learner), learner, (24, 48), [5], frozenset({"losses/lost"}))
+    assert message == "`losses/lost` of seed 5 became NaN or infinite in update 3 (step 36)"
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_divergence_names_metric_seed_update_and_step(bad):
     learner = {"w": jnp.array([0.0, bad, 0.0])}

@@ -85,7 +85,9 @@ def rows(interval: Interval, step: int, seeds: list[int], time: Row) -> list[Row
     return made
 
 
-def diagnose(interval: Interval, learner: PyTree, steps: tuple[int, int], seeds: list[int]) -> str | None:
+def diagnose(
+    interval: Interval, learner: PyTree, steps: tuple[int, int], seeds: list[int], seen: frozenset[str] = frozenset()
+) -> str | None:
     """Say what diverged in an interval: None where all is well.
 
     A NaN in the logs alone may mean "no value"; it counts where the learner is not finite either.
@@ -95,6 +97,7 @@ def diagnose(interval: Interval, learner: PyTree, steps: tuple[int, int], seeds:
         learner: What is learned after the interval, `[seeds, ...]`.
         steps: The steps at the interval's start and at its end.
         seeds: Numbers of the seeds.
+        seen: Metrics that had a value before; one that never had any is not suspected first.
     """
     for i, seed in enumerate(seeds):
         infinite = [n for n in interval.values if interval.present[n][i] and not np.isfinite(interval.values[n][i])]
@@ -102,7 +105,8 @@ def diagnose(interval: Interval, learner: PyTree, steps: tuple[int, int], seeds:
             continue
         bad = {name: int(first[i]) for name, first in interval.first_bad.items() if first[i] >= 0}
         if bad:
-            name = min(bad, key=lambda name: (bad[name], name not in infinite))
+            valued = seen | {name for name, present in interval.present.items() if present[i]}
+            name = min(bad, key=lambda name: (name not in valued, bad[name], name not in infinite))
             logged = int(interval.logged[name][i])
             step = steps[0] + (steps[1] - steps[0]) * (bad[name] + 1) // logged
             update = step * logged // (steps[1] - steps[0])

@@ -166,6 +166,7 @@ class Session:
             self.step, self.state = int(latest.name), restore_state(agent, init_keys, latest)
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
         kept = truncate(folder / METRICS_FILE, self.step)
+        self._seen = frozenset(name for row in kept for name in row)
         self._elapsed = kept[-1]["time/elapsed_seconds"] if kept else 0.0
         self.logger = JsonLines(folder / METRICS_FILE)
 
@@ -213,7 +214,8 @@ class Session:
         self.state, interval = program(self._keys, self.state)
         interval: Interval = jax.device_get(interval)
         seconds = time.perf_counter() - begin
-        problem = diagnose(interval, self.state.learner, (self.step, self.step + length), self.seeds)
+        steps = self.step, self.step + length
+        problem = diagnose(interval, self.state.learner, steps, self.seeds, self._seen)
         if problem is not None:
             raise DivergenceError(f"{problem}; {self._what_is_left()}")
         self.step += length
@@ -221,6 +223,7 @@ class Session:
         speed = {"time/steps_per_second": length * len(self.seeds) / seconds, "time/elapsed_seconds": self._elapsed}
         made = rows(interval, self.step, self.seeds, {name: round(value, 3) for name, value in speed.items()})
         self.logger.write(made)
+        self._seen |= {name for row in made for name in row}
         display.show(self.step, made)
 
     def _save(self) -> None:
