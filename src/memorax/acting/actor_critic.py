@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import optax
 from flax import struct
+from jax.custom_batching import sequential_vmap
 
 from memorax.acting.algorithm import Behavior, OnPolicy
 from memorax.acting.loop import Loop, Policy, Stage, Value
@@ -88,7 +89,9 @@ class ActorCriticAgent(OnPolicy):
         """Make both networks and their optimizers."""
         inputs = add_time(loop.timestep)
         inputs = inputs.replace(action=encode(self.stage.action_space, inputs.action))
-        params = self.network.init(key, inputs, loop.carry)
+        # One seed after the other: orthogonal initializers are QR decompositions, and of those XLA's CPU backend can
+        # wait forever for a batch.
+        params = sequential_vmap(self.network.init)(key, inputs, loop.carry)
         return ActorCriticLearner(
             actor=Model.create(self.actor_optimizer, params["actor"]),
             critic=Model.create(self.critic_optimizer, params["critic"]),
