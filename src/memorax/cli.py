@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"memorax: {error}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        return 130
 
 
 def train(arguments: list[str]) -> int:

@@ -57,7 +57,7 @@ class CheckpointWriter:
         path = self.folder / f"{step:012d}"
         if path.exists():
             return
-        # A true copy: a view would share memory with a buffer that training is about to reuse.
+        # A true copy: a view would keep the buffer from being donated.
         arrays = {name: np.array(leaf) for name, leaf in flatten(state).items() if np.size(leaf)}
         arrays[_CHECKSUMS] = _checksums(arrays)
         self._orbax.save(path, arrays)
@@ -75,7 +75,11 @@ class CheckpointWriter:
         saved, self._pending = self._pending, None
         if saved is None:
             return None
-        self._orbax.wait_until_finished()
+        try:
+            self._orbax.wait_until_finished()
+        except Exception as error:
+            reason = str(error).rsplit(": ", 1)[-1]
+            raise OSError(f"checkpoint of step {saved:,} in {self.folder} could not be written ({reason})") from error
         for path in complete(self.folder)[: -self.keep]:
             trash = path.with_name(path.name + ".trash")
             path.rename(trash)
