@@ -31,7 +31,9 @@ def extractor() -> FeatureExtractor:
 
 
 def policy_head(space: Any) -> nn.Module:
-    return heads.Gaussian(action_dim=space.shape[0]) if isinstance(space, Box) else heads.Categorical(action_dim=space.n)
+    if isinstance(space, Box):
+        return heads.Gaussian(action_dim=space.shape[0])
+    return heads.Categorical(action_dim=space.n)
 
 
 def ppo(
@@ -48,7 +50,11 @@ def ppo(
     """PPO on one trunk, or on two where `shared` is off or the critic has a torso of its own."""
     make_torso = TORSOS[torso] if isinstance(torso, str) else torso
     trunk = (extractor(), make_torso())
-    other = trunk if shared and critic_torso is None else (extractor(), TORSOS[critic_torso]() if critic_torso else make_torso())
+    other = trunk
+    if critic_torso is not None:
+        other = (extractor(), TORSOS[critic_torso]())
+    elif not shared:
+        other = (extractor(), make_torso())
     space = env.action_space(env.default_params)
     actor = Network(*trunk, policy_head(space) if head is None else head)
     critic = Network(*other, heads.VNetwork())

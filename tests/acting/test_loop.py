@@ -2,10 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.probes import Clock, Loose, Masked
 
 from memorax.acting import Stage
 from memorax.core.spaces import Box
-from tests.probes import Clock, Loose, Masked
 
 NUM_ENVS, NUM_STEPS = 3, 23
 
@@ -24,7 +24,9 @@ def roll(env, value=None, num_steps=NUM_STEPS):
     stage = Stage(env, None, NUM_ENVS)
     loop = stage.reset(jax.random.key(0), jnp.zeros(NUM_ENVS, jnp.int32))
     key = jax.random.key(1)
-    return loop, *jax.jit(lambda loop: stage.rollout(key, loop, counter, num_steps, value=value, store_carry=True))(loop)
+    return loop, *jax.jit(lambda loop: stage.rollout(key, loop, counter, num_steps, value=value, store_carry=True))(
+        loop
+    )
 
 
 def test_done_marks_the_first_step_of_every_episode_and_memory_counts_from_there():

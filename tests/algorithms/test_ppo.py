@@ -3,14 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tests import agents
+from tests.conformance.algorithms import PROPERTIES, assert_equal, stays_finite
+from tests.probes import Clock, Masked, Recall
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS, PPO, PPOConfig
 from memorax.core.spaces import Box
 from memorax.networks import MLP, FeatureExtractor, Network, heads
-from tests import agents
-from tests.conformance.algorithms import PROPERTIES, assert_equal, stays_finite
-from tests.probes import Clock, Masked, Recall
 
 SPACE = Box(-2.0, 3.0, (2,))
 
@@ -162,7 +162,7 @@ def test_minibatches_must_divide_the_environments_for_memory_and_the_batch_witho
 
 
 def test_a_head_that_cannot_serve_the_action_space_is_refused():
-    with pytest.raises(ValueError, match="Categorical.*3"):
+    with pytest.raises(ValueError, match=r"Categorical.*3"):
         agents.ppo(Clock(), head=heads.Categorical(action_dim=4))
     with pytest.raises((TypeError, ValueError), match="Gaussian"):
         agents.ppo(Clock(), head=heads.Gaussian(action_dim=3))

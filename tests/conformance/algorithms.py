@@ -65,9 +65,9 @@ def maps_over_seeds(agent: Any) -> None:
     states = jax.vmap(agent.init)(keys)
     together, logs = jax.vmap(lox.spool(agent.train), in_axes=(0, 0, None))(keys, states, n)
     for i, key in enumerate(keys):
-        alone, own_logs = lox.spool(agent.train)(key, agent.init(key), num_steps=n)
-        jax.tree.map(lambda x, y: np.testing.assert_allclose(x[i], y, rtol=2e-3, atol=2e-4), together.learner, alone.learner)
-        jax.tree.map(lambda x, y: np.testing.assert_allclose(x[i], y, rtol=2e-3, atol=2e-4), logs, own_logs)
+        state, own_logs = lox.spool(agent.train)(key, agent.init(key), num_steps=n)
+        alone, mine = (state.learner, own_logs), jax.tree.map(lambda x, i=i: x[i], (together.learner, logs))
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-3, atol=2e-4), mine, alone)
 
 
 def is_not_disturbed_by_evaluation(agent: Any) -> None:

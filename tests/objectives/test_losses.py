@@ -57,4 +57,5 @@ def test_the_value_losses_by_hand():
 @pytest.mark.parametrize(("prediction", "expected"), [([1.0, 2, 3], 1.0), ([2.0, 2, 2], 0.0), ([3.0, 2, 1], -3.0)])
 def test_explained_variance(prediction, expected):
     target, weight = jnp.asarray([1.0, 2, 3]), jnp.ones(3)
-    np.testing.assert_allclose(objectives.explained_variance(jnp.asarray(prediction), target, weight), expected, atol=1e-5)
+    explained = objectives.explained_variance(jnp.asarray(prediction), target, weight)
+    np.testing.assert_allclose(explained, expected, atol=1e-5)

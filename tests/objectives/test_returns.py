@@ -46,23 +46,23 @@ def sequences(request):
     terminated[0, -1], cut[1, -1] = True, True
     terminated[2, 3] = cut[2, 3] = True
     reward, values = rng.normal(size=(BATCH, TIME)), rng.normal(size=(BATCH, TIME + 1))
-    return tuple(jnp.asarray(x, jnp.float32) for x in (reward, GAMMA * (1 - terminated))) + (
-        jnp.asarray(cut),
-        jnp.asarray(values, jnp.float32),
-    )
+    reward, discount, values = (jnp.asarray(x, jnp.float32) for x in (reward, GAMMA * (1 - terminated), values))
+    return reward, discount, jnp.asarray(cut), values
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.7, 1.0])
 def test_lambda_returns_are_the_weighted_n_step_returns(sequences, lam):
     reward, discount, cut, values = (np.asarray(x, np.float64) for x in sequences)
-    expected = [[slow_lambda(reward[b], discount[b], cut[b], values[b], lam, t) for t in range(TIME)] for b in range(BATCH)]
+    rows = list(zip(reward, discount, cut, values, strict=True))
+    expected = [[slow_lambda(*row, lam, t) for t in range(TIME)] for row in rows]
     np.testing.assert_allclose(lambda_returns(*sequences, lam), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 3, TIME + 2])
 def test_n_step_returns_are_their_definition(sequences, n):
     reward, discount, cut, values = (np.asarray(x, np.float64) for x in sequences)
-    expected = [[slow_n_step(reward[b], discount[b], cut[b], values[b], n, t) for t in range(TIME)] for b in range(BATCH)]
+    rows = list(zip(reward, discount, cut, values, strict=True))
+    expected = [[slow_n_step(*row, n, t) for t in range(TIME)] for row in rows]
     np.testing.assert_allclose(n_step_returns(*sequences, n), expected, atol=1e-5)
 
 
@@ -92,7 +92,7 @@ def transition(terminated, truncated, aux):
 
 
 def test_a_truncated_step_folds_the_value_of_its_final_observation_into_the_reward():
-    steps = transition([False, True, False, True], [False, False, True, True], {"bootstrap": jnp.asarray([[7.0, 7, 7, 7]])})
+    steps = transition([False, True, False, True], [False, False, True, True], {"bootstrap": jnp.full((1, 4), 7.0)})
     reward, discount, cut = episode_ends(steps, GAMMA)
     np.testing.assert_allclose(reward, [[1, 1, 1 + GAMMA * 7, 1]], rtol=1e-6)
     np.testing.assert_allclose(discount, [[GAMMA, 0, 0, 0]], rtol=1e-6)

@@ -1,5 +1,6 @@
 """Agents that learn a policy and a value: how they act, and what they keep."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -43,7 +44,8 @@ class ActorCriticAgent(OnPolicy):
         critic_optimizer: Moves the critic's parameters.
 
     Raises:
-        ValueError: The actor's head does not serve the action space, or the configuration does not go with the networks.
+        ValueError: The actor's head does not serve the action space, or the configuration does not go with the
+            networks.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class ActorCriticAgent(OnPolicy):
     def init_learner(self, key: Key, loop: Loop) -> ActorCriticLearner:
         """Make both networks and their optimizers."""
         inputs = add_time(loop.timestep)
-        inputs = inputs.replace(action=encode(self.stage.action_space, inputs.action))
+        inputs = dataclasses.replace(inputs, action=encode(self.stage.action_space, inputs.action))
         # One seed after the other: orthogonal initializers are QR decompositions, and of those XLA's CPU backend can
         # wait forever for a batch.
         params = sequential_vmap(self.network.init)(key, inputs, loop.carry)

@@ -1,6 +1,7 @@
 """What all algorithms share: the state of a run, and how it is begun, trained, evaluated and rolled out."""
 
 import abc
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, TypeVar, cast
@@ -119,7 +120,8 @@ class Algorithm(abc.ABC):
         """
         num_updates = num_steps // self.steps_per_update
         if num_updates < 1:
-            raise ValueError(f"`num_steps` must be at least one update ({self.steps_per_update} steps), got {num_steps}")
+            one = self.steps_per_update
+            raise ValueError(f"`num_steps` must be at least one update ({one} steps), got {num_steps}")
 
         def body(state: State, _: None) -> tuple[State, None]:
             return self.update(jax.random.fold_in(key, state.step), state), None
@@ -154,12 +156,10 @@ class Algorithm(abc.ABC):
         key = jax.random.fold_in(key, state.step)
         loop, transitions = self.stage.rollout(key, state.loop, policy, num_steps, value=self.value(state.learner))
         steps = jnp.uint32(num_steps * self.stage.num_envs)
-        return state.replace(step=state.step + steps, loop=loop), transitions
+        return dataclasses.replace(state, step=state.step + steps, loop=loop), transitions
 
     @compiled
-    def evaluate(
-        self, key: Key, state: State, num_steps: int | None = None, num_episodes: int | None = None
-    ) -> State:
+    def evaluate(self, key: Key, state: State, num_steps: int | None = None, num_episodes: int | None = None) -> State:
         """Act as well as possible in fresh environments, and log the episodes' returns and lengths.
 
         With `num_steps`, `num_envs` environments take so many steps each; what is unfinished then is not counted,

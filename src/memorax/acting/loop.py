@@ -75,6 +75,11 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     return jax.tree.map(cast, tree, like)
 
 
+def wider(x: Any, y: Any) -> Any:
+    """Describe an array of the shape of `x` whose dtype holds the values of both."""
+    return x if x.dtype == y.dtype else jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, y.dtype))
+
+
 def with_mask(observation: PyTree, mask: Array) -> dict[str, Any]:
     """Put a mask of allowed actions into an observation, where networks look for it."""
     parts = dict(observation) if isinstance(observation, Mapping) else {"observation": observation}
@@ -129,7 +134,7 @@ class Stage:
         if "action_mask" in after[5]:
             observation = with_mask(observation, jnp.ones(after[5]["action_mask"].shape, bool))
         both = jax.tree.map(
-            lambda x, y: x if x.dtype == y.dtype else jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, y.dtype)),
+            wider,
             (observation, env_state),
             after[:2],
         )

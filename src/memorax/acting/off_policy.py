@@ -1,6 +1,7 @@
 """The driver of algorithms that learn from a replay."""
 
 import abc
+import dataclasses
 import math
 from typing import Any, Protocol
 
@@ -103,7 +104,7 @@ class OffPolicy(Algorithm):
         loop, trajectory = self.stage.rollout(key, state.loop, policy, num_steps, store_carry=self.store_carry)
         steps = jnp.uint32(num_steps * self.stage.num_envs)
         buffer = self.buffer.add(state.buffer, trajectory)
-        return state.replace(step=state.step + steps, loop=loop, buffer=buffer)
+        return dataclasses.replace(state, step=state.step + steps, loop=loop, buffer=buffer)
 
     def update(self, key: Key, state: State) -> State:
         """Collect, then draw and learn, and give what was drawn its new priorities."""
@@ -123,7 +124,7 @@ class OffPolicy(Algorithm):
 
         numbers = jnp.arange(self.num_updates, dtype=jnp.uint32)
         (learner, buffer), _ = jax.lax.scan(body, (state.learner, state.buffer), numbers)
-        return state.replace(learner=learner, buffer=buffer)
+        return dataclasses.replace(state, learner=learner, buffer=buffer)
 
     @compiled
     def warmup(self, key: Key, state: State, num_steps: int) -> State:

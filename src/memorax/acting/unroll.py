@@ -1,5 +1,6 @@
 """One way for every algorithm to run a network over a sequence."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ def unroll(
     Returns:
         The memory after the last input, and the outputs of all inputs after the burn-in.
     """
-    inputs = inputs.replace(action=encode(action_space, inputs.action))
+    inputs = dataclasses.replace(inputs, action=encode(action_space, inputs.action))
     if burn_in:
         past = jax.tree.map(lambda x: x[:, :burn_in], inputs)
         inputs = jax.tree.map(lambda x: x[:, burn_in:], inputs)

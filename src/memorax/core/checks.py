@@ -39,6 +39,5 @@ def divides(divisor: tuple[str, int], number: tuple[str, int], why: str) -> None
     if number[1] % divisor[1]:
         allowed = [str(d) for d in range(1, number[1] + 1) if number[1] % d == 0]
         nearest = sorted(allowed, key=lambda d: abs(int(d) - divisor[1]))[:2]
-        raise ValueError(
-            f"`{divisor[0]}` ({divisor[1]}) must divide `{number[0]}` ({number[1]}) for {why}; try {' or '.join(nearest)}"
-        )
+        pair = f"`{divisor[0]}` ({divisor[1]}) must divide `{number[0]}` ({number[1]})"
+        raise ValueError(f"{pair} for {why}; try {' or '.join(nearest)}")

@@ -67,7 +67,7 @@ class ActorCritic:
         actor = self.actor.init(actor_key, inputs, carry["actor"])
         if not self.shared:
             return {"actor": actor, "critic": self.critic.init(critic_key, inputs, carry["critic"])}
-        _, features = self.actor.apply(actor, inputs, carry["actor"], method="embed")
+        _, features = _run(self.actor, actor, inputs, carry["actor"], method="embed")
         return {"actor": actor, "critic": self.critic.init(critic_key, features, inputs, method="readout")}
 
     def apply(self, params: dict[str, PyTree], inputs: Timestep, carry: Carry) -> tuple[Carry, tuple[Any, Array]]:
@@ -81,11 +81,16 @@ class ActorCritic:
         Returns:
             Memory after the last input, and the distribution and value at every step, `[batch, time]`.
         """
-        if self.shared:
-            actor_carry, features = self.actor.apply(params["actor"], inputs, carry["actor"], method="embed")
-            distribution = self.actor.apply(params["actor"], features, inputs, method="readout")
-            value = self.critic.apply(params["critic"], features, inputs, method="readout")
-            return {"actor": actor_carry, "critic": ()}, (distribution, value)
-        actor_carry, distribution = self.actor.apply(params["actor"], inputs, carry["actor"])
-        critic_carry, value = self.critic.apply(params["critic"], inputs, carry["critic"])
-        return {"actor": actor_carry, "critic": critic_carry}, (distribution, value)
+        actor, critic = params["actor"], params["critic"]
+        if not self.shared:
+            actor_carry, distribution = _run(self.actor, actor, inputs, carry["actor"])
+            critic_carry, value = _run(self.critic, critic, inputs, carry["critic"])
+            return {"actor": actor_carry, "critic": critic_carry}, (distribution, value)
+        actor_carry, features = _run(self.actor, actor, inputs, carry["actor"], method="embed")
+        distribution = _run(self.actor, actor, features, inputs, method="readout")
+        value = _run(self.critic, critic, features, inputs, method="readout")
+        return {"actor": actor_carry, "critic": ()}, (distribution, value)
+
+
+def _run(network: Network, params: PyTree, *inputs: Any, method: str | None = None) -> Any:
+    return network.apply(params, *inputs, method=method)
