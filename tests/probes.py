@@ -20,13 +20,16 @@ class ClockState:
 
 
 class Clock(Environment):
-    """Pays 1 for every step. Episodes of `min_length` to `max_length` steps end by `ends`; the observation is the time.
+    """Pays 1 for every step. Episodes of `min_length` to `max_length` steps end by `ends`; the observation is the time,
+    or nothing.
 
     Does the agent know that an episode that was cut would have gone on?
     """
 
-    def __init__(self, ends: str = "terminated", min_length: int = 3, max_length: int = 5, action_space=None) -> None:
-        self.ends, self.lengths = ends, (min_length, max_length)
+    def __init__(
+        self, ends: str = "terminated", min_length: int = 3, max_length: int = 5, *, action_space=None, blind=False
+    ) -> None:
+        self.ends, self.lengths, self.blind = ends, (min_length, max_length), blind
         self._action_space = Discrete(3) if action_space is None else action_space
 
     name = "Clock"
@@ -45,7 +48,8 @@ class Clock(Environment):
     def step_env(self, key, state, action, params):
         state = state.replace(time=state.time + 1)
         terminated = (state.time >= state.length) & (self.ends in ("terminated", "both"))
-        return state.time[None].astype(jnp.float32), state, jnp.float32(1.0), terminated, {}
+        observation = (0 if self.blind else 1) * state.time[None].astype(jnp.float32)
+        return observation, state, jnp.float32(1.0), terminated, {}
 
     def is_truncated(self, state, params):
         return (state.time >= state.length) & (self.ends in ("truncated", "both"))

@@ -145,10 +145,17 @@ def test_ppo_is_registered():
         ("target_kl", 0.0, "`target_kl` must be above 0, got 0.0; use None"),
         ("burn_in_length", 128, r"`burn_in_length` \(128\) must be below `num_steps` \(128\)"),
         ("gamma", float("nan"), "`gamma` must be in"),
+        ("target_kl", float("nan"), "`target_kl` must be above 0"),
     ],
 )
 def test_bad_configurations_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
+        PPOConfig(**{field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [("num_envs", 8.0), ("num_steps", True), ("burn_in_length", 1.5)])
+def test_numbers_of_things_are_integers(field, value):
+    with pytest.raises(TypeError, match=f"`{field}` must be an integer, got {value}"):
         PPOConfig(**{field: value})
 
 
@@ -166,6 +173,23 @@ def test_a_head_that_cannot_serve_the_action_space_is_refused():
         agents.ppo(Clock(), head=heads.Categorical(action_dim=4))
     with pytest.raises((TypeError, ValueError), match="Gaussian"):
         agents.ppo(Clock(), head=heads.Gaussian(action_dim=3))
+
+
+def test_heads_in_the_wrong_place_are_refused():
+    def build(actor_head, critic_head):
+        actor, critic = (Network(agents.extractor(), agents.TORSOS["mlp"](), h) for h in (actor_head, critic_head))
+        return PPO(PPOConfig(), Clock(), None, actor, critic, optax.sgd(0.1), optax.sgd(0.1))
+
+    with pytest.raises(TypeError, match="`actor` must have a policy head, got VNetwork"):
+        build(heads.VNetwork(), heads.Categorical(action_dim=3))
+    with pytest.raises(TypeError, match="`actor` must have a policy head, got DiscreteQNetwork"):
+        build(heads.DiscreteQNetwork(action_dim=3), heads.VNetwork())
+    with pytest.raises(
+        TypeError, match="`critic` must have a head that gives one value per step, got DiscreteQNetwork"
+    ):
+        build(heads.Categorical(action_dim=3), heads.DiscreteQNetwork(action_dim=3))
+    with pytest.raises(TypeError, match="`critic` must be a Network, got MLP"):
+        PPO(PPOConfig(), Clock(), None, agents.ppo(Clock()).network.actor, MLP(), optax.sgd(0.1), optax.sgd(0.1))
 
 
 def test_half_a_shared_trunk_is_refused():

@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memorax.kernels import blocks
 from memorax.networks import RNN
 
 BATCH, TIME, FEATURES, HIDDEN = 3, 37, 5, 11
@@ -40,11 +39,8 @@ def results(model, done):
     return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
 
 
-@pytest.mark.parametrize("pieces", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_kernel_equals_plain_scan(cell, pieces, monkeypatch):
-    if pieces:
-        monkeypatch.setattr(blocks, "_CACHED_ELEMENTS", 1)  # two pieces of 16 steps, and a rest of 5
+def test_kernel_equals_plain_scan(cell):
     fused, plain, arguments, done = problem(cell)
     (_, got), got_gradients = results(fused, done)(*arguments)
     (_, want), want_gradients = results(plain, done)(*arguments)

@@ -3,7 +3,7 @@
 from memorax.acting.algorithm import Algorithm, Behavior, OnPolicy, State
 from memorax.acting.loop import Episode, Loop, Policy, Stage, Value
 from memorax.acting.minibatches import as_single_steps, minibatch_indices, take
-from memorax.acting.model import Model, minimize, strong
+from memorax.acting.model import Model
 from memorax.acting.off_policy import Buffer, OffPolicy, crosses, schedule_of_updates
 from memorax.acting.unroll import add_time, remove_time, unroll
 
@@ -24,10 +24,8 @@ __all__ = [
     "as_single_steps",
     "crosses",
     "minibatch_indices",
-    "minimize",
     "remove_time",
     "schedule_of_updates",
-    "strong",
     "take",
     "unroll",
 ]

@@ -44,6 +44,7 @@ class ActorCriticAgent(OnPolicy):
         critic_optimizer: Moves the critic's parameters.
 
     Raises:
+        TypeError: A network is none, or its head is not one for a policy or a value.
         ValueError: The actor's head does not serve the action space, or the configuration does not go with the
             networks.
     """
@@ -59,11 +60,22 @@ class ActorCriticAgent(OnPolicy):
         critic_optimizer: optax.GradientTransformation,
     ) -> None:
         super().__init__(config, Stage(env, env_params, config.num_envs))
+        for name, network in (("actor", actor), ("critic", critic)):
+            if not isinstance(network, Network):
+                raise TypeError(f"`{name}` must be a Network, got {type(network).__name__}")
+        if not hasattr(actor.head, "check_action_space"):
+            raise TypeError(f"`actor` must have a policy head, got {type(actor.head).__name__}")
         self.network = ActorCritic(actor, critic)
         self.actor_optimizer, self.critic_optimizer = actor_optimizer, critic_optimizer
         actor.head.check_action_space(self.stage.action_space)
         # Tracing everything once makes what does not fit fail here, and tells what the policy's actions are like.
-        carry, distribution = jax.eval_shape(self._first_step, jax.random.key(0))
+        carry, (distribution, value) = jax.eval_shape(self._first_step, jax.random.key(0))
+        if not hasattr(distribution, "bounded"):
+            raise TypeError(f"`actor` must have a policy head, got {type(actor.head).__name__}")
+        if getattr(value, "shape", None) != (config.num_envs, 1):
+            raise TypeError(
+                f"`critic` must have a head that gives one value per step, got {type(critic.head).__name__}"
+            )
         self.stage.bounded = distribution.bounded
         self.recurrent = bool(jax.tree.leaves(carry))
         self.check()
@@ -71,10 +83,9 @@ class ActorCriticAgent(OnPolicy):
     def check(self) -> None:
         """Refuse a configuration that does not go with the networks; nothing to refuse unless overridden."""
 
-    def _first_step(self, key: Key) -> tuple[Carry, Any]:
+    def _first_step(self, key: Key) -> tuple[Carry, tuple[Any, Any]]:
         state = self.init(key)
-        carry, (distribution, _) = self.unroll(state.learner.params, add_time(state.loop.timestep), state.loop.carry)
-        return carry, distribution
+        return self.unroll(state.learner.params, add_time(state.loop.timestep), state.loop.carry)
 
     def unroll(
         self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0

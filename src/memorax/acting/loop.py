@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.custom_batching import custom_vmap
 
 from memorax import lox
 from memorax.core.spaces import Box
@@ -228,6 +229,18 @@ class Stage:
         return loop, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), trajectory)
 
 
+@custom_vmap
+def anywhere(flags: Array) -> Array:
+    """Whether any flag is up, in any of the seeds it is mapped over: so a `cond` on it stays one."""
+    return jnp.any(flags)
+
+
+@anywhere.def_vmap
+def _(axis_size: int, in_batched: list[bool], flags: Array) -> tuple[Array, bool]:
+    del axis_size, in_batched
+    return anywhere(jnp.any(flags, axis=0)), False
+
+
 def bootstrap(value: Value, carry: Carry, final: Timestep, truncated: Array) -> Array:
     """Value the final observations of truncated episodes; zero elsewhere, and at no cost where there is none.
 
@@ -241,7 +254,7 @@ def bootstrap(value: Value, carry: Carry, final: Timestep, truncated: Array) -> 
         `[batch]`.
     """
     return jax.lax.cond(
-        jnp.any(truncated),
+        anywhere(truncated),
         lambda: jnp.where(truncated, value(carry, final), 0.0),
         lambda: jnp.zeros(truncated.shape, jnp.float32),
     )

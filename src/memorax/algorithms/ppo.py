@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from memorax import lox
 from memorax.acting import Loop, State, add_time, as_single_steps, minibatch_indices, take
 from memorax.acting.actor_critic import ActorCriticAgent, ActorCriticLearner
-from memorax.core.checks import at_least, between, divides
+from memorax.core.checks import at_least, between, divides, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.objectives import (
     clip_fraction,
@@ -61,12 +61,13 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
-            at_least(self, name, 1)
-        for name in ("clip_coefficient", "entropy_coefficient", "value_coefficient", "burn_in_length"):
+            whole(self, name, 1)
+        whole(self, "burn_in_length", 0)
+        for name in ("clip_coefficient", "entropy_coefficient", "value_coefficient"):
             at_least(self, name, 0)
         between(self, "gamma", 0, 1)
         between(self, "gae_lambda", 0, 1)
-        if self.target_kl is not None and self.target_kl <= 0:
+        if self.target_kl is not None and not self.target_kl > 0:
             raise ValueError(f"`target_kl` must be above 0, got {self.target_kl}; use None for no limit")
         if self.burn_in_length >= self.num_steps:
             raise ValueError(f"`burn_in_length` ({self.burn_in_length}) must be below `num_steps` ({self.num_steps})")
@@ -112,6 +113,11 @@ class PPO(ActorCriticAgent):
         else:
             divides(minibatches, ("num_envs * num_steps", self.steps_per_update), "networks without memory")
 
+    @property
+    def burn_in(self) -> int:
+        """First steps that are not learned from; networks without memory have nothing to refresh."""
+        return self.config.burn_in_length if self.recurrent else 0
+
     def learn(
         self, key: Key, learner: ActorCriticLearner, trajectory: Transition, loop: Loop, carry: Carry
     ) -> ActorCriticLearner:
@@ -123,7 +129,7 @@ class PPO(ActorCriticAgent):
 
         def skip(learner: ActorCriticLearner, key: Key) -> tuple[ActorCriticLearner, Metrics]:
             shapes = jax.eval_shape(epoch, learner, key)[1]
-            return learner, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
+            return learner, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
         def epoch(learner: ActorCriticLearner, key: Key) -> tuple[ActorCriticLearner, Metrics]:
             def body(learner: ActorCriticLearner, indices: Array) -> tuple[ActorCriticLearner, Metrics]:
@@ -139,12 +145,13 @@ class PPO(ActorCriticAgent):
                 learner, metrics = epoch(learner, epoch_key)
             else:
                 learner, metrics = jax.lax.cond(stop, skip, epoch, learner, epoch_key)
-            return (learner, stop | (metrics["kl"] > limit)), metrics
+            return (learner, stop | (metrics["kl"] > limit)), (metrics, ~stop)
 
         epochs = jnp.arange(self.config.update_epochs, dtype=jnp.uint32)
-        (learner, _), metrics = jax.lax.scan(step, (learner, jnp.zeros((), bool)), epochs)
-        metrics = jax.tree.map(jnp.nanmean, metrics)
-        metrics["explained_variance"] = explained_variance(batch.value, batch.target, batch.weight)
+        (learner, _), (metrics, ran) = jax.lax.scan(step, (learner, jnp.zeros((), bool)), epochs)
+        metrics = jax.tree.map(lambda x: weighted_mean(x, ran.astype(jnp.float32)), metrics)
+        value, target, weight = (x[:, self.burn_in :] for x in (batch.value, batch.target, batch.weight))
+        metrics["explained_variance"] = explained_variance(value, target, weight)
         lox.log({"losses": metrics})
         return learner
 
@@ -169,9 +176,8 @@ class PPO(ActorCriticAgent):
     def loss(self, params: PyTree, batch: Batch, carry: Carry) -> tuple[Array, Metrics]:
         """Compute the loss of policy and value, and what is worth knowing about it."""
         config = self.config
-        burn_in = config.burn_in_length if self.recurrent else 0
-        _, (distribution, value) = self.unroll(params, batch.inputs, carry, burn_in)
-        batch = jax.tree.map(lambda x: x[:, burn_in:], batch)
+        _, (distribution, value) = self.unroll(params, batch.inputs, carry, self.burn_in)
+        batch = jax.tree.map(lambda x: x[:, self.burn_in :], batch)
         advantage, weight = batch.target - batch.value, batch.weight
         if config.normalize_advantage:
             advantage = standardize(advantage, weight)

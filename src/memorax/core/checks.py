@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 
 def at_least(config: Any, field: str, minimum: float) -> None:
     """Refuse a field below a minimum.
@@ -12,6 +14,19 @@ def at_least(config: Any, field: str, minimum: float) -> None:
     value = getattr(config, field)
     if not value >= minimum:
         raise ValueError(f"`{field}` must be at least {minimum}, got {value}")
+
+
+def whole(config: Any, field: str, minimum: int) -> None:
+    """Refuse a field that is no integer, or below a minimum.
+
+    Raises:
+        TypeError: It is no integer; a boolean is none.
+        ValueError: It is below the minimum.
+    """
+    value = getattr(config, field)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"`{field}` must be an integer, got {value!r}")
+    at_least(config, field, minimum)
 
 
 def between(config: Any, field: str, low: float, high: float) -> None:

@@ -11,6 +11,7 @@ Time line of one environment, `t` counting steps::
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 Array: TypeAlias = jax.Array
@@ -76,3 +77,13 @@ class Transition:
     def done(self) -> Array:
         """True where the episode ended with this step, for whichever reason."""
         return self.terminated | self.truncated
+
+
+def strong(tree: PyTree) -> PyTree:
+    """Make strongly typed arrays of all leaves: what goes round in a scan must keep its type."""
+
+    def convert(x: Any) -> Array:
+        x = jnp.asarray(x)
+        return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else jax.lax.convert_element_type(x, x.dtype)
+
+    return jax.tree.map(convert, tree)

@@ -4,11 +4,10 @@ from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from memorax.core.spaces import Space
-from memorax.core.types import Array, Key, PyTree
+from memorax.core.types import Array, Key, PyTree, strong
 
 Step = tuple[PyTree, PyTree, Array, Array, Array, dict[str, Any]]
 """`(observation, state, reward, terminated, truncated, info)`."""
@@ -32,18 +31,6 @@ class EnvState:
 
 StateT = TypeVar("StateT")
 ParamsT = TypeVar("ParamsT")
-
-
-def strong(tree: PyTree) -> PyTree:
-    """The same leaves as arrays whose type is their own, so that a scan finds after a step what it had before."""
-
-    def convert(x: Any) -> Array:
-        array = jnp.asarray(x)
-        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-            return array
-        return jax.lax.convert_element_type(array, np.dtype(array.dtype))
-
-    return jax.tree.map(convert, tree)
 
 
 def end_or_go_on(

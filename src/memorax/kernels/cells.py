@@ -4,20 +4,22 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
-from memorax.kernels.recurrence import Cell, Gates, State
+from memorax.kernels.recurrence import Cell, Gates, Memo, State
 
 
-def _gru_step(state: State, x_gates: Gates, h_gates: Gates) -> State:
+def _gru_step(state: State, x_gates: Gates, h_gates: Gates) -> tuple[State, Memo]:
     (hidden,) = state
-    _, update, candidate = _gru_gates(x_gates, h_gates)
-    return ((1.0 - update) * candidate + update * hidden,)
+    reset = jax.nn.sigmoid(x_gates[0] + h_gates[0])
+    update = jax.nn.sigmoid(x_gates[1] + h_gates[1])
+    candidate = jnp.tanh(x_gates[2] + reset * h_gates[2])
+    return ((1.0 - update) * candidate + update * hidden,), (reset, update, candidate, h_gates[2])
 
 
-def _gru_slopes(state: State, x_gates: Gates, h_gates: Gates) -> tuple[Array, ...]:
-    (hidden,) = state
-    reset, update, candidate = _gru_gates(x_gates, h_gates)
+def _gru_slopes(before: State, after: State, memo: Memo) -> tuple[Array, ...]:
+    del after
+    (hidden,), (reset, update, candidate, recurrent) = before, memo
     to_candidate = (1.0 - update) * (1.0 - jnp.square(candidate))
-    to_reset = to_candidate * h_gates[2] * reset * (1.0 - reset)
+    to_reset = to_candidate * recurrent * reset * (1.0 - reset)
     to_update = (hidden - candidate) * update * (1.0 - update)
     return update, to_reset, to_update, to_candidate, to_candidate * reset
 
@@ -28,23 +30,19 @@ def _gru_pull(cotangent: State, slopes: tuple[Array, ...]) -> tuple[State, Gates
     return (kept,), (reset, update, candidate), (reset, update, recurrent_candidate)
 
 
-def _gru_gates(x_gates: Gates, h_gates: Gates) -> Gates:
-    reset = jax.nn.sigmoid(x_gates[0] + h_gates[0])
-    update = jax.nn.sigmoid(x_gates[1] + h_gates[1])
-    return reset, update, jnp.tanh(x_gates[2] + reset * h_gates[2])
-
-
-def _lstm_step(state: State, x_gates: Gates, h_gates: Gates) -> State:
+def _lstm_step(state: State, x_gates: Gates, h_gates: Gates) -> tuple[State, Memo]:
     cell, _ = state
-    write, forget, candidate, read = _lstm_gates(x_gates, h_gates)
+    write, forget, candidate, read = (x + h for x, h in zip(x_gates, h_gates, strict=True))
+    write, forget, read = jax.nn.sigmoid(write), jax.nn.sigmoid(forget), jax.nn.sigmoid(read)
+    candidate = jnp.tanh(candidate)
     cell = forget * cell + write * candidate
-    return cell, read * jnp.tanh(cell)
+    squashed = jnp.tanh(cell)
+    return (cell, read * squashed), (write, forget, candidate, read, squashed)
 
 
-def _lstm_slopes(state: State, x_gates: Gates, h_gates: Gates) -> tuple[Array, ...]:
-    cell, _ = state
-    write, forget, candidate, read = _lstm_gates(x_gates, h_gates)
-    squashed = jnp.tanh(forget * cell + write * candidate)
+def _lstm_slopes(before: State, after: State, memo: Memo) -> tuple[Array, ...]:
+    del after
+    (cell, _), (write, forget, candidate, read, squashed) = before, memo
     to_write = candidate * write * (1.0 - write)
     to_forget = cell * forget * (1.0 - forget)
     to_candidate = write * (1.0 - jnp.square(candidate))
@@ -60,19 +58,14 @@ def _lstm_pull(cotangent: State, slopes: tuple[Array, ...]) -> tuple[State, Gate
     return (cell * forget, jnp.zeros_like(hidden)), gates, gates
 
 
-def _lstm_gates(x_gates: Gates, h_gates: Gates) -> Gates:
-    write, forget, candidate, read = (x + h for x, h in zip(x_gates, h_gates, strict=True))
-    return jax.nn.sigmoid(write), jax.nn.sigmoid(forget), jnp.tanh(candidate), jax.nn.sigmoid(read)
-
-
-def _simple_step(state: State, x_gates: Gates, h_gates: Gates) -> State:
+def _simple_step(state: State, x_gates: Gates, h_gates: Gates) -> tuple[State, Memo]:
     del state
-    return (jnp.tanh(x_gates[0] + h_gates[0]),)
+    return (jnp.tanh(x_gates[0] + h_gates[0]),), ()
 
 
-def _simple_slopes(state: State, x_gates: Gates, h_gates: Gates) -> tuple[Array, ...]:
-    (hidden,) = _simple_step(state, x_gates, h_gates)
-    return (1.0 - jnp.square(hidden),)
+def _simple_slopes(before: State, after: State, memo: Memo) -> tuple[Array, ...]:
+    del before, memo
+    return (1.0 - jnp.square(after[0]),)
 
 
 def _simple_pull(cotangent: State, slopes: tuple[Array, ...]) -> tuple[State, Gates, Gates]:

@@ -3,8 +3,8 @@
 A cell is elementwise but for one product per gate: `state' = step(state, x_gates, h_gates)` with
 `x_gates = inputs @ input_kernels + input_biases` and `h_gates = h @ recurrent_kernels + recurrent_biases`, where `h` is
 the last part of the state. The `x_gates` of all steps are one product before the scan. The backward scan carries only
-the state's gradient, and its slopes are computed for all steps at once before it, the weights' gradients for all steps
-at once after it. Forward-mode differentiation is not defined.
+the state's gradient; its slopes are computed for all steps at once before it, the weights' gradients for all steps at
+once after it. Forward-mode differentiation is not defined.
 """
 
 from collections.abc import Callable
@@ -15,26 +15,28 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
-from memorax.kernels.blocks import scan_pieces
 
 State = tuple[Array, ...]
 """What a cell remembers, each part `[..., hidden]`; the last part is the output."""
 Gates = tuple[Array, ...]
 """One array `[..., hidden]` for each gate."""
+Memo = tuple[Array, ...]
+"""What a step leaves for the backward pass, each part `[..., hidden]`."""
 
 
 class Cell(NamedTuple):
     """The elementwise mathematics of a recurrent cell.
 
     Attributes:
-        step: `(state, x_gates, h_gates) -> state`.
-        slopes: `(state, x_gates, h_gates) -> slopes`: whatever `pull` needs of a step that is over.
+        step: `(state, x_gates, h_gates) -> (state, memo)`, where the memo holds what `slopes` would have to compute
+            again.
+        slopes: `(state before, state after, memo) -> slopes`: whatever `pull` needs of a step that is over.
         pull: `(state cotangent after, slopes) -> (direct state cotangent before, x_gate cotangents, h_gate
             cotangents)`, where direct means not through the gates.
     """
 
-    step: Callable[[State, Gates, Gates], State]
-    slopes: Callable[[State, Gates, Gates], tuple[Array, ...]]
+    step: Callable[[State, Gates, Gates], tuple[State, Memo]]
+    slopes: Callable[[State, State, Memo], tuple[Array, ...]]
     pull: Callable[[State, tuple[Array, ...]], tuple[State, Gates, Gates]]
 
 
@@ -73,34 +75,30 @@ def recur(
     fresh = jax.lax.stop_gradient(fresh)
     if inputs.shape[1] == 1:
         state = _select(reset[:, 0], fresh, state)
-        state = cell.step(state, _project(weights, inputs[:, 0]), _recur(weights, state[-1]))
+        state, _ = cell.step(state, _project(weights, inputs[:, 0]), _recur(weights, state[-1]))
         return state, state[-1][:, None]
-
-    def run(inputs: Array, reset: Array, state: State) -> tuple[State, Array]:
-        return _scan(cell, weights, inputs, reset, state, fresh)
-
-    state, outputs = scan_pieces(run, inputs.swapaxes(0, 1), reset.swapaxes(0, 1), state, width=state[-1].shape[-1])
+    state, outputs = _scan(cell, weights, inputs.swapaxes(0, 1), reset.swapaxes(0, 1), state, fresh)
     return state, outputs.swapaxes(0, 1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _scan(cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, fresh: State) -> tuple[State, Array]:
     """`recur`, time-major: `inputs` `[time, batch, features]`."""
-    state, (outputs,) = _forward(cell, weights, inputs, reset, state, fresh, kept=slice(-1, None))
-    return state, outputs
+    state, (states, _) = _forward(cell, weights, inputs, reset, state, fresh)
+    return state, states[-1]
 
 
 def _scan_forward(cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, fresh: State) -> Any:
-    last, states = _forward(cell, weights, inputs, reset, state, fresh, kept=slice(None))
-    return (last, states[-1]), (weights, inputs, reset, state, fresh, states)
+    last, history = _forward(cell, weights, inputs, reset, state, fresh)
+    return (last, history[0][-1]), (weights, inputs, reset, state, fresh, history)
 
 
 def _scan_backward(cell: Cell, residuals: Any, cotangents: Any) -> Any:
-    weights, inputs, reset, state, fresh, states = residuals
+    weights, inputs, reset, state, fresh, (states, memo) = residuals
     last_cotangent, output_cotangent = cotangents
     before = tuple(jnp.concatenate([first[None], all_[:-1]]) for first, all_ in zip(state, states, strict=True))
     before = _select(reset, fresh, before)
-    slopes = cell.slopes(before, _project(weights, inputs), _recur(weights, before[-1]))
+    slopes = cell.slopes(before, states, memo)
     transposed = tuple(kernel.T for kernel in weights.recurrent_kernels)
 
     def step(cotangent: State, now: tuple[Array, tuple[Array, ...], Array]) -> tuple[State, State]:
@@ -132,14 +130,16 @@ _scan.defvjp(_scan_forward, _scan_backward)
 
 
 def _forward(
-    cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, fresh: State, *, kept: slice
-) -> tuple[State, State]:
-    def step(state: State, now: tuple[Gates, Array]) -> tuple[State, State]:
+    cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, fresh: State
+) -> tuple[State, tuple[State, Memo]]:
+    """Run over time; return the last state, and all states with all memos, which nobody may need."""
+
+    def step(state: State, now: tuple[Gates, Array]) -> tuple[State, tuple[State, Memo]]:
         x_gates, reset = now
         state = _select(reset, fresh, state)
         # One product per gate: a single wide one has to be cut apart again, which costs more than it saves.
-        state = cell.step(state, x_gates, _recur(weights, state[-1]))
-        return state, state[kept]
+        state, memo = cell.step(state, x_gates, _recur(weights, state[-1]))
+        return state, (state, memo)
 
     return jax.lax.scan(step, state, (_project(weights, inputs), reset))
 

@@ -18,7 +18,8 @@ def clipped_policy_loss(log_ratio: Array, advantage: Array, weight: Array, clip_
     Source:
         Schulman et al. 2017, "Proximal Policy Optimization Algorithms", equation 7.
     """
-    ratio = jnp.exp(log_ratio)
+    # A ratio that overflows would turn the zero gradient of the clipped branch into NaN.
+    ratio = jnp.exp(jnp.minimum(log_ratio, 20.0))
     clipped = jnp.clip(ratio, 1.0 - clip_coefficient, 1.0 + clip_coefficient)
     return -weighted_mean(jnp.minimum(ratio * advantage, clipped * advantage), weight)
 

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 
 from memorax.core.spaces import Space, from_foreign
-from memorax.core.types import Array, Key, PyTree
-from memorax.environments.environment import Environment, Step, end_or_go_on, strong
+from memorax.core.types import Array, Key, PyTree, strong
+from memorax.environments.environment import Environment, Step, end_or_go_on
 
 
 class AutoReset(Environment[PyTree, PyTree]):
