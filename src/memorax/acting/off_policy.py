@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,14 @@ class Buffer(Protocol):
 
     def sample(self, state: PyTree, key: Key) -> Any:
         """Draw sequences; the result has `.experience` of `[batch, time, ...]`."""
+        ...
+
+
+class PrioritizedBuffer(Buffer, Protocol):
+    """A replay that draws some sequences more often than others."""
+
+    def set_priorities(self, state: PyTree, indices: Array, priorities: Array) -> PyTree:
+        """Say how often sequences are to be drawn from now on, by the `.indices` of the sample they came in."""
         ...
 
 
@@ -119,7 +127,8 @@ class OffPolicy(Algorithm):
             sample = self.buffer.sample(buffer, sample_key)
             learner, priorities = self.learn(update_key, learner, sample, begin + i * frequency)
             if priorities is not None:
-                buffer = self.buffer.set_priorities(buffer, sample.indices, priorities)  # pyright: ignore
+                replay = cast(PrioritizedBuffer, self.buffer)
+                buffer = replay.set_priorities(buffer, sample.indices, priorities)
             return (learner, buffer), None
 
         numbers = jnp.arange(self.num_updates, dtype=jnp.uint32)

@@ -1,0 +1,133 @@
+"""The off-policy driver, under an algorithm that only counts and a replay that keeps everything."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.conformance.algorithms import assert_equal, does_not_depend_on_how_it_is_cut, keeps_its_types
+from tests.probes import Clock
+
+from memorax.acting import OffPolicy, Stage, crosses
+
+CAPACITY = 200
+
+
+class Config(NamedTuple):
+    num_envs: int = 3
+    train_frequency: int = 2
+
+
+class Sample(NamedTuple):
+    experience: object
+    indices: jax.Array
+
+
+class Tape:
+    """Keeps the last steps of every environment; draws the newest."""
+
+    def init(self, item):
+        rows = Config().num_envs
+        steps = jax.tree.map(lambda x: jnp.zeros((rows, CAPACITY, *x.shape), x.dtype), item)
+        return {"steps": steps, "size": jnp.zeros((), jnp.int32), "priority": jnp.zeros(CAPACITY)}
+
+    def add(self, state, batch):
+        length = jax.tree.leaves(batch)[0].shape[1]
+        steps = jax.tree.map(lambda old, new: jnp.concatenate([old[:, length:], new], axis=1), state["steps"], batch)
+        return state | {"steps": steps, "size": state["size"] + length}
+
+    def sample(self, state, key):
+        return Sample(jax.tree.map(lambda x: x[:, -2:], state["steps"]), jnp.asarray([CAPACITY - 1]))
+
+    def set_priorities(self, state, indices, priorities):
+        return state | {"priority": state["priority"].at[indices].set(priorities)}
+
+
+class Counter(OffPolicy):
+    """Counts updates and refreshes of a target."""
+
+    def initialize_carry(self, key, batch):
+        return jnp.zeros(batch, jnp.int32)
+
+    def init_learner(self, key, loop):
+        zero = jnp.zeros((), jnp.int32)
+        return {"noise": jnp.zeros(2), "updates": zero, "refreshes": zero, "newest": zero}
+
+    def policy(self, learner, step, behavior):
+        def act(key, carry, timestep):
+            carry = jnp.where(timestep.done, 0, carry) + 1
+            return (
+                carry,
+                jax.random.randint(key, carry.shape, 0, 3),
+                {"random": jnp.full(carry.shape, behavior == "random")},
+            )
+
+        return act
+
+    def learn(self, key, learner, sample, step):
+        newest = sample.experience.aux["random"].sum() + jnp.max(sample.experience.carry[:, -1])
+        refresh = crosses(step, self.config.train_frequency, 7)
+        learner = {
+            "noise": learner["noise"] + jax.random.normal(key, (2,)),
+            "updates": learner["updates"] + 1,
+            "refreshes": learner["refreshes"] + refresh,
+            "newest": newest.astype(jnp.int32),
+        }
+        return learner, jnp.asarray([3.0])
+
+
+@pytest.fixture(scope="module")
+def agent():
+    config = Config()
+    return Counter(config, Stage(Clock(), None, config.num_envs), Tape(), store_carry=True)
+
+
+def test_one_update_per_train_frequency_transitions_and_targets_by_the_clock(agent):
+    assert (agent.collect_steps, agent.num_updates) == (2, 3)
+    key = jax.random.key(0)
+    state = agent.train(key, agent.init(key), 60)
+    assert state.step == 60
+    assert state.learner["updates"] == 30
+    assert state.learner["refreshes"] == 60 // 7
+    assert state.buffer["size"] == 20
+
+
+def test_priorities_reach_the_replay(agent):
+    key = jax.random.key(0)
+    state = agent.train(key, agent.init(key), 6)
+    np.testing.assert_array_equal(state.buffer["priority"][-2:], [0.0, 3.0])
+
+
+def test_the_replay_holds_what_happened_in_order(agent):
+    key = jax.random.key(0)
+    buffer = agent.train(key, agent.init(key), 60).buffer
+    steps = jax.tree.map(lambda x: x[:, -20:], buffer["steps"])
+    np.testing.assert_array_equal(steps.inputs.done[:, 1:], steps.done[:, :-1])
+    # The stored memory is the one before the step: it has counted the episode's earlier observations.
+    later = ~np.asarray(steps.inputs.done)
+    np.testing.assert_array_equal(steps.carry[later], steps.observation[..., 0][later])
+    assert not steps.aux["random"].any()
+
+
+def test_warmup_acts_at_random_remembers_and_does_not_learn(agent):
+    key = jax.random.key(0)
+    start = agent.init(key)
+    state = agent.warmup(key, start, 13)
+    assert state.step == 12
+    assert state.buffer["size"] == 4
+    assert state.buffer["steps"].aux["random"][:, -4:].all()
+    assert_equal(state.learner, start.learner)
+    assert (np.asarray(state.loop.carry) > 0).all()
+    assert_equal(agent.warmup(key, start, 0), start)
+
+
+@pytest.mark.parametrize("holds", [keeps_its_types, does_not_depend_on_how_it_is_cut], ids=lambda f: f.__name__)
+def test_promises(agent, holds):
+    holds(agent)
+
+
+def test_evaluation_never_touches_the_replay(agent):
+    key = jax.random.key(0)
+    state = agent.train(key, agent.init(key), 12)
+    assert_equal(agent.evaluate(key, state, num_steps=5), state)
