@@ -5,7 +5,7 @@ Whatever takes long to import is imported by the command that needs it, so that 
 
 import difflib
 import logging
-import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,56 +83,50 @@ def train(arguments: list[str]) -> int:
     """`memorax train [ALGORITHM] [OPTIONS]`."""
     _silence_libraries()
     config, folder, resume = refusing(train_options, arguments)
-    from memorax.experiment.display import make_display
     from memorax.experiment.files import CURVE_FILE
-    from memorax.experiment.run import DivergenceError, prepare
-    from memorax.experiment.summary import write_summary
+    from memorax.experiment.run import DivergenceError, finish, prepare
 
     session = refusing(prepare, config, folder, resume=resume)
-    display = make_display(Console(), session.total, session.step)
-    display.note(f"{config.algorithm} with {config.model} on {config.env}, {config.seeds} seeds -> {folder}")
-    if resume:
-        display.note(f"going on from step {session.step:,}")
     try:
-        outcome = session.run(display)
+        outcome = finish(session)
     except DivergenceError as error:
-        display.close()
         print(f"memorax: {error}", file=sys.stderr)
         return FAILED
-    finally:
-        display.close()
-        session.close()
     if outcome.signal is not None:
-        print(f"stopped and saved at step {outcome.step:,}; go on with: memorax train --resume --out {folder}")
+        command = f"memorax train --resume --out {shlex.quote(str(outcome.folder))}"
+        print(f"stopped and saved at step {outcome.step:,}; go on with: {command}")
         return 128 + outcome.signal
-    summary = write_summary(folder, session.config, session.step, session.compile_seconds)
-    print_result(summary["final"]["episode/return"])
-    print(f"learning curve: {folder / CURVE_FILE}")
+    final = outcome.summary["final"]["episode/return"]
+    if final is None:
+        print("no episode ended, so there is no learning curve; train longer")
+        return 0
+    print_result(final)
+    print(f"learning curve: {outcome.folder / CURVE_FILE}")
     return 0
 
 
-def train_options(arguments: list[str]) -> "tuple[RunConfig, Path, bool]":
+def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, bool]":
     """Read the options of `memorax train`.
 
     Args:
         arguments: What follows `train`.
 
     Returns:
-        The run, its folder, and whether to go on with what is in it.
+        The run, its folder (None: a new one), and whether to go on with what is in it.
 
     Raises:
-        ValueError: The algorithm is unknown, or the run to go on with is another one.
+        ValueError: The algorithm is unknown or another one than that of the run to go on with.
     """
-    from memorax.experiment.config import check_same_run, load_config
+    from memorax.experiment.config import load_config
     from memorax.experiment.defaults import DEFAULT_ALGORITHM, default_run
-    from memorax.experiment.run import free_folder, latest_folder
+    from memorax.experiment.folders import default_folder, latest_folder
 
     named = arguments[:1] if arguments and not arguments[0].startswith("-") else []
     arguments = arguments[len(named) :]
     default = default_run(named[0] if named else DEFAULT_ALGORITHM)
     if "--resume" not in arguments or {"-h", "--help"} & set(arguments):
         options = _parse_train(arguments, default)
-        return options.run, options.out or free_folder(default_folder(options.run)), options.resume
+        return options.run, options.out, options.resume
     # What is not said on the command line is as the run was started, so its configuration gives the defaults.
     folder = _given_out(arguments)
     if folder is None:
@@ -140,15 +134,7 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path, bool]":
     stored = load_config(folder)
     if named and named[0] != stored.algorithm:
         raise ValueError(f"`algorithm` must be {stored.algorithm} to resume {folder}, got {named[0]}")
-    run = _parse_train(arguments, stored).run
-    check_same_run(stored, run, folder)
-    return run, folder, True
-
-
-def default_folder(config: "RunConfig") -> Path:
-    """Name the folder of a run that was not given one."""
-    name = f"{config.algorithm}-{config.env}-{config.model}"
-    return Path("runs") / re.sub(r"[^A-Za-z0-9._]+", "-", name)
+    return _parse_train(arguments, stored).run, folder, True
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -202,11 +188,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def print_result(final: dict[str, Any] | None) -> None:
+def print_result(final: dict[str, Any]) -> None:
     """Print the return a run came to, with its interval over seeds."""
-    if final is None:
-        print("no episode ended")
-        return
     low, high = final["mean_interval_95"]
     print(f"mean return {final['mean']:.3f} [{low:.3f}, {high:.3f}] (95 % over {final['runs']} seeds)")
 

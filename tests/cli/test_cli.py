@@ -121,6 +121,8 @@ def test_an_unknown_option_is_answered_with_what_is_near(here):
     [
         ("--num-envs 6 --num-minibatches 4", "`num_minibatches` (4) must divide `num_envs` (6)"),
         ("--steps 10", "`steps` must be at least one update"),
+        ("--env memory::TMaze --env-options lenth=3", "`lenth` is no argument of `memory::TMaze`; it takes: length"),
+        ("--env memory::TMaze --env-options length=0", "`length` must be at least 1, got 0"),
         ("--resume --out empty", "empty must be a run's folder, got one without config.json"),
         ("--resume", "runs/ppo-memory-RepeatPreviousEasy-gru must be a run's folder"),
         ("--out file/run", "`out` must be a folder that can be written to, got file/run (Not a directory)"),
@@ -179,6 +181,31 @@ def test_a_finished_run_needs_no_options_to_be_resumed(trained, monkeypatch):
     )
 
 
+def test_the_same_command_goes_on_by_resume(here, monkeypatch):
+    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn())
+    command = ["train", "--steps", "120", "--log-every", "70", "--out", "run", "--env-options", "loud=true", "k=3"]
+    assert run(*command)[0] == 0
+    config = load_config(here / "run")
+    assert (config.log_every, config.env_options) == (60, {"loud": True, "k": 3})
+    for again in (command, ["train", "--out", "run"]):
+        code, out, err = run(*again, "--resume")
+        assert (code, err) == (0, "")
+        assert "ppo with gru on memory::RepeatPreviousEasy k=3 loud=true, 4 seeds -> run" in out
+    assert_refused(
+        run("train", "--resume", "--out", "run", "--env-options", "k=4"), "`env_options` must be {'loud': True, 'k': 3}"
+    )
+
+
+def test_options_of_the_environment_name_the_folder(here, monkeypatch):
+    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn(endless=True))
+    code, out, err = run(
+        "train", "--env", "memory::TMaze", "--env-options", "length=9", "--steps", "24", "--log-every", "12"
+    )
+    assert (code, err) == (0, "")
+    assert (here / "runs" / "ppo-memory-TMaze-length=9-gru" / "config.json").exists()
+    assert out.splitlines()[-1] == "no episode ended, so there is no learning curve; train longer"
+
+
 def test_evaluate_plays_whole_episodes(trained):
     folder, _ = trained
     code, out, _ = run("evaluate", str(folder), "--episodes", "3")
@@ -199,6 +226,8 @@ def test_evaluate_and_plot_refuse_what_is_no_run(here):
     assert_refused(run("plot", "missing"), "missing must be a run's folder")
     assert_refused(run("plot"), "`memorax plot` needs the folder of at least one run")
     assert_refused(run("evaluate", "empty", "--episodes", "0"), "`episodes` must be at least 1, got 0")
+    assert_refused(run("evaluate", "empty", "--max-steps", "0"), "`max_steps` must be at least 1, got 0")
+    assert_refused(run("plot", "missing", "--out", "curve"), "`out` must end in one of")
 
 
 def test_plot_draws_runs_side_by_side(trained, here):

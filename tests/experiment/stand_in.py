@@ -18,8 +18,10 @@ class StandIn:
 
     steps_per_update = UPDATE
 
-    def __init__(self, breaks_at: int | None = None, breaks_with: float = float("nan")) -> None:
-        self.breaks_at, self.breaks_with = breaks_at, breaks_with
+    def __init__(
+        self, breaks_at: int | None = None, breaks_with: float = float("nan"), *, endless: bool = False
+    ) -> None:
+        self.breaks_at, self.breaks_with, self.endless = breaks_at, breaks_with, endless
 
     def init(self, key: jax.Array) -> State:
         learner = {"position": jax.random.normal(key, (5,)), "seed": jax.random.key_data(key)[-1]}
@@ -34,7 +36,7 @@ class StandIn:
             position = state.learner["position"] + move
             lox.log(
                 {
-                    "returned_episode": jnp.arange(ENVS) > 0,
+                    "returned_episode": (jnp.arange(ENVS) > 0) & (not self.endless),
                     "returned_episode_returns": position[:ENVS],
                     "returned_episode_lengths": jnp.full((ENVS,), UPDATE // ENVS, jnp.int32),
                 }

@@ -31,6 +31,13 @@ def test_the_trunk_is_shared_only_where_asked_for():
     assert not build_agent(config(share_trunk=False)).network.shared
 
 
+def test_options_reach_the_environment():
+    agent = build_agent(config(env="memory::TMaze", env_options={"length": 5}))
+    assert agent.stage.env_params.length == 5
+    with pytest.raises(TypeError, match="`lenth` is no argument of `memory::TMaze`; it takes: length"):
+        build_agent(config(env="memory::TMaze", env_options={"lenth": 5}))
+
+
 def test_previous_action_and_reward_are_fed():
     extractor = build_agent(config()).network.actor.feature_extractor
     assert extractor.action_extractor is not None
@@ -45,6 +52,7 @@ def test_previous_action_and_reward_are_fed():
         Box(-1.0, 1.0, (3, 5)),
         Box(0, 255, (84, 80, 3), jnp.uint8),
         Box(0.0, 1.0, (9, 11, 2)),
+        Box(0, 9, (), jnp.int32),
         Discrete(13),
         MultiDiscrete((2, 3)),
         Dict({"position": Box(-1.0, 1.0, (2,)), "card": Discrete(5)}),

@@ -78,6 +78,17 @@ def test_half_written_checkpoints_are_ignored_and_removed(saved):
     assert len(complete(saved)) == 2
 
 
+def test_what_somebody_else_left_stays(saved):
+    names = ["best", "000000000020.mine", "7", "notes.trash"]
+    for name in names:
+        (saved / name).mkdir()
+    (saved / "000000000010.trash").mkdir()
+    writer = CheckpointWriter(saved, keep=1)
+    writer.save(30, make_tree())
+    writer.close()
+    assert {path.name for path in saved.iterdir()} == {"000000000030", *names}
+
+
 def test_no_checkpoint_is_none(tmp_path):
     assert newest(tmp_path) is None
     assert newest(tmp_path / "missing") is None
@@ -117,6 +128,28 @@ def test_a_missing_part_is_reported(saved, name):
     part = newest(saved) / name
     shutil.rmtree(part) if part.is_dir() else part.unlink()
     with pytest.raises(ValueError, match=r"000000000020 is damaged \(.*\); delete this folder and resume again"):
+        restore(newest(saved), abstract(make_tree()))
+
+
+@noisy
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize("method", ["metadata", "restore"])
+def test_what_cannot_be_read_is_not_called_damaged(saved, monkeypatch, error, method):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(f"orbax.checkpoint.StandardCheckpointer.{method}", fail)
+    with pytest.raises(type(error), match=error.strerror):
+        restore(newest(saved), abstract(make_tree()))
+
+
+@noisy
+@pytest.mark.parametrize("name", ["_METADATA", "manifest.ocdbt", "d/part"])
+def test_a_part_that_cannot_be_opened_is_not_called_damaged(saved, name):
+    part = newest(saved) / name
+    part.unlink(missing_ok=True)
+    part.symlink_to(part)  # which not even root can open
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
         restore(newest(saved), abstract(make_tree()))
 
 

@@ -6,10 +6,12 @@ import pytest
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.experiment import RunConfig, default_run, load_config
 from memorax.experiment.config import check_same_run, from_dict, save_config, to_dict
+from memorax.experiment.options import read_env_options, write_env_options
 
 CONFIG = RunConfig(
     algorithm="ppo",
     env="memory::RepeatFirstEasy",
+    env_options={"length": 20, "rate": 0.5, "loud": True, "kind": "long"},
     model="lstm",
     steps=1234,
     seeds=3,
@@ -52,15 +54,25 @@ def test_sizes_below_one_are_refused(name, value):
         dataclasses.replace(CONFIG, **{name: value})
 
 
+@pytest.mark.parametrize("name", ["steps", "seeds", "seed", "features", "checkpoint_every", "log_every"])
+@pytest.mark.parametrize("value", [8.0, True, "8"])
+def test_what_is_no_integer_is_refused(name, value):
+    with pytest.raises(TypeError, match=f"`{name}` must be an integer, got {value!r}"):
+        dataclasses.replace(CONFIG, **{name: value})
+
+
 @pytest.mark.parametrize("name", ["learning_rate", "max_grad_norm"])
 def test_rates_that_are_not_positive_are_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` must be above 0, got 0.0"):
         dataclasses.replace(CONFIG, **{name: 0.0})
 
 
-def test_a_negative_seed_is_refused():
-    with pytest.raises(ValueError, match=r"`seed` must be in \[0, 2147483647\], got -1"):
-        dataclasses.replace(CONFIG, seed=-1)
+@pytest.mark.parametrize(
+    ("seed", "message"), [(-1, "`seed` must be at least 0, got -1"), (2**31, r"`seed` must be in \[0, 2147483647\]")]
+)
+def test_a_seed_that_is_no_key_is_refused(seed, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, seed=seed)
 
 
 def test_an_unknown_algorithm_is_refused():
@@ -109,8 +121,41 @@ def test_a_run_may_be_resumed_to_go_further(tmp_path):
         ({"seed": 12}, "`seed` must be 11 to resume .*, got 12; leave the option out, or start a new run"),
         ({"steps": 9999}, "`steps` must be 1234 to resume .*, got 9999"),  # it decides the learning rate
         ({"hyperparameters": PPOConfig(num_envs=8)}, "`num_envs` must be 6 to resume .*, got 8"),
+        # Other updates make for other log intervals, which is not what was asked for.
+        ({"log_every": 56, "hyperparameters": PPOConfig(num_envs=8)}, "`num_envs` must be 6 to resume .*, got 8"),
+        ({"env_options": {"length": 21}}, "`env_options` must be {'length': 20, .*} to resume .*, got {'length': 21}"),
     ],
 )
 def test_a_run_cannot_be_resumed_as_another(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         check_same_run(CONFIG, dataclasses.replace(CONFIG, **change), tmp_path)
+
+
+def test_options_of_the_environment_are_read_and_written():
+    words = ["kind=long", "length=20", "loud=true", "quiet=false", "rate=0.5", "sign=-1"]
+    options = read_env_options(words)
+    assert options == {"kind": "long", "length": 20, "loud": True, "quiet": False, "rate": 0.5, "sign": -1}
+    assert [type(value) for value in options.values()] == [str, int, bool, bool, float, int]
+    assert write_env_options(options) == words
+    assert dataclasses.replace(CONFIG, env_options=options).task() == "memory::RepeatFirstEasy " + " ".join(words)
+    assert dataclasses.replace(CONFIG, env_options={}).task() == "memory::RepeatFirstEasy"
+
+
+@pytest.mark.parametrize("word", ["length", "=20", "a-b=3"])
+def test_an_option_of_another_form_is_refused(word):
+    with pytest.raises(ValueError, match=f"`env_options` must be like length=20, got {word}"):
+        read_env_options([word])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ([], TypeError, r"`env_options` must map names to values, got \[\]"),
+        ({3: 4}, TypeError, "`env_options` must map names to values, got {3: 4}"),
+        ({"a": [1]}, TypeError, r"`a` of `env_options` must be a number, a truth value or text, got \[1\]"),
+        ({"a": float("inf")}, ValueError, "`a` of `env_options` must be finite, got inf"),
+    ],
+)
+def test_options_that_a_file_cannot_hold_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        dataclasses.replace(CONFIG, env_options=options)

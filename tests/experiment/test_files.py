@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -18,6 +19,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(path, fail)
     assert read_json(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_has_the_permissions_of_any_other(tmp_path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            # It belongs to the process: while one thread had it changed, another would make files open to everyone.
+            patch.setattr(os, "umask", None)
+            write_json(tmp_path / "content.json", {"a": 1})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "content.json").stat().st_mode & 0o777 == 0o640
 
 
 def test_nan_is_no_json(tmp_path):

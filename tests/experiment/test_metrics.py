@@ -91,4 +91,11 @@ def test_parameters_are_named_where_no_metric_tells():
     learner = {"actor": {"kernel": jnp.array([[1.0, jnp.nan]])}}
     interval = reduce({"losses/a": np.array([1.0, 2.0], np.float32)}, {"kernel": learner["actor"]["kernel"]})
     message = diagnose(interval, learner, (0, 24), [5])
-    assert message == "`actor/kernel` of seed 5 became NaN or infinite before step 24"
+    assert message == "`actor/kernel` of seed 5 became NaN or infinite between steps 0 and 24"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_return_that_is_not_finite_is_named(bad):
+    logs = episode_logs([[True]], [[bad]], [[7]]) | {"losses/a": np.array([1.0, 2.0], np.float32)}
+    message = diagnose(reduce(logs), LEARNER, (24, 48), [5])
+    assert message == "`episode/return` of seed 5 became NaN or infinite between steps 24 and 48"

@@ -69,6 +69,15 @@ def test_an_unknown_statistic_is_refused():
 
 
 def test_best_returns_come_from_the_environment():
-    assert best_return("memory::RepeatPreviousEasy", memory=True) == 1.0
-    assert best_return("memory::RepeatPreviousEasy", memory=False) < 0.0
-    assert best_return("nowhere::Task", memory=True) is None
+    assert best_return(config(env="memory::RepeatPreviousEasy"), memory=True) == 1.0
+    assert best_return(config(env="memory::RepeatPreviousEasy"), memory=False) < 0.0
+    assert best_return(config(env="nowhere::Task"), memory=True) is None
+    assert best_return(config(env_options={"nothing": 3}), memory=True) is None
+
+
+@pytest.mark.parametrize("name", ["curve", "curve.txt", ".png"])
+def test_a_picture_without_a_known_suffix_is_refused(tmp_path, name):
+    folder = write_run(tmp_path / "a", RETURNS)
+    with pytest.raises(ValueError, match=rf"`out` must end in one of .*\.pdf, .*, got .*{name}; write for example "):
+        plot_runs([folder], tmp_path / name)
+    assert list(tmp_path.iterdir()) == [folder]

@@ -15,7 +15,7 @@ from tests.experiment.stand_in import UPDATE, StandIn, config
 from memorax.experiment import DivergenceError, checkpoint, run, train
 from memorax.experiment.display import Quiet
 from memorax.experiment.loggers import read_rows
-from memorax.experiment.run import free_folder, latest_folder, prepare, with_log_interval
+from memorax.experiment.run import prepare, with_log_interval
 
 QUIET = {"console": Console(file=io.StringIO())}
 
@@ -83,7 +83,7 @@ def straight(finished, tmp_path):
 
 
 def test_a_run_leaves_what_it_promises(straight):
-    files = {path.name for path in straight.iterdir()}
+    files = {path.name for path in straight.iterdir() if not path.name.startswith(".")}
     assert files == {"config.json", "metrics.jsonl", "checkpoints", "learning_curve.png", "summary.json"}
     rows = metrics(straight)
     assert [(row["step"], row["seed"]) for row in rows] == [(24 * i, seed) for i in range(1, 6) for seed in (7, 8)]
@@ -138,6 +138,20 @@ def test_a_finished_run_can_be_resumed_to_go_further(straight, agent, tmp_path):
     train(config(steps=15 * UPDATE), straight, resume=True, **QUIET)
     assert_same(straight, tmp_path / "longer", agent)
     assert json.loads((straight / "config.json").read_text())["steps"] == 15 * UPDATE
+
+
+def test_a_signal_in_the_last_interval_comes_too_late(agent, tmp_path):
+    session = prepare(config(), tmp_path / "run")
+    outcome = session.run(StopAt(120, signal.SIGTERM))
+    session.close()
+    assert (outcome.signal, outcome.step) == (None, 120)
+
+
+def test_a_run_cannot_be_resumed_to_end_before_where_it_is(straight, agent):
+    with pytest.raises(ValueError, match=r"`steps` must be at least 120 to resume .*straight, .*, got 119"):
+        prepare(config(steps=119), straight, resume=True)
+    assert json.loads((straight / "config.json").read_text())["steps"] == 120
+    prepare(config(), straight, resume=True).close()
 
 
 def test_one_program_serves_all_intervals(agent, tmp_path, monkeypatch):
@@ -208,6 +222,27 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(straight, agent, 
     assert_same(straight, tmp_path / "young", agent)
 
 
+def test_a_run_killed_while_it_is_made_ready_begins_again(straight, agent, tmp_path, monkeypatch):
+    def die(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "CheckpointWriter", die)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(config(), tmp_path / "young")
+    train(config(), tmp_path / "young", resume=True, **QUIET)
+    assert_same(straight, tmp_path / "young", agent)
+
+
+def test_a_folder_is_used_by_one_run_at_a_time(agent, tmp_path):
+    session = prepare(config(), tmp_path / "run")
+    for resume in (True, False):
+        with pytest.raises(ValueError, match="`out` is in use by another process" if resume else "holds something"):
+            prepare(config(), tmp_path / "run", resume=resume)
+    session.close()
+    prepare(config(), tmp_path / "run", resume=True).close()
+
+
 def test_a_folder_that_cannot_be_written_is_refused_before_training(agent, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"`out` must be a folder that can be written to, got .*file/run"):
@@ -232,20 +267,6 @@ def test_the_log_interval_divides_the_run_into_about_a_hundred(updates):
 def test_a_given_log_interval_is_rounded_to_whole_updates():
     assert with_log_interval(config(log_every=30), UPDATE).log_every == 24
     assert with_log_interval(config(log_every=1), UPDATE).log_every == 12
-
-
-def test_folders_are_numbered(tmp_path):
-    base = tmp_path / "runs" / "name"
-    assert free_folder(base) == base
-    assert latest_folder(base) == base
-    for name in ("name", "name-2", "name-10", "name-other"):
-        (base.parent / name).mkdir(parents=True)
-        (base.parent / name / "config.json").touch()
-    assert free_folder(base).name == "name-3"
-    assert latest_folder(base).name == "name-10"
-    (base.parent / "name-3").mkdir()
-    (base.parent / "name-3" / ".config-half.json").touch()  # what a killed process leaves
-    assert free_folder(base).name == "name-3"
 
 
 def test_summary_holds_numbers_and_their_circumstances(straight):

@@ -3,13 +3,14 @@
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 import optax
 
 from memorax.acting.actor_critic import ActorCriticAgent
 from memorax.algorithms import ALGORITHMS
 from memorax.core.spaces import Box, Dict, Discrete, encode
 from memorax.core.types import Array, PyTree
-from memorax.environments import as_environment, make
+from memorax.environments import make
 from memorax.experiment.config import RunConfig
 from memorax.networks import CNN, MLP, FeatureExtractor, Network, heads
 from memorax.networks.sequence_models import MODELS
@@ -31,13 +32,12 @@ def build_agent(config: RunConfig) -> Any:
         The agent.
 
     Raises:
-        TypeError: No head serves the environment's action space.
+        TypeError: No head serves the environment's action space, or it does not take the options.
         ValueError: A name is unknown, an extra is missing, or the configuration does not go with the environment.
     """
     algorithm, _ = ALGORITHMS.get(config.algorithm)
     model = MODELS.get(config.model)
-    env, env_params = make(config.env)
-    env = as_environment(env, env_params)
+    env, env_params = make(config.env, **config.env_options)
     if not issubclass(algorithm, ActorCriticAgent):
         raise ValueError(f"`algorithm` must be one with actor and critic, got {config.algorithm}; build it in Python")
     head = policy_head(env.action_space(env_params), config.env)
@@ -69,7 +69,9 @@ def observation_extractor(space: Any, features: int) -> nn.Module:
         small = CNN(features=(16, 32), kernel_sizes=(3, 3), strides=(2, 2), padding="SAME")
         return nn.Sequential([CNN() if min(space.shape[:2]) >= _LARGE_IMAGE else small, MLP((features,))])
     if isinstance(space, Box) and len(space.shape) < 2:
-        return MLP((features,))
+        # Where there is no axis of features, the feature extractor adds one, but not to integers.
+        bare = not space.shape and not jnp.issubdtype(space.dtype, jnp.floating)
+        return EncodedMLP(space, features) if bare else MLP((features,))
     return EncodedMLP(space, features)
 
 

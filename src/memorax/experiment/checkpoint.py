@@ -4,9 +4,12 @@ A checkpoint is a folder named after its step. It gets that name when it is comp
 moment leaves the ones before it. Arrays only, no pickle; every array carries a checksum.
 """
 
+import contextlib
+import os
 import re
 import shutil
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,9 @@ from memorax.core.types import PyTree
 KEEP = 3
 """How many checkpoints of a run stay."""
 _CHECKSUMS = "checksums"
-_COMPLETE = re.compile(r"\d+")
+_COMPLETE = re.compile(r"\d{12,}")
+_LEFT_OVER = re.compile(r"\d{12,}\.(orbax-checkpoint-tmp.*|trash)")
+"""What a kill leaves behind: a checkpoint that orbax had begun to write, or one that was about to be removed."""
 
 
 class CheckpointWriter:
@@ -38,7 +43,7 @@ class CheckpointWriter:
         self._orbax = ocp.StandardCheckpointer()
         self._pending: int | None = None
         for path in self.folder.iterdir():
-            if path.is_dir() and not _COMPLETE.fullmatch(path.name):
+            if path.is_dir() and _LEFT_OVER.fullmatch(path.name):
                 shutil.rmtree(path)
 
     def save(self, step: int, state: PyTree) -> None:
@@ -118,6 +123,7 @@ def restore(path: Path, abstract: PyTree) -> PyTree:
         The state, of the same tree, on the host.
 
     Raises:
+        OSError: It cannot be read, which says nothing about what is in it.
         ValueError: It is damaged, or it holds something else than `abstract`; the message names path and leaf.
     """
     import orbax.checkpoint as ocp
@@ -126,20 +132,17 @@ def restore(path: Path, abstract: PyTree) -> PyTree:
     expected = flatten(abstract)
     stored = {name: leaf for name, leaf in expected.items() if np.prod(leaf.shape)}
     with ocp.StandardCheckpointer() as orbax:
-        try:
+        with _reading(path):
+            _check_readable(path)
             found: dict[str, Any] = dict(orbax.metadata(path).item_metadata.tree)
-        except Exception as error:
-            raise ValueError(_damaged(path, error)) from error
         checksums = found.pop(_CHECKSUMS, None)
         if checksums is None or not found:
             raise ValueError(_damaged(path, "it does not say what is in it"))
         _compare(path, stored, found)
         target = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in stored.items()}
         target[_CHECKSUMS] = np.empty(checksums.shape, checksums.dtype)
-        try:
+        with _reading(path):
             arrays = orbax.restore(path, target)
-        except Exception as error:
-            raise ValueError(_damaged(path, error)) from error
     if not np.array_equal(arrays.pop(_CHECKSUMS), _checksums(arrays)):
         raise ValueError(_damaged(path, "a checksum does not match"))
     empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in expected.items() if name not in stored}
@@ -151,6 +154,28 @@ def flatten(tree: PyTree) -> dict[str, Any]:
     """List a tree's leaves by name: `learner/actor/params/...`, in the order of the tree."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Tell a checkpoint that is damaged from a disk or permissions that keep it from being read."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _check_readable(path: Path) -> None:
+    """Open every file: orbax reports some that it may not read as missing, others in words of its own."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, _, names in os.walk(path, onerror=refuse):
+        for name in names:
+            Path(folder, name).open("rb").close()
 
 
 def _checksums(arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -6,13 +6,18 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from memorax.core.checks import at_least, between
+from memorax.core.checks import between, whole
 from memorax.experiment.files import CONFIG_FILE, read_json, write_json
+from memorax.experiment.options import EnvOptions, check_env_options, write_env_options
 
 C = TypeVar("C")
 
 _RESUMABLE = frozenset({"steps", "checkpoint_every"})
-"""Fields that a resumed run may change: they say how far to go, not what is done at a step."""
+"""Fields that a resumed run may change: they say how far to go, not what is done at a step.
+
+A finished run that goes further keeps its last log line, which is over a shorter interval where `log_every` did not
+divide the steps; a run that was given all steps at once has no line there.
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +29,8 @@ class RunConfig(Generic[C]):
     """Name of the algorithm."""
     env: str
     """Name of the environment; `memorax list environments` shows all."""
+    env_options: EnvOptions = dataclasses.field(default_factory=dict)
+    """Arguments of the environment, `length=20`; what is left out is as the environment has it."""
     model: str = "gru"
     """Name of the memory model; `memorax list models` shows all."""
     steps: int = 1_000_000
@@ -51,17 +58,23 @@ class RunConfig(Generic[C]):
 
     def __post_init__(self) -> None:
         for name in ("steps", "seeds", "features", "checkpoint_every"):
-            at_least(self, name, 1)
+            whole(self, name, 1)
+        whole(self, "seed", 0)
         between(self, "seed", 0, 2**31 - 1)
+        check_env_options(self.env_options)
         for name in ("learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}")
         if self.log_every is not None:
-            at_least(self, "log_every", 1)
+            whole(self, "log_every", 1)
 
     def seed_numbers(self) -> list[int]:
         """The numbers of all seeds."""
         return [self.seed + i for i in range(self.seeds)]
+
+    def task(self) -> str:
+        """The environment and its options, as the command line has them: `memory::TMaze length=20`."""
+        return " ".join([self.env, *write_env_options(self.env_options)])
 
 
 def config_class(algorithm: str) -> type:
@@ -138,8 +151,9 @@ def check_same_run(stored: RunConfig, wanted: RunConfig, folder: Path) -> None:
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
+    """All fields, in the order in which a difference is named: what follows from others comes after them."""
     fields = to_dict(config)
-    return fields | fields.pop("hyperparameters")
+    return {"algorithm": fields["algorithm"]} | fields.pop("hyperparameters") | fields
 
 
 def _check_fields(cls: type, content: dict[str, Any], source: str) -> None:

@@ -14,10 +14,10 @@ _RUNS: dict[str, dict[str, Any]] = {
     "ppo": {
         "env": "memory::RepeatPreviousEasy",
         "model": "gru",
-        "steps": 1_000_000,
+        "steps": 500_000,
         "seeds": 4,
         "features": 64,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
     },
 }
 """By algorithm: fields of the run that differ from `RunConfig`'s defaults."""

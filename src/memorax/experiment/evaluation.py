@@ -27,15 +27,17 @@ def evaluate(folder: Path, *, episodes: int = 100, max_steps: int = 100_000) -> 
         `step`, `episodes`, and for `return` and `length` the mean `per_seed` and statistics over seeds.
 
     Raises:
-        ValueError: The folder holds no run or no checkpoint, or no episode came to its end.
+        ValueError: A number is below 1, the folder holds no run or no checkpoint, or no episode came to its end.
     """
-    if episodes < 1:
-        raise ValueError(f"`episodes` must be at least 1, got {episodes}")
+    for name, number in (("episodes", episodes), ("max_steps", max_steps)):
+        if number < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {number}")
     config = load_config(folder)
     path = checkpoint.newest(folder / CHECKPOINTS)
     if path is None:
         raise ValueError(
-            f"{folder} must hold a checkpoint to be evaluated, got none; go on with `memorax train --resume`"
+            f"{folder} must hold a checkpoint to be evaluated, got none; "
+            f"go on with `memorax train --resume --out {folder}`"
         )
     agent = build_agent(config)
     init_keys, _, keys = seed_keys(config.seed_numbers())

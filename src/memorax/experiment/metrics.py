@@ -111,10 +111,10 @@ def diagnose(
             step = steps[0] + (steps[1] - steps[0]) * (bad[name] + 1) // logged
             update = step * logged // (steps[1] - steps[0])
             return f"`{name}` of seed {seed} became NaN or infinite in update {update:,} (step {step:,})"
-        leaf = next(
-            name for name, x in flatten(learner).items() if not np.all(np.isfinite(np.asarray(x[i], np.float32)))
-        )
-        return f"`{leaf}` of seed {seed} became NaN or infinite before step {steps[1]:,}"
+        leaves = flatten(learner).items()
+        leaf = next((name for name, x in leaves if not np.all(np.isfinite(np.asarray(x[i], np.float32)))), None)
+        name = leaf or infinite[0]
+        return f"`{name}` of seed {seed} became NaN or infinite between steps {steps[0]:,} and {steps[1]:,}"
     return None
 
 

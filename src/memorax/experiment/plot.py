@@ -75,18 +75,21 @@ def plot_runs(folders: list[Path], out: Path, *, statistic: str = "mean") -> lis
         What was drawn.
 
     Raises:
-        ValueError: A folder holds no run, or a run no finished episode.
+        ValueError: A folder holds no run, or a run no finished episode, or `out` has no suffix of a picture.
     """
+    # Not through pyplot: it would choose a backend and keep the figure.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    known = sorted(FigureCanvasAgg.filetypes)
+    if out.suffix.lower().removeprefix(".") not in known:
+        raise ValueError(f"`out` must end in one of .{', .'.join(known)}, got {out}; write for example {out}.png")
     configs = [load_config(folder) for folder in folders]
     labels = _labels(folders)
     curves = []
     for folder, label in zip(folders, labels, strict=True):
         path = folder / METRICS_FILE
         curves.append(make_curve(read_rows(path) if path.exists() else [], label, statistic=statistic))
-    # Not through pyplot: it would choose a backend and keep the figure.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     draw(figure.add_subplot(), curves, configs, statistic)
@@ -108,9 +111,9 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     for curve in curves:
         (line,) = axes.plot(curve.steps, curve.center, label=f"{curve.label} ({curve.seeds} seeds)", linewidth=1.8)
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
-    envs = list(dict.fromkeys(config.env for config in configs))
+    tasks = {config.task(): config for config in configs}
     for memory, style in (("with", "--"), ("without", ":")):
-        known = [best_return(env, memory=memory == "with") for env in envs]
+        known = [best_return(config, memory=memory == "with") for config in tasks.values()]
         for value in sorted({value for value in known if value is not None}):
             label = f"best {memory} memory ({value:.3g})"
             axes.axhline(value, color="0.4", linestyle=style, linewidth=1.2, label=label)
@@ -118,19 +121,20 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     axes.set_ylabel("return of an episode (sum of rewards)")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     name = {"mean": "mean", "iqm": "interquartile mean"}[statistic]
-    axes.set_title(f"{', '.join(envs)}\n{name} over seeds with its 95 % bootstrap interval", fontsize=11)
+    axes.set_title(f"{', '.join(tasks)}\n{name} over seeds with its 95 % bootstrap interval", fontsize=11)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
 
 
-def best_return(env: str, *, memory: bool) -> float | None:
-    """What is the most that can be expected of an environment, with memory or without; None where it is not known."""
+def best_return(config: RunConfig, *, memory: bool) -> float | None:
+    """What is the most that can be expected of a run, with memory or without; None where it is not known."""
     from memorax.environments import make
 
     try:
-        return getattr(make(env)[0], "optimal_return" if memory else "memoryless_return", None)
-    except (ImportError, ValueError):
+        env, _ = make(config.env, **config.env_options)
+    except (ImportError, TypeError, ValueError):
         return None
+    return getattr(env, "optimal_return" if memory else "memoryless_return", None)
 
 
 def _labels(folders: list[Path]) -> list[str]:

@@ -1,7 +1,6 @@
 """The run loop: trains all seeds in compiled intervals, and leaves behind a folder that says what happened."""
 
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from memorax.experiment import checkpoint
 from memorax.experiment.build import build_agent
 from memorax.experiment.config import RunConfig, check_same_run, load_config, save_config
 from memorax.experiment.display import Display, make_display
-from memorax.experiment.files import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, check_writable
+from memorax.experiment.files import CHECKPOINTS, METRICS_FILE
+from memorax.experiment.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
 from memorax.experiment.interrupt import Interruption
 from memorax.experiment.loggers import JsonLines, truncate
 from memorax.experiment.metrics import Interval, diagnose, reduce_logs, rows
@@ -38,11 +38,13 @@ class Outcome:
         folder: What it left behind.
         step: The step it got to, of each seed.
         signal: Number of the signal that stopped it early; None where it came to its end.
+        summary: What `summary.json` says; empty where it was stopped early.
     """
 
     folder: Path
     step: int
     signal: int | None = None
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
@@ -55,14 +57,17 @@ def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
     return keys[:, 0], keys[:, 1], keys[:, 2]
 
 
-def train(config: RunConfig, folder: Path, *, resume: bool = False, console: Console | None = None) -> Outcome:
+def train(
+    config: RunConfig, folder: Path | None = None, *, resume: bool = False, console: Console | None = None
+) -> Outcome:
     """Train, and leave configuration, metrics, checkpoints, learning curve and summary in a folder.
 
     A run is the same, bit for bit but for `time/*`, however often it is stopped, killed and resumed.
 
     Args:
         config: What to train.
-        folder: Where to leave it; empty or not there yet, unless an earlier run is resumed.
+        folder: Where to leave it; empty or not there yet, unless an earlier run is resumed. None: a new folder in
+            `runs`, named after the run; when resuming, the newest of that name.
         resume: Whether to go on from the newest checkpoint in `folder`.
         console: Where to show the progress; None for standard output.
 
@@ -72,53 +77,57 @@ def train(config: RunConfig, folder: Path, *, resume: bool = False, console: Con
     Raises:
         DivergenceError: Something became NaN or infinite. Nothing of it is saved.
         OSError: The disk failed or is full.
+        TypeError: No head serves the environment's action space, or the environment does not take `env_options`.
         ValueError: The configuration is refused, or the folder cannot be used.
     """
-    session = prepare(config, folder, resume=resume)
+    return finish(prepare(config, folder, resume=resume), console)
+
+
+def prepare(config: RunConfig, folder: Path | None = None, *, resume: bool = False) -> "Session":
+    """Check everything that can be checked before training, and make ready; takes and raises what `train` does."""
+    if resume:
+        folder = folder or latest_folder(default_folder(config))
+        stored = load_config(folder)
+        config, agent = _build(dataclasses.replace(config, log_every=config.log_every or stored.log_every))
+        check_same_run(stored, config, folder)
+        claim = Claim(folder)
+    else:
+        config, agent = _build(config)
+        claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
+    try:
+        if not resume:
+            save_config(claim.folder, config)
+        session = Session(config, agent, claim)
+        if resume:  # only now, so that a run that is refused stays as it is
+            save_config(claim.folder, config)
+    except BaseException:
+        claim.release()
+        raise
+    return session
+
+
+def finish(session: "Session", console: Console | None = None) -> Outcome:
+    """Train what was prepared, show how it is going, and sum it up; takes and raises what `train` does."""
+    config = session.config
     display = make_display(console or Console(), session.total, session.step)
-    display.note(f"resuming {folder} at step {session.step:,}" if resume else f"writing {folder}")
+    display.note(f"{config.algorithm} with {config.model} on {config.task()}, {config.seeds} seeds -> {session.folder}")
+    if session.step:
+        display.note(f"going on from step {session.step:,}")
     try:
         outcome = session.run(display)
     finally:
         display.close()
         session.close()
-    if outcome.signal is None:
-        write_summary(folder, session.config, session.step, session.compile_seconds)
-    return outcome
+    if outcome.signal is not None:
+        return outcome
+    summary = write_summary(session.folder, config, session.step, session.compile_seconds)
+    return dataclasses.replace(outcome, summary=summary)
 
 
-def prepare(config: RunConfig, folder: Path, *, resume: bool = False) -> "Session":
-    """Check everything that can be checked before training, and make ready.
-
-    Args:
-        config: What to train.
-        folder: Where to leave it.
-        resume: Whether to go on with the run in it.
-
-    Raises:
-        TypeError: No head serves the environment's action space.
-        ValueError: The configuration is refused, or the folder cannot be used.
-    """
-    if resume:
-        stored = load_config(folder)
-        config = dataclasses.replace(config, log_every=config.log_every or stored.log_every)
-        check_same_run(stored, config, folder)
-    elif holds_something(folder):
-        raise ValueError(
-            f"`out` must be an empty or a new folder, got {folder}, which holds something; "
-            "go on with the run in it by `--resume`, or choose another `--out`"
-        )
+def _build(config: RunConfig) -> tuple[RunConfig, Any]:
+    """Build the agent, and fill in what follows from it."""
     agent = build_agent(config)
-    config = with_log_interval(config, agent.steps_per_update)
-    check_writable(folder)
-    session = Session(config, agent, folder)
-    save_config(folder, config)
-    return session
-
-
-def holds_something(folder: Path) -> bool:
-    """Whether a folder holds a file that is not merely the temporary one of a killed process."""
-    return folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir()))
+    return with_log_interval(config, agent.steps_per_update), agent
 
 
 def with_log_interval(config: RunConfig, update: int) -> RunConfig:
@@ -146,24 +155,30 @@ class Session:
     Args:
         config: What to train; `log_every` is filled in.
         agent: What learns.
-        folder: The run's folder; it is there and can be written to.
+        claim: The run's folder; given back by `close`.
 
     Raises:
-        ValueError: A checkpoint is damaged or of another configuration.
+        ValueError: A checkpoint is damaged or of another configuration, or the run is past its end already.
     """
 
-    def __init__(self, config: RunConfig, agent: Any, folder: Path) -> None:
-        self.config, self.agent, self.folder = config, agent, folder
+    def __init__(self, config: RunConfig, agent: Any, claim: Claim) -> None:
+        self.config, self.agent, self.claim = config, agent, claim
+        self.folder = folder = claim.folder
         self.seeds = config.seed_numbers()
         self.total = config.steps // agent.steps_per_update * agent.steps_per_update
         self.compile_seconds = 0.0
         self._compiled: dict[int, jax.stages.Compiled] = {}
         init_keys, self._keys, _ = seed_keys(self.seeds)
         latest = checkpoint.newest(folder / CHECKPOINTS)
+        self.step = 0 if latest is None else int(latest.name)
+        if self.step > self.total:
+            raise ValueError(
+                f"`steps` must be at least {self.step:,} to resume {folder}, which got that far, got {config.steps:,}"
+            )
         if latest is None:
-            self.step, self.state = 0, jax.jit(jax.vmap(agent.init))(init_keys)
+            self.state = jax.jit(jax.vmap(agent.init))(init_keys)
         else:
-            self.step, self.state = int(latest.name), restore_state(agent, init_keys, latest)
+            self.state = restore_state(agent, init_keys, latest)
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
         kept = truncate(folder / METRICS_FILE, self.step)
         self._seen = frozenset(name for row in kept for name in row)
@@ -189,12 +204,16 @@ class Session:
                     self._save()
             self._save()
             self.writer.wait()
-        return Outcome(self.folder, self.step, interruption.signal)
+        # A signal in the last interval comes too late to stop anything.
+        return Outcome(self.folder, self.step, interruption.signal if self.step < self.total else None)
 
     def close(self) -> None:
-        """Finish what is under way and release the files."""
-        self.logger.close()
-        self.writer.close()
+        """Finish what is under way, and release the files and the folder."""
+        try:
+            self.logger.close()
+            self.writer.close()
+        finally:
+            self.claim.release()
 
     def _interval(self) -> int:
         """Steps to the next log line, which come at the same steps however the run was cut."""
@@ -262,24 +281,3 @@ def restore_state(agent: Any, init_keys: Key, path: Path) -> PyTree:
     """
     abstract = jax.eval_shape(jax.vmap(agent.init), init_keys)
     return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract))
-
-
-def free_folder(base: Path) -> Path:
-    """Find a folder that holds nothing yet: `base`, else `base-2`, `base-3`, ..."""
-    number, folder = 1, base
-    while holds_something(folder):
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
-
-
-def latest_folder(base: Path) -> Path:
-    """Find the newest of the folders that `free_folder` gave out; `base` where there is none."""
-    numbered = [p for p in base.parent.glob(f"{base.name}-*") if p.name[len(base.name) + 1 :].isdigit()]
-    runs = [p for p in (base, *numbered) if (p / CONFIG_FILE).is_file()]
-    return max(runs, key=lambda p: int(p.name[len(base.name) + 1 :] or 1), default=base)
-
-
-def resume_command(outcome: Outcome) -> str:
-    """Say how to go on with a run that was stopped."""
-    return f"memorax train --resume --out {os.fspath(outcome.folder)}"

@@ -22,13 +22,13 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def write_summary(folder: Path, config: RunConfig, step: int, compile_seconds: float) -> dict[str, Any]:
-    """Write `summary.json` and `learning_curve.png` into a run's folder.
+    """Write `summary.json` and, if an episode ended, `learning_curve.png` into a run's folder.
 
     Args:
         folder: The run's folder, with its metrics.
         config: What was trained.
         step: The step it got to.
-        compile_seconds: What compiling took in this process.
+        compile_seconds: What compiling took in this process; 0 where nothing was left to train.
 
     Returns:
         The summary.
@@ -38,18 +38,20 @@ def write_summary(folder: Path, config: RunConfig, step: int, compile_seconds: f
     summary = {
         "algorithm": config.algorithm,
         "env": config.env,
+        "env_options": config.env_options,
         "model": config.model,
         "step": step,
         "seeds": config.seed_numbers(),
         "final": {name: final_numbers(rows, name) for name in ("episode/return", "episode/length")},
         "wall_time_seconds": seconds,
-        "compile_seconds": round(compile_seconds, 3),
+        "compile_seconds": round(compile_seconds, 3) if compile_seconds else None,
         "steps_per_second": round(step * config.seeds / seconds, 1) if seconds else None,
         "versions": versions(),
         "machine": machine(),
     }
     write_json(folder / SUMMARY_FILE, summary)
-    plot_runs([folder], folder / CURVE_FILE)
+    if summary["final"]["episode/return"] is not None:
+        plot_runs([folder], folder / CURVE_FILE)
     return summary
 
 
