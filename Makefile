@@ -33,8 +33,8 @@ lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/.installed ## Run the benchmarks
-	@for script in benchmarks/[!_]*.py; do echo "$$script" && $(BIN)/python $$script $(ARGS) || exit 1; done
+bench: $(VENV)/.installed-gymnax ## Run the benchmarks, and write their tables into the documentation
+	@for name in environments rnn ppo tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html

@@ -1,19 +1,16 @@
 """Environment steps per second, automatic resets included, under a random policy.
 
-Run as `python benchmarks/environments.py [--out FILE] [--only TEXT] [--envs 1 64 1024] [--seconds 0.5]`. Each number
+Run as `python -m benchmarks.environments [--out FILE] [--only TEXT] [--envs 1 64 1024] [--seconds 0.5]`. Each number
 is the best of three repeats of one compiled loop; compiling is not counted. The result is one JSON object.
 """
 
 import argparse
-import json
-import os
-import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from benchmarks._report import add_output_option, write
 
 from memorax.environments import ENVIRONMENTS, MissingExtraError, make
 
@@ -56,7 +53,7 @@ def measure(env_id: str, num_envs: int, seconds: float) -> float:
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="write the JSON here instead of on the terminal")
+    add_output_option(parser, "environments")
     parser.add_argument("--only", default="", help="measure only environments whose name contains this")
     parser.add_argument("--envs", type=int, nargs="+", default=[1, 64, 1024], help="numbers of environments at once")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of one repeat")
@@ -71,19 +68,8 @@ def main() -> None:
             print(f"{env_id} left out: {error}")
             continue
         results[env_id] = rates
-    report = {
-        "unit": "environment steps per second",
-        "device": jax.devices()[0].device_kind,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "steps_per_second": results,
-    }
-    text = json.dumps(report, indent=2)
-    if arguments.out is None:
-        print(text)
-    else:
-        arguments.out.write_text(text + "\n")
+        print(env_id, rates, flush=True)
+    write(arguments.out, {"steps_per_second": results})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Environment steps per second of a whole PPO update: `python -m benchmarks.ppo --out results.json`.
+"""Environment steps per second of a whole PPO update: `python -m benchmarks.ppo`.
 
 PPO with MLP(128) + GRU(128) on CartPole, 128 steps, 4 epochs of 4 minibatches, actor and critic on one trunk and on
 two, beside the same agent whose recurrence is Flax's own cell under a plain scan. All are compiled ahead and timed in
@@ -8,11 +8,7 @@ matrix products as a share of the rate of that one.
 
 import argparse
 import itertools
-import json
-import os
-import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from benchmarks._report import add_output_option, write
 
 from memorax.algorithms import PPO, PPOConfig
 from memorax.environments import make
@@ -121,22 +118,13 @@ def main() -> None:
     parser.add_argument("--envs", nargs="+", type=int, default=[64, 1024])
     parser.add_argument("--steps", type=int, default=32_768, help="environment steps in a timed call")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    add_output_option(parser, "ppo")
     options = parser.parse_args()
-    machine = {
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "backend": jax.default_backend(),
-        "device": jax.devices()[0].device_kind,
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-    }
-    report = machine | measure(options.envs, options.steps, options.rounds)
+    report = measure(options.envs, options.steps, options.rounds)
     print(f"matrix product: {report['matmul_gflops']:.0f} GFLOP/s")
     for result in report["results"]:
         print(f"{result['num_envs']} {result['trunk']} {result['cell']}: {result['share_of_matmul']:.1%}")
-    if options.out:
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
+    write(options.out, report)
 
 
 if __name__ == "__main__":

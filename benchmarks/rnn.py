@@ -1,4 +1,4 @@
-"""Compare the recurrent kernels with Flax's own scan: `python -m benchmarks.rnn --out results.json`.
+"""Compare the recurrent kernels with Flax's own scan: `python -m benchmarks.rnn`.
 
 Times one gradient (with respect to parameters and inputs) of `RNN(cell)`, which resets inside the sequence, against
 `flax.linen.RNN(cell)`, which does not. Both are compiled ahead and timed in turn in one process; a ratio is the median
@@ -6,16 +6,14 @@ over rounds of Flax's time divided by ours in the same round, so that what else 
 """
 
 import argparse
-import json
-import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from benchmarks._report import add_output_option, write
 
 from memorax.networks import RNN
 
@@ -97,7 +95,7 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
     parser.add_argument("--shapes", nargs="+", type=int, choices=range(len(SHAPES)), default=range(len(SHAPES)))
     parser.add_argument("--seconds", type=float, default=5.0, help="time to spend on each comparison")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    add_output_option(parser, "rnn")
     options = parser.parse_args()
     results = []
     for name in options.cells:
@@ -106,9 +104,7 @@ def main() -> None:
             result = {"cell": name, **compare(CELLS[name](shape[2]), shape, options.seconds)}
             results.append(result)
             print({key: round(value, 2) if isinstance(value, float) else value for key, value in result.items()})
-    if options.out:
-        report = {"jax": jax.__version__, "backend": jax.default_backend(), "machine": platform.machine()}
-        options.out.write_text(json.dumps({**report, "results": results}, indent=2))
+    write(options.out, {"results": results})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Small agents for tests, with pairwise distinct sizes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -8,15 +9,14 @@ import optax
 
 from memorax.algorithms import PPO, PPOConfig
 from memorax.core.spaces import Box
-from memorax.networks import MLP, RNN, FeatureExtractor, Network, SequenceModelWrapper, heads
+from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads
+from memorax.networks.sequence_models import MODELS
 
 TORSOS: dict[str, Callable[[], nn.Module]] = {
-    "mlp": lambda: SequenceModelWrapper(MLP(features=(11,))),
-    "gru": lambda: RNN(cell=nn.GRUCell(features=11)),
-    "lstm": lambda: RNN(cell=nn.LSTMCell(features=11)),
-    "optimized-lstm": lambda: RNN(cell=nn.OptimizedLSTMCell(features=11)),
-    "simple": lambda: RNN(cell=nn.SimpleCell(features=11)),
+    **{name: partial(MODELS.get(name), features=11, **MODELS.get(name).example) for name in MODELS},
+    "any cell": lambda: RNN(cell=nn.MGUCell(features=11)),
 }
+"""Every registered memory model, and one that nobody registered."""
 SMALL = {"num_envs": 6, "num_steps": 8, "num_minibatches": 2, "update_epochs": 2}
 
 

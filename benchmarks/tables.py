@@ -1,0 +1,90 @@
+"""Write the tables of `docs/benchmarks.md` anew from the files of results: `python -m benchmarks.tables`."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks._report import RESULTS
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Lay out a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def caption(report: dict[str, Any]) -> str:
+    """Say what was measured on."""
+    versions = report["versions"]
+    return (
+        f"Python {versions['python']}, jax {versions['jax']}, flax {versions['flax']}; "
+        f"{report['cores']} cores, {report['processor']}."
+    )
+
+
+def ppo(report: dict[str, Any]) -> str:
+    """Show PPO's speed."""
+    head = ["environments", "trunk", "cell", "steps/s", "GFLOP/s", "of the product", "trace + compile", "memory"]
+    rows = [
+        [
+            str(row["num_envs"]),
+            row["trunk"],
+            row["cell"],
+            f"{row['steps_per_second']:,.0f}",
+            f"{row['gflops']:.0f}",
+            f"{row['share_of_matmul']:.0%}",
+            f"{row['trace_seconds']:.1f} + {row['compile_seconds']:.1f} s",
+            f"{row['peak_memory_mib']:.0f} MiB",
+        ]
+        for row in report["results"]
+    ]
+    return f"{table(head, rows)}\n\nMatrix product: {report['matmul_gflops']:.0f} GFLOP/s. {caption(report)}"
+
+
+def rnn(report: dict[str, Any]) -> str:
+    """Show the kernels' speed."""
+    head = ["cell", "batch x time x features", "seeds", "flax", "memorax", "ratio", "memory flax", "memory memorax"]
+    rows = [
+        [
+            row["cell"],
+            f"{row['batch']} x {row['time']} x {row['features']}",
+            str(row["seeds"] or 1),
+            f"{row['flax_ms']:.1f} ms",
+            f"{row['memorax_ms']:.1f} ms",
+            f"{row['ratio']:.2f}",
+            f"{row['flax_temporary_mib']:.0f} MiB",
+            f"{row['memorax_temporary_mib']:.0f} MiB",
+        ]
+        for row in report["results"]
+    ]
+    return f"{table(head, rows)}\n\n{caption(report)}"
+
+
+def environments(report: dict[str, Any]) -> str:
+    """Show the environments' speed."""
+    measured = report["steps_per_second"]
+    numbers = list(next(iter(measured.values())))
+    rows = [[f"`{name}`", *(f"{rates[n] / 1e6:.2f} M" for n in numbers)] for name, rates in measured.items()]
+    return f"{table(['environment', *numbers], rows)}\n\n{caption(report)}"
+
+
+def main() -> None:
+    """Replace what stands between the markers of every table whose results are there."""
+    text = PAGE.read_text()
+    for name, show in {"ppo": ppo, "rnn": rnn, "environments": environments}.items():
+        path = RESULTS / f"{name}-cpu.json"
+        if not path.exists():
+            continue
+        begin, end = f"<!-- {name}-table -->", f"<!-- end of {name}-table -->"
+        made = f"{begin}\n\n{show(json.loads(path.read_text()))}\n\n{end}"
+        old = re.compile(re.escape(begin) + r"(.*?" + re.escape(end) + ")?", re.DOTALL)
+        text = old.sub(lambda _, made=made: made, text, count=1)
+    PAGE.write_text(text)
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
