@@ -26,6 +26,7 @@ from memorax.objectives import (
 
 PPOState: TypeAlias = State
 Metrics: TypeAlias = dict[str, Array]
+Progress: TypeAlias = tuple[ActorCriticLearner, Array]  # the second: whether the policy has moved far enough
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class PPO(ActorCriticAgent):
     `update_epochs` passes through the rollout. Networks with memory are trained on whole sequences from the memory
     that acting started with, so before the first gradient step the ratio is exactly one.
 
-    Differs from the paper in what has become usual since: the value is clipped too, advantages are standardized per
-    minibatch, and truncated episodes bootstrap from the value of their final observation.
+    Differs from the paper: the value is clipped too, advantages are standardized per minibatch, and truncated episodes
+    bootstrap from the value of their final observation.
 
     Args, and what it raises, are those of `ActorCriticAgent`.
 
@@ -128,8 +129,7 @@ class PPO(ActorCriticAgent):
         limit = jnp.inf if self.config.target_kl is None else self.config.target_kl
 
         def skip(learner: ActorCriticLearner, key: Key) -> tuple[ActorCriticLearner, Metrics]:
-            shapes = jax.eval_shape(epoch, learner, key)[1]
-            return learner, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            return learner, jax.tree.map(jnp.zeros_like, jax.eval_shape(epoch, learner, key)[1])
 
         def epoch(learner: ActorCriticLearner, key: Key) -> tuple[ActorCriticLearner, Metrics]:
             def body(learner: ActorCriticLearner, indices: Array) -> tuple[ActorCriticLearner, Metrics]:
@@ -139,7 +139,7 @@ class PPO(ActorCriticAgent):
             learner, metrics = jax.lax.scan(body, learner, indices)
             return learner, jax.tree.map(jnp.mean, metrics)
 
-        def step(state: tuple[ActorCriticLearner, Array], i: Array) -> tuple[tuple[ActorCriticLearner, Array], Metrics]:
+        def step(state: Progress, i: Array) -> tuple[Progress, tuple[Metrics, Array]]:
             (learner, stop), epoch_key = state, jax.random.fold_in(key, i)
             if self.config.target_kl is None:
                 learner, metrics = epoch(learner, epoch_key)
@@ -148,8 +148,8 @@ class PPO(ActorCriticAgent):
             return (learner, stop | (metrics["kl"] > limit)), (metrics, ~stop)
 
         epochs = jnp.arange(self.config.update_epochs, dtype=jnp.uint32)
-        (learner, _), (metrics, ran) = jax.lax.scan(step, (learner, jnp.zeros((), bool)), epochs)
-        metrics = jax.tree.map(lambda x: weighted_mean(x, ran.astype(jnp.float32)), metrics)
+        (learner, _), (history, ran) = jax.lax.scan(step, (learner, jnp.zeros((), bool)), epochs)
+        metrics = {name: weighted_mean(x, jnp.asarray(ran, jnp.float32)) for name, x in history.items()}
         value, target, weight = (x[:, self.burn_in :] for x in (batch.value, batch.target, batch.weight))
         metrics["explained_variance"] = explained_variance(value, target, weight)
         lox.log({"losses": metrics})

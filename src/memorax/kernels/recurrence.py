@@ -9,7 +9,7 @@ once after it. Forward-mode differentiation is not defined.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -75,10 +75,12 @@ def recur(
     fresh = jax.lax.stop_gradient(fresh)
     if inputs.shape[1] == 1:
         state = _select(reset[:, 0], fresh, state)
-        state, _ = cell.step(state, _project(weights, inputs[:, 0]), _recur(weights, state[-1]))
-        return state, state[-1][:, None]
-    state, outputs = _scan(cell, weights, inputs.swapaxes(0, 1), reset.swapaxes(0, 1), state, fresh)
-    return state, outputs.swapaxes(0, 1)
+        last, _ = cell.step(state, _project(weights, inputs[:, 0]), _recur(weights, state[-1]))
+        return last, last[-1][:, None]
+    time_major = inputs.swapaxes(0, 1), reset.swapaxes(0, 1)
+    # The decorator hides the types of what comes back.
+    last, outputs = cast(tuple[State, Array], _scan(cell, weights, *time_major, state, fresh))
+    return last, outputs.swapaxes(0, 1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
