@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -80,7 +80,7 @@ def check_command(words: list[str]) -> None:
     if command == "train":
         # Resuming reads the run's folder, which is not there.
         run, _, _ = cli.train_options([word for word in arguments if word != "--resume"])
-        make(run.env)
+        make(run.env, **run.env_options)
         MODELS.get(run.model)
         return
     options = {"evaluate": cli.EvaluateOptions, "plot": cli.PlotOptions, "list": cli.ListOptions}[command]
@@ -118,6 +118,14 @@ def test_links_lead_somewhere(page):
     targets = [match["target"] for match in LINK.finditer(page.read_text())]
     local = [target for target in targets if not re.match(r"[a-z]+:", target)]
     assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_the_configuration_table_of_ppo_is_complete():
+    from memorax.algorithms import PPOConfig
+
+    section = (ROOT / "docs" / "algorithms" / "ppo.md").read_text().split("## Configuration\n")[1].split("\n## ")[0]
+    table = re.findall(r"^\| `(\w+)` \| (\S+) \|", section, re.MULTILINE)
+    assert table == [(field.name, str(field.default)) for field in fields(PPOConfig)]
 
 
 def test_a_failing_block_is_found():
