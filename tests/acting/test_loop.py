@@ -5,6 +5,7 @@ import pytest
 from tests.probes import Clock, Loose, Masked
 
 from memorax.acting import Stage
+from memorax.acting.loop import bootstrap
 from memorax.core.spaces import Box
 
 NUM_ENVS, NUM_STEPS = 3, 23
@@ -105,6 +106,17 @@ def test_an_action_mask_ends_up_in_the_observation(where):
 def test_continuous_actions_are_stretched_or_clipped_to_the_space(bounded, action, expected):
     stage = Stage(Clock(action_space=Box(-3.0, 4.0, (1,))), None, NUM_ENVS, bounded=bounded)
     np.testing.assert_allclose(stage.to_env(jnp.asarray(action)[:, None])[:, 0], expected)
+
+
+def test_seeds_side_by_side_value_final_observations_only_where_there_are_some():
+    def one(truncated):
+        return bootstrap(lambda carry, final: carry, jnp.ones(NUM_ENVS), None, truncated)
+
+    program = str(jax.make_jaxpr(jax.vmap(one))(jnp.zeros((2, NUM_ENVS), bool)))
+    # A `cond` on a flag of its own for every seed would turn into a `select` that computes both sides.
+    assert " cond[" in program
+    flags = jnp.asarray([[False] * NUM_ENVS, [True, False, True]])
+    np.testing.assert_array_equal(jax.vmap(one)(flags), flags)
 
 
 def test_rewards_of_any_number_type_arrive_as_float32():

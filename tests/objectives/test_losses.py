@@ -23,6 +23,12 @@ def test_a_worse_policy_is_punished_without_limit():
     np.testing.assert_allclose(loss, -(0.5 * 2 + 1.5 * -1) / 2, rtol=1e-6)
 
 
+def test_a_ratio_that_overflows_leaves_the_gradient_finite():
+    log_ratio, ones = jnp.asarray([[200.0, 0.0]]), jnp.ones((1, 2))
+    slope = jax.grad(objectives.clipped_policy_loss)(log_ratio, ones, ones, 0.2)
+    np.testing.assert_allclose(slope, [[0.0, -0.5]], atol=1e-6)
+
+
 def test_steps_of_no_weight_count_for_nothing_even_where_they_are_not_finite():
     x, weight = jnp.asarray([[1.0, jnp.nan, 3.0]]), jnp.asarray([[1.0, 0.0, 1.0]])
     assert objectives.weighted_mean(x, weight) == 2.0
