@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -220,3 +222,11 @@ def test_networks_that_do_not_fit_are_refused_when_the_agent_is_built():
     critic = Network(FeatureExtractor(observation_extractor=MLP(features=(3,))), make(), heads.VNetwork())
     with pytest.raises(ValueError, match="observation_extractor"):
         PPO(PPOConfig(), Clock(), None, actor, critic, optax.sgd(0.1), optax.sgd(0.1))
+
+
+def test_seeds_side_by_side_are_initialized_without_batched_decompositions():
+    # XLA's CPU backend can wait forever for a batch of QR decompositions.
+    init = jax.vmap(agents.ppo(Clock()).init)
+    program = str(jax.make_jaxpr(init)(jax.random.split(jax.random.key(0), 3)))
+    ranks = {len(shape.split(",")) for shape in re.findall(r"f32\[([\d,]+)\][^\n]*?= qr\b", program)}
+    assert ranks == {2}
