@@ -5,13 +5,14 @@ from memorax.networks.cnn import CNN
 from memorax.networks.feature_extractor import FeatureExtractor
 from memorax.networks.mlp import MLP
 from memorax.networks.network import Network
-from memorax.networks.sequence_models import RNN, SequenceModelWrapper
+from memorax.networks.sequence_models import RNN, Memoroid, SequenceModelWrapper
 
 __all__ = [
     "CNN",
     "MLP",
     "RNN",
     "FeatureExtractor",
+    "Memoroid",
     "Network",
     "SequenceModelWrapper",
     "heads",

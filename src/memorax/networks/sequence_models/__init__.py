@@ -2,6 +2,7 @@
 
 from memorax.networks.sequence_models.base import SequenceModel, is_sequence_model
 from memorax.networks.sequence_models.entry import MODELS, Model
+from memorax.networks.sequence_models.memoroid import Memoroid
 from memorax.networks.sequence_models.rnn import GRU, LSTM, RNN, SimpleRNN
 from memorax.networks.sequence_models.wrapper import SequenceModelWrapper, memoryless_mlp
 
@@ -15,6 +16,7 @@ __all__ = [
     "LSTM",
     "MODELS",
     "RNN",
+    "Memoroid",
     "Model",
     "SequenceModel",
     "SequenceModelWrapper",

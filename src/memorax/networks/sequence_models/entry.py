@@ -14,7 +14,7 @@ class Model:
     """A registered memory model: how to build it, and what its properties are to be checked with.
 
     Attributes:
-        build: Makes the torso; its first argument is `features`.
+        build: Makes the torso; its first argument, given by position, is the width of the outputs.
         memoryless: Whether it forgets every step at once, by design.
         tolerance: How far two ways to compute the same outputs may differ, relative.
         example: Further arguments of `build` for a model small enough to test.
@@ -27,7 +27,7 @@ class Model:
 
     def __call__(self, features: int = 64, **options: Any) -> nn.Module:
         """Build the torso with `features` outputs."""
-        return self.build(features=features, **options)
+        return self.build(features, **options)
 
 
 MODELS: Registry[Model] = Registry("memory model")

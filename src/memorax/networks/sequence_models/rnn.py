@@ -24,7 +24,8 @@ class RNN(nn.Module):
 
     Attributes:
         cell: A Flax Linen cell (`nn.GRUCell(features=64)`, or your own: a module with `initialize_carry` that maps
-            `(carry, inputs)` to `(carry, outputs)`), or an NNX cell, see `NNXCell`.
+            `(carry, inputs)` to `(carry, outputs)`), or an NNX cell, see `NNXCell`. A cell with a method
+            `unroll(carry, inputs [batch, time, features], done [batch, time])` computes whole sequences by it.
         fused: Whether to use the kernel where there is one. It has no forward-mode derivative.
 
     Example:
@@ -89,6 +90,8 @@ class RNN(nn.Module):
         if carry is None:
             carry = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (inputs.shape[0], *leaf.shape[1:])), fresh)
 
+        if callable(getattr(self.cell, "unroll", None)):
+            return self.cell.unroll(carry, inputs, done)
         kernel = find_kernel(self.cell) if self.fused else None
         if kernel is None:
             return self._scan(inputs, done, carry, fresh)
@@ -114,11 +117,11 @@ class RNN(nn.Module):
         return scan(self.cell, carry, (inputs, done))
 
 
-def GRU(features: int = 64, **options: Any) -> RNN:  # noqa: N802 (reads as the class it stands for)
+def GRU(hidden_dim: int = 64, **options: Any) -> RNN:  # noqa: N802 (reads as the class it stands for)
     """A gated recurrent unit.
 
     Args:
-        features: Width of the memory and of the output.
+        hidden_dim: Width of the memory and of the output.
         **options: Further arguments of `flax.linen.GRUCell`.
 
     Returns:
@@ -127,14 +130,14 @@ def GRU(features: int = 64, **options: Any) -> RNN:  # noqa: N802 (reads as the 
     Source:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078, with the reset gate behind the recurrent product.
     """
-    return RNN(cell=nn.GRUCell(features=features, **options))
+    return RNN(cell=nn.GRUCell(features=hidden_dim, **options))
 
 
-def LSTM(features: int = 64, **options: Any) -> RNN:  # noqa: N802
+def LSTM(hidden_dim: int = 64, **options: Any) -> RNN:  # noqa: N802
     """A long short-term memory.
 
     Args:
-        features: Width of the memory and of the output.
+        hidden_dim: Width of the memory and of the output.
         **options: Further arguments of `flax.linen.LSTMCell`.
 
     Returns:
@@ -143,14 +146,14 @@ def LSTM(features: int = 64, **options: Any) -> RNN:  # noqa: N802
     Source:
         Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735; forget gate of Gers et al. 2000.
     """
-    return RNN(cell=nn.LSTMCell(features=features, **options))
+    return RNN(cell=nn.LSTMCell(features=hidden_dim, **options))
 
 
-def SimpleRNN(features: int = 64, **options: Any) -> RNN:  # noqa: N802
+def SimpleRNN(hidden_dim: int = 64, **options: Any) -> RNN:  # noqa: N802
     """A simple recurrent network.
 
     Args:
-        features: Width of the memory and of the output.
+        hidden_dim: Width of the memory and of the output.
         **options: Further arguments of `flax.linen.SimpleCell`.
 
     Returns:
@@ -159,7 +162,7 @@ def SimpleRNN(features: int = 64, **options: Any) -> RNN:  # noqa: N802
     Source:
         Elman 1990, https://doi.org/10.1207/s15516709cog1402_1.
     """
-    return RNN(cell=nn.SimpleCell(features=features, **options))
+    return RNN(cell=nn.SimpleCell(features=hidden_dim, **options))
 
 
 def _check_cell(cell: Any) -> None:
