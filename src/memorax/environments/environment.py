@@ -184,3 +184,7 @@ class Environment(Generic[StateT, ParamsT]):
     def memory_length(self, params: ParamsT | None = None) -> int | None:
         """For how many steps information must be kept before its use; None where that is not one number."""
         return None
+
+    def credit_length(self, params: ParamsT | None = None) -> int | None:
+        """Steps from a decisive action to the reward it earns, 1 where it pays at once; None where not one number."""
+        return None

@@ -97,3 +97,7 @@ class Wrapper(Environment[PyTree, PyTree]):
     def memory_length(self, params: PyTree | None = None) -> int | None:
         """For how many steps information must be kept."""
         return self.env.memory_length(params)
+
+    def credit_length(self, params: PyTree | None = None) -> int | None:
+        """Steps from a decisive action to the reward it earns."""
+        return self.env.credit_length(params)
