@@ -86,6 +86,21 @@ class Task(Environment[StateT, ParamsT]):
         drawn = self.draw(key, state, params)
         return *self.transition(state, action, drawn, params), {}
 
+    def render(self, state: StateT, params: ParamsT | None = None) -> Array:
+        """Paint a state, hidden things included; tasks that can be painted overwrite it.
+
+        Args:
+            state: State of one environment.
+            params: Parameters; by default `default_params`.
+
+        Returns:
+            RGB picture, uint8 `[height, width, 3]`.
+
+        Raises:
+            NotImplementedError: If the task has no picture.
+        """
+        raise NotImplementedError(f"`render` must be written by {type(self).__name__}, which has no picture")
+
 
 def choose(difficulty: str, settings: dict[str, EntryT]) -> EntryT:
     """Look up the settings of a difficulty.
