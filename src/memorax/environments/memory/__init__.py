@@ -4,19 +4,30 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from memorax.environments.memory.associative_recall import AssociativeRecall as AssociativeRecall
 from memorax.environments.memory.cart_pole import NoisyPositionOnlyCartPole as NoisyPositionOnlyCartPole
 from memorax.environments.memory.cart_pole import PositionOnlyCartPole as PositionOnlyCartPole
+from memorax.environments.memory.copy_task import Copy as Copy
+from memorax.environments.memory.copy_task import SelectiveCopy as SelectiveCopy
 from memorax.environments.memory.deadline_t_maze import TMazeActive as TMazeActive
 from memorax.environments.memory.deadline_t_maze import TMazePassive as TMazePassive
+from memorax.environments.memory.key_to_door import ActiveKeyToDoor as ActiveKeyToDoor
+from memorax.environments.memory.key_to_door import PassiveKeyToDoor as PassiveKeyToDoor
 from memorax.environments.memory.memory_chain import MemoryChain as MemoryChain
 from memorax.environments.memory.repeat_first import RepeatFirst as RepeatFirst
 from memorax.environments.memory.repeat_previous import RepeatPrevious as RepeatPrevious
 from memorax.environments.memory.t_maze import TMaze as TMaze
 from memorax.environments.memory.task import DIFFICULTIES
 from memorax.environments.memory.task import Task as Task
+from memorax.environments.memory.trial_bandit import BernoulliBandit as BernoulliBandit
+from memorax.environments.memory.trial_bandit import OneGoodArm as OneGoodArm
+from memorax.environments.memory.umbrella_chain import UmbrellaChain as UmbrellaChain
 
 _GRADED = (RepeatPrevious, RepeatFirst, PositionOnlyCartPole, NoisyPositionOnlyCartPole)
-_SCALED = (TMaze, TMazePassive, TMazeActive, MemoryChain)
+_SCALED = (
+    *(TMaze, TMazePassive, TMazeActive, MemoryChain, UmbrellaChain, Copy, SelectiveCopy, AssociativeRecall),
+    *(PassiveKeyToDoor, ActiveKeyToDoor, OneGoodArm, BernoulliBandit),
+)
 
 TASKS: dict[str, Callable[..., Task[Any, Any]]] = {
     **{task.__name__: task for task in _SCALED},
