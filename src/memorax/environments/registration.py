@@ -12,10 +12,14 @@ from memorax.core.spaces import Space
 from memorax.core.types import PyTree
 from memorax.environments.adapters.foreign import as_environment
 from memorax.environments.environment import Environment
-from memorax.environments.memory import TASKS
+from memorax.environments.memory import ALIASES, TASKS
 
 ADAPTERS: dict[str, str] = {"gymnax": "memorax.environments.adapters.gymnax"}
 """Namespaces of other libraries: the module that adapts each, imported when the namespace is first used."""
+
+
+SYNONYMS: dict[str, str] = {f"memory::{alias}": f"memory::{name}" for alias, name in ALIASES.items()}
+"""Other names that `make` knows; they are not listed."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def register(env_id: str, factory: Callable[..., Any], *, description: str | Non
         ValueError: If the name has no namespace, is taken, or belongs to the namespace of another library.
     """
     namespace, _ = _split(env_id)
+    if env_id in SYNONYMS:
+        raise ValueError(f"`{env_id}` must be new, but is another name of `{SYNONYMS[env_id]}`; choose another")
     if namespace in ADAPTERS:
         raise ValueError(f"`{env_id}` must not use `{namespace}`, which belongs to that library; choose a namespace")
     if not callable(factory):
@@ -97,6 +103,7 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
         MissingExtraError: If the library behind the namespace is not installed.
     """
     namespace, name = _split(env_id)
+    env_id = SYNONYMS.get(env_id, env_id)
     if namespace in ADAPTERS:
         return importlib.import_module(ADAPTERS[namespace]).make(name, **kwargs)
     if namespace not in _namespaces():

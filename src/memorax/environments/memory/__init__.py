@@ -5,15 +5,26 @@ from functools import partial
 from typing import Any
 
 from memorax.environments.memory.associative_recall import AssociativeRecall as AssociativeRecall
+from memorax.environments.memory.autoencode import Autoencode as Autoencode
+from memorax.environments.memory.battleship import Battleship as Battleship
 from memorax.environments.memory.cart_pole import NoisyPositionOnlyCartPole as NoisyPositionOnlyCartPole
 from memorax.environments.memory.cart_pole import PositionOnlyCartPole as PositionOnlyCartPole
+from memorax.environments.memory.concentration import Concentration as Concentration
 from memorax.environments.memory.copy_task import Copy as Copy
 from memorax.environments.memory.copy_task import SelectiveCopy as SelectiveCopy
+from memorax.environments.memory.count_recall import CountRecall as CountRecall
 from memorax.environments.memory.deadline_t_maze import TMazeActive as TMazeActive
 from memorax.environments.memory.deadline_t_maze import TMazePassive as TMazePassive
+from memorax.environments.memory.higher_lower import HigherLower as HigherLower
 from memorax.environments.memory.key_to_door import ActiveKeyToDoor as ActiveKeyToDoor
 from memorax.environments.memory.key_to_door import PassiveKeyToDoor as PassiveKeyToDoor
+from memorax.environments.memory.labyrinth_escape import LabyrinthEscape as LabyrinthEscape
+from memorax.environments.memory.labyrinth_explore import LabyrinthExplore as LabyrinthExplore
 from memorax.environments.memory.memory_chain import MemoryChain as MemoryChain
+from memorax.environments.memory.mine_sweeper import MineSweeper as MineSweeper
+from memorax.environments.memory.multiarmed_bandit import MultiarmedBandit as MultiarmedBandit
+from memorax.environments.memory.pendulum import NoisyPositionOnlyPendulum as NoisyPositionOnlyPendulum
+from memorax.environments.memory.pendulum import PositionOnlyPendulum as PositionOnlyPendulum
 from memorax.environments.memory.repeat_first import RepeatFirst as RepeatFirst
 from memorax.environments.memory.repeat_previous import RepeatPrevious as RepeatPrevious
 from memorax.environments.memory.t_maze import TMaze as TMaze
@@ -22,8 +33,20 @@ from memorax.environments.memory.task import Task as Task
 from memorax.environments.memory.trial_bandit import BernoulliBandit as BernoulliBandit
 from memorax.environments.memory.trial_bandit import OneGoodArm as OneGoodArm
 from memorax.environments.memory.umbrella_chain import UmbrellaChain as UmbrellaChain
+from memorax.environments.memory.velocity_cart_pole import VelocityOnlyCartPole as VelocityOnlyCartPole
 
-_GRADED = (RepeatPrevious, RepeatFirst, PositionOnlyCartPole, NoisyPositionOnlyCartPole)
+_GRADED = (
+    *(RepeatPrevious, RepeatFirst, Autoencode, CountRecall, HigherLower, Concentration),
+    *(Battleship, MineSweeper, MultiarmedBandit, LabyrinthEscape, LabyrinthExplore),
+    *(PositionOnlyCartPole, VelocityOnlyCartPole, NoisyPositionOnlyCartPole),
+    *(PositionOnlyPendulum, NoisyPositionOnlyPendulum),
+)
+_STATELESS = {
+    "StatelessCartPole": PositionOnlyCartPole,
+    "NoisyStatelessCartPole": NoisyPositionOnlyCartPole,
+    "StatelessPendulum": PositionOnlyPendulum,
+    "NoisyStatelessPendulum": NoisyPositionOnlyPendulum,
+}
 _SCALED = (
     *(TMaze, TMazePassive, TMazeActive, MemoryChain, UmbrellaChain, Copy, SelectiveCopy, AssociativeRecall),
     *(PassiveKeyToDoor, ActiveKeyToDoor, OneGoodArm, BernoulliBandit),
@@ -34,3 +57,8 @@ TASKS: dict[str, Callable[..., Task[Any, Any]]] = {
     **{f"{task.__name__}{level}": partial(task, level) for task in _GRADED for level in DIFFICULTIES},
 }
 """Every embedded task by name; the entries make it from its keyword arguments."""
+
+ALIASES: dict[str, str] = {
+    f"{alias}{level}": f"{task.__name__}{level}" for alias, task in _STATELESS.items() for level in DIFFICULTIES
+}
+"""Names of the POPGym paper for tasks that are listed under those of its package."""

@@ -20,7 +20,7 @@ _BOUNDS = np.array([2 * _FAR, 2 * _TILT], np.float32)
 
 @struct.dataclass
 class CartPoleParams(EnvParams):
-    """Parameters of both tasks.
+    """Parameters of the tasks.
 
     Attributes:
         max_steps_in_episode: After how many steps an episode is cut, int32.
@@ -33,7 +33,7 @@ class CartPoleParams(EnvParams):
 
 @struct.dataclass
 class CartPoleState(EnvState):
-    """State of both tasks.
+    """State of the tasks.
 
     Attributes:
         time: Completed steps.
@@ -65,8 +65,8 @@ def swing(physics: Array, push_right: Array) -> Array:
     return physics + _SECONDS * jnp.stack([velocity, speed_up, spin, spin_up])
 
 
-class _CartPole(Task[CartPoleState, CartPoleParams]):
-    """What both tasks share."""
+class CartPole(Task[CartPoleState, CartPoleParams]):
+    """What the tasks share: physics, noise, the time limit; subclasses say what is seen."""
 
     _settings: ClassVar[dict[str, tuple[int, float]]]
 
@@ -140,7 +140,7 @@ class _CartPole(Task[CartPoleState, CartPoleParams]):
         return int((params or self.default_params).max_steps_in_episode)
 
 
-class PositionOnlyCartPole(_CartPole):
+class PositionOnlyCartPole(CartPole):
     """Balance a pole from positions alone; velocities must be remembered as differences.
 
     * Observation: position of the cart and angle of the pole, float32 `[2]`.
@@ -165,7 +165,7 @@ class PositionOnlyCartPole(_CartPole):
         return 1
 
 
-class NoisyPositionOnlyCartPole(_CartPole):
+class NoisyPositionOnlyCartPole(CartPole):
     """Balance a pole from noisy positions; many steps must be averaged.
 
     * Observation: position of the cart and angle of the pole plus normal noise, clipped to +-(4.8 m, 24 degrees),

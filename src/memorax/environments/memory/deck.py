@@ -11,23 +11,24 @@ import jax.numpy as jnp
 from memorax.core.types import Array, Key
 
 DECK = 52
-SUITS = 4
+COLORS, SUITS, RANKS = 2, 4, 13
+"""What may count of a card: color (black, red), suit (spades, diamonds, clubs, hearts), rank (ace to king)."""
 
 
-def full(decks: int) -> Array:
-    """How many cards of each suit there are, int32 `[suits]`."""
-    return jnp.full((SUITS,), decks * DECK // SUITS, jnp.int32)
+def full(decks: int, symbols: int = SUITS) -> Array:
+    """How many cards of each symbol there are, int32 `[symbols]`."""
+    return jnp.full((symbols,), decks * DECK // symbols, jnp.int32)
 
 
 def deal(key: Key, left: Array) -> Array:
-    """Draw the suit of the next card.
+    """Draw the symbol of the next card.
 
     Args:
         key: Randomness.
-        left: How many cards of each suit are left, int32 `[suits]`, not all zero.
+        left: How many cards of each symbol are left, int32 `[symbols]`. Where none are left, the result is 0.
 
     Returns:
-        Suit, int32 scalar in `[0, suits)`.
+        Symbol, int32 scalar in `[0, symbols)`.
     """
     total = jnp.sum(left)
     # The index of a card among those left; the minimum guards the last one against rounding up.
@@ -35,11 +36,11 @@ def deal(key: Key, left: Array) -> Array:
     return jnp.sum(card >= jnp.cumsum(left), dtype=jnp.int32)
 
 
-def take(left: Array, suit: Array) -> Array:
-    """What is left after a card of this suit was dealt, int32 `[suits]`."""
-    return left - jax.nn.one_hot(suit, SUITS, dtype=jnp.int32)
+def take(left: Array, symbol: Array) -> Array:
+    """What is left after a card with this symbol was dealt, int32 `[symbols]`."""
+    return left - jax.nn.one_hot(symbol, left.shape[0], dtype=jnp.int32)
 
 
-def show(suit: Array) -> Array:
-    """A card face up: one-hot float32 `[suits]`."""
-    return jax.nn.one_hot(suit, SUITS, dtype=jnp.float32)
+def show(symbol: Array, symbols: int = SUITS) -> Array:
+    """A card face up: one-hot float32 `[symbols]`."""
+    return jax.nn.one_hot(symbol, symbols, dtype=jnp.float32)

@@ -78,6 +78,31 @@ def characters(text: str) -> np.ndarray:
     return np.array([list(_FONT).index(character) for character in text], np.int32)
 
 
+_FACES = {
+    2: (characters("sh"), np.array([BLACK, RED])),
+    4: (characters("sdch"), np.array([BLACK, RED, BLACK, RED])),
+    13: (characters("A23456789TJQK"), np.full(13, BLACK)),
+}
+
+
+def paint_cards(faces: Array, symbols: int, *, zoom: int = 6) -> Array:
+    """Paint cards.
+
+    Args:
+        faces: Colors, suits or ranks, integers `[rows, columns]`; numbers outside `[0, symbols)` lie face down.
+        symbols: 2 for colors, 4 for suits, 13 for ranks.
+        zoom: As for `paint`.
+
+    Returns:
+        RGB picture as of `paint`.
+    """
+    faces = jnp.asarray(faces)
+    written, inks = (jnp.asarray(table) for table in _FACES[symbols])
+    up = (faces >= 0) & (faces < symbols)
+    face = jnp.where(up, faces, 0)
+    return paint(jnp.where(up, WHITE, BLUE), jnp.where(up, written[face], 0), inks[face], zoom=zoom)
+
+
 def paint(colors: Array, written: Array | None = None, inks: Array | int = BLACK, *, zoom: int = 3) -> Array:
     """Paint a grid of cells.
 

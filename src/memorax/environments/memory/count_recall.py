@@ -1,0 +1,130 @@
+"""CountRecall: tell how often a symbol has been seen."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from memorax.core.spaces import Box, Discrete
+from memorax.core.types import Array, Key
+from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.deck import COLORS, DECK, RANKS, SUITS, deal, full, show, take
+from memorax.environments.memory.picture import paint_cards
+from memorax.environments.memory.task import Task, choose, clipped, whole
+
+_SETTINGS = {"Easy": (1, COLORS), "Medium": (2, SUITS), "Hard": (4, RANKS)}
+
+
+@struct.dataclass
+class CountRecallState(EnvState):
+    """State of CountRecall.
+
+    Attributes:
+        time: Completed steps; card number `time` of both decks is on show.
+        value: The symbol of the card on show, int32.
+        query: The symbol asked for, int32.
+        left: How many cards of each symbol have not been dealt from either deck, int32 `[2, symbols]`.
+    """
+
+    value: Array
+    query: Array
+    left: Array
+
+
+class CountRecall(Task[CountRecallState, EnvParams]):
+    """Tell how many cards of the symbol asked for have been dealt so far.
+
+    Two decks of N cards (52 times the number of decks) are dealt without replacement, a card of each a step. One shows
+    a value, the other asks for a symbol; the value on show counts.
+
+    * Observation: float32 `[2 K]`: one-hot of the value, one-hot of the symbol asked for.
+    * Action: the number, `Discrete(N / K + 1)`.
+    * Reward: `1 / (N - 1)` for the right number, the negative of it for a wrong one.
+    * Length: N - 1 steps, ended by termination.
+    * Easy, Medium, Hard: 1, 2, 4 decks and K = 2 colors, 4 suits, 13 ranks.
+
+    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
+    https://arxiv.org/abs/2303.01859.
+    """
+
+    optimal_return = 1.0
+
+    def __init__(self, difficulty: str = "Easy", *, decks: int | None = None) -> None:
+        """Lay out the task.
+
+        Args:
+            difficulty: "Easy", "Medium" or "Hard".
+            decks: Number of decks, in place of the one of the difficulty.
+
+        Raises:
+            TypeError: If `decks` is no integer.
+            ValueError: If `difficulty` is unknown or `decks` is below 1.
+        """
+        default_decks, self.symbols = choose(difficulty, _SETTINGS)
+        self.difficulty = difficulty
+        self.decks = whole("decks", default_decks if decks is None else decks)
+        self.num_cards = DECK * self.decks
+        self.most = self.num_cards // self.symbols
+        # Averaged over the episode all numbers but the largest are equally likely: `most` of them (from 1 on) where
+        # value and query agree, and one more where they do not.
+        same, other = (self.num_cards / (self.num_cards - 1) / n for n in (self.most, self.most + 1))
+        self.memoryless_return = 2 * (same + (self.symbols - 1) * other) / self.symbols - 1
+
+    @property
+    def name(self) -> str:
+        """What the environment is called."""
+        return f"CountRecall{self.difficulty}"
+
+    def draw_start(self, key: Key, params: EnvParams) -> Array:
+        """Draw the first value and query, int32 `[2]`."""
+        return self._deal(key, self._full())
+
+    def _full(self) -> Array:
+        return jnp.stack([full(self.decks, self.symbols)] * 2)
+
+    def _deal(self, key: Key, left: Array) -> Array:
+        return jax.vmap(deal)(jax.random.split(key), left)
+
+    def start(self, drawn: Array, params: EnvParams) -> tuple[Array, CountRecallState]:
+        """Show the first value and query."""
+        return self._show(jnp.zeros((), jnp.int32), drawn, self._full())
+
+    def _show(self, time: Array, drawn: Array, left: Array) -> tuple[Array, CountRecallState]:
+        shown = jnp.asarray(drawn, jnp.int32)
+        observation = jnp.concatenate([show(shown[0], self.symbols), show(shown[1], self.symbols)])
+        left = jax.vmap(take)(left, shown)
+        return observation, CountRecallState(time=time, value=shown[0], query=shown[1], left=left)
+
+    def draw(self, key: Key, state: CountRecallState, params: EnvParams) -> Array:
+        """Draw the next value and query, int32 `[2]`."""
+        return self._deal(key, state.left)
+
+    def transition(
+        self, state: CountRecallState, action: Array, drawn: Array, params: EnvParams
+    ) -> tuple[Array, CountRecallState, Array, Array]:
+        """Judge the answer, then show the next value and query."""
+        right = clipped(action, self.most + 1) == self.most - state.left[0, state.query]
+        reward = jnp.where(right, 1.0, -1.0) / (self.num_cards - 1)
+        observation, state = self._show(state.time + 1, drawn, state.left)
+        return observation, state, reward, state.time >= self.num_cards - 1
+
+    def render(self, state: CountRecallState, params: EnvParams | None = None) -> Array:
+        """The value above, the symbol asked for below."""
+        return paint_cards(jnp.stack([state.value, state.query])[:, None], self.symbols)
+
+    def action_space(self, params: EnvParams | None = None) -> Discrete:
+        """None up to all cards of a symbol."""
+        return Discrete(self.most + 1)
+
+    def observation_space(self, params: EnvParams | None = None) -> Box:
+        """A one-hot value and a one-hot query."""
+        return Box(0.0, 1.0, (2 * self.symbols,))
+
+    def horizon(self, params: Any = None) -> int:
+        """One step a card after the first."""
+        return self.num_cards - 1
+
+    def memory_length(self, params: Any = None) -> int:
+        """The last answer counts the first card too."""
+        return self.num_cards - 2
