@@ -40,7 +40,7 @@ class AssociativeRecall(Task[RecallState, RecallParams]):
     Each key is shown once, or, with `overwrite`, keys come by chance and again: then the last value counts. Every
     key that was shown is asked for equally often.
 
-    * Observation: float32 `[keys + values + 1]`: key and value (one-hot each; 0 where none), whether that is a question.
+    * Observation: float32 `[keys + values + 1]`: key and value (one-hot each; 0 where none), whether it is a question.
     * Action: a value, `Discrete(values)`; ignored before the questions.
     * Reward: `1 / queries` for each right value, otherwise 0.
     * Length: `pairs + length + queries` steps, ended by termination.

@@ -10,6 +10,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.picture import GRAY, GREEN, RED, WHITE, YELLOW, characters, paint
 from memorax.environments.memory.task import Task, clipped, whole
 
 _STEPS_X = (1, 0, -1, 0)
@@ -18,12 +19,7 @@ _STEPS_Y = (0, 1, 0, -1)
 
 @struct.dataclass
 class DeadlineTMazeParams(EnvParams):
-    """Parameters of both mazes.
-
-    Attributes:
-        length: Cells from where the agent starts to the junction, int32.
-        penalty: Reward of a step on which the agent is late, float32; not positive.
-    """
+    """Parameters: `length`, cells from start to junction, int32; `penalty`, not positive, float32."""
 
     length: Array | np.int32
     penalty: Array | np.float32
@@ -31,15 +27,7 @@ class DeadlineTMazeParams(EnvParams):
 
 @struct.dataclass
 class DeadlineTMazeState(EnvState):
-    """State of both mazes.
-
-    Attributes:
-        time: Completed steps.
-        x: Place along the corridor, int32; 0 is the oracle.
-        y: -1, 0 or 1, int32; not 0 in the goal cells only.
-        goal: -1 or 1, int32.
-        seen: Whether the oracle has spoken, bool.
-    """
+    """State: `x` along the corridor, 0 the oracle; `y`, not 0 in goal cells; `goal`, -1 or 1; `seen`, the oracle."""
 
     x: Array
     y: Array
@@ -51,24 +39,29 @@ class _DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
     """What both mazes share; `_oracle` is how far the agent starts from the oracle."""
 
     optimal_return = 1.0
-    memoryless_return = 0.5
     _oracle: int
 
-    def __init__(self, length: int = 10, *, penalty: float | None = None) -> None:
+    def __init__(self, length: int = 10, *, penalty: float | str | None = None) -> None:
         """Lay out the maze.
 
         Args:
             length: Cells from where the agent starts to the junction, at least 1.
-            penalty: Reward of a step on which the agent is late, at most 0; by default `-1 / length`.
+            penalty: Reward of a step on which the agent is late, at most 0; by default `-1 / length`. With "action",
+                being late is free, and every action other than right costs `1 / length`: easier to explore.
 
         Raises:
             TypeError: If `length` is no integer.
-            ValueError: If `length` is below 1 or `penalty` is positive.
+            ValueError: If `length` is below 1, or `penalty` is positive or another word.
         """
         self.length = whole("length", length)
-        self.penalty = -1.0 / length if penalty is None else float(penalty)
+        self.for_action = penalty == "action"
+        if isinstance(penalty, str) and not self.for_action:
+            raise ValueError(f"`penalty` must be a number or 'action', got {penalty!r}")
+        self.penalty = -1.0 / length if penalty is None or isinstance(penalty, str) else float(penalty)
         if not self.penalty <= 0:
             raise ValueError(f"`penalty` must be at most 0, got {penalty}; it is the reward for being late")
+        # Who must also ask has time to spare, and without memory cannot spend it free of charge.
+        self.memoryless_return = None if self.for_action and self._oracle else 0.5
 
     @property
     def default_params(self) -> DeadlineTMazeParams:
@@ -103,16 +96,16 @@ class _DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
         free = ((y == 0) & (x >= 0) & (x <= junction)) | ((jnp.abs(y) == 1) & (x == junction))
         x, y, time = jnp.where(free, x, state.x), jnp.where(free, y, state.y), state.time + 1
         last = time >= params.length + 2 * self._oracle + 1
-        late = jnp.where(x < time - self._oracle, params.penalty, 0.0)
-        reward = jnp.where(last, (y == state.goal).astype(jnp.float32), late)
+        spent = (action != 0) & (time > self._oracle) if self.for_action else x < time - self._oracle
+        reward = jnp.where(last, (y == state.goal).astype(jnp.float32), jnp.where(spent, params.penalty, 0.0))
         state = DeadlineTMazeState(time=time, x=x, y=y, goal=state.goal, seen=state.seen)
         return *self._observe(state, params), reward, last
 
-    def action_space(self, params: DeadlineTMazeParams | None = None) -> Discrete:
+    def action_space(self, params: Any = None) -> Discrete:
         """Right, up, left, down."""
         return Discrete(4)
 
-    def observation_space(self, params: DeadlineTMazeParams | None = None) -> Box:
+    def observation_space(self, params: Any = None) -> Box:
         """Whether at the junction, and a word or a side."""
         return Box(np.array([0.0, -1.0]), np.array([1.0, 1.0]))
 
@@ -123,6 +116,17 @@ class _DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
     def memory_length(self, params: DeadlineTMazeParams | None = None) -> int:
         """From the oracle to the junction."""
         return int((params or self.default_params).length) + self._oracle
+
+    def credit_length(self, params: DeadlineTMazeParams | None = None) -> int:
+        """The turn is paid at once; asking the oracle is paid at the end."""
+        return self.horizon(params) if self._oracle else 1
+
+    def render(self, state: DeadlineTMazeState, params: DeadlineTMazeParams | None = None) -> Array:
+        """Paint the maze from above: oracle yellow, goal green, agent a red disk."""
+        junction = int((params or self.default_params).length) + self._oracle
+        colors = jnp.full((3, junction + 1), GRAY).at[1].set(WHITE).at[::2, junction].set(WHITE)
+        colors = colors.at[1, 0].set(YELLOW).at[1 - state.goal, junction].set(GREEN)
+        return paint(colors, jnp.zeros_like(colors).at[1 - state.y, state.x].set(characters("o")[0]), RED)
 
 
 class TMazePassive(_DeadlineTMaze):
@@ -137,6 +141,7 @@ class TMazePassive(_DeadlineTMaze):
     * Reward: before the end `penalty` for a step that leaves the agent behind a straight walk; at the end 1 in the
       right goal cell, otherwise 0.
     * Length: `length + 1` steps, ended by termination.
+    * Returns: 1 with memory, 0.5 at best without it.
 
     Source: Ni et al. (2023), When Do Transformers Shine in RL? Decoupling Memory from Credit Assignment,
     https://arxiv.org/abs/2307.03864.
@@ -152,9 +157,9 @@ class TMazeActive(_DeadlineTMaze):
 
     * Observation, action, reward: as TMazePassive; one step of delay for the way to the oracle is free.
     * Length: `length + 3` steps, ended by termination.
+    * Returns: 1 with memory, 0.5 at best without it (unknown with `penalty="action"`).
 
-    Source: Ni et al. (2023), When Do Transformers Shine in RL? Decoupling Memory from Credit Assignment,
-    https://arxiv.org/abs/2307.03864.
+    Source: Ni et al. (2023), https://arxiv.org/abs/2307.03864.
     """
 
     _oracle = 1

@@ -49,6 +49,7 @@ class MemoryChain(Task[MemoryChainState, MemoryChainParams]):
     * Action: a bit, `Discrete(2)`.
     * Reward: in the last step 1 for the right bit and -1 for the wrong one, otherwise 0.
     * Length: `length + 1` steps, ended by termination.
+    * Returns: 1 with memory; 0 at random and, from length 2, at best without memory.
 
     Source: Osband et al. (2020), Behaviour Suite for Reinforcement Learning, https://arxiv.org/abs/1908.03568.
     """
@@ -124,3 +125,7 @@ class MemoryChain(Task[MemoryChainState, MemoryChainParams]):
     def memory_length(self, params: MemoryChainParams | None = None) -> int:
         """From the second sight of the bits to the answer."""
         return int((params or self.default_params).length) - 1
+
+    def credit_length(self, params: MemoryChainParams | None = None) -> int:
+        """The answer is paid at once."""
+        return 1

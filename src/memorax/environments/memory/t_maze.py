@@ -10,6 +10,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.picture import GRAY, GREEN, RED, WHITE, YELLOW, characters, paint
 from memorax.environments.memory.task import Task, clipped, whole
 
 _UP, _DOWN, _RIGHT, _LEFT = range(4)
@@ -54,6 +55,7 @@ class TMaze(Task[TMazeState, TMazeParams]):
     * Reward: 4 for the right turn, -0.1 for the wrong one, otherwise 0.
     * Length: `length + 2` steps at best, ended by termination. There is no bound unless `max_steps` sets one; the
       episode is then truncated.
+    * Returns: 4 with memory, 2 at best without it.
 
     Source: Bakker (2001), Reinforcement Learning with Long Short-Term Memory,
     https://papers.nips.cc/paper/1953-reinforcement-learning-with-long-short-term-memory.
@@ -132,3 +134,14 @@ class TMaze(Task[TMazeState, TMazeParams]):
     def memory_length(self, params: TMazeParams | None = None) -> int:
         """From the start to the junction."""
         return int((params or self.default_params).length) + 1
+
+    def credit_length(self, params: TMazeParams | None = None) -> int:
+        """The turn is paid at once."""
+        return 1
+
+    def render(self, state: TMazeState, params: TMazeParams | None = None) -> Array:
+        """Paint the maze from above: the sign yellow, the goal green, the agent a red disk."""
+        junction = int((params or self.default_params).length) + 1
+        colors = jnp.full((3, junction + 1), GRAY).at[1].set(WHITE).at[::2, junction].set(WHITE)
+        colors = colors.at[1, 0].set(YELLOW).at[2 * state.goal, junction].set(GREEN)
+        return paint(colors, jnp.zeros_like(colors).at[1, state.position].set(characters("o")[0]), RED)
