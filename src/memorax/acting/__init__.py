@@ -5,7 +5,7 @@ from memorax.acting.loop import Episode, Loop, Policy, Stage, Value
 from memorax.acting.minibatches import as_single_steps, minibatch_indices, take
 from memorax.acting.model import Model
 from memorax.acting.off_policy import Buffer, OffPolicy, crosses, schedule_of_updates
-from memorax.acting.unroll import add_time, remove_time, unroll
+from memorax.acting.unroll import add_time, remove_time, unroll, unroll_with_losses
 
 __all__ = [
     "Algorithm",
@@ -28,4 +28,5 @@ __all__ = [
     "schedule_of_updates",
     "take",
     "unroll",
+    "unroll_with_losses",
 ]

@@ -11,7 +11,7 @@ from jax.custom_batching import sequential_vmap
 from memorax.acting.algorithm import Behavior, OnPolicy
 from memorax.acting.loop import Loop, Policy, Stage, Value
 from memorax.acting.model import Model
-from memorax.acting.unroll import add_time, remove_time, unroll
+from memorax.acting.unroll import add_time, remove_time, unroll, unroll_with_losses
 from memorax.core.spaces import encode
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.networks import Network
@@ -94,14 +94,27 @@ class ActorCriticAgent(OnPolicy):
         space = self.stage.action_space
         return unroll(self.network, params, inputs, carry, action_space=space, burn_in=burn_in)
 
+    def unroll_with_losses(
+        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
+    ) -> tuple[Carry, tuple[Any, Array], list[Array]]:
+        """Run both networks as `unroll` does; return also the losses that their modules sowed, each `[]`."""
+        space = self.stage.action_space
+        return unroll_with_losses(self.network, params, inputs, carry, action_space=space, burn_in=burn_in)
+
     def initialize_carry(self, key: Key, batch: int) -> Carry:
         """Make the memory of both networks."""
-        return self.network.initialize_carry(key, (batch, 1))
+
+        def inputs(key: Key) -> Timestep:
+            return self._encode(add_time(self.stage.reset(key, (), batch).timestep))
+
+        return self.network.initialize_carry(key, jax.eval_shape(inputs, key))
+
+    def _encode(self, inputs: Timestep) -> Timestep:
+        return dataclasses.replace(inputs, action=encode(self.stage.action_space, inputs.action))
 
     def init_learner(self, key: Key, loop: Loop) -> ActorCriticLearner:
         """Make both networks and their optimizers."""
-        inputs = add_time(loop.timestep)
-        inputs = dataclasses.replace(inputs, action=encode(self.stage.action_space, inputs.action))
+        inputs = self._encode(add_time(loop.timestep))
         # One seed after the other: orthogonal initializers are QR decompositions, and of those XLA's CPU backend can
         # wait forever for a batch.
         params = sequential_vmap(self.network.init)(key, inputs, loop.carry)

@@ -176,7 +176,7 @@ class PPO(ActorCriticAgent):
     def loss(self, params: PyTree, batch: Batch, carry: Carry) -> tuple[Array, Metrics]:
         """Compute the loss of policy and value, and what is worth knowing about it."""
         config = self.config
-        _, (distribution, value) = self.unroll(params, batch.inputs, carry, self.burn_in)
+        _, (distribution, value), sown = self.unroll_with_losses(params, batch.inputs, carry, self.burn_in)
         batch = jax.tree.map(lambda x: x[:, self.burn_in :], batch)
         advantage, weight = batch.target - batch.value, batch.weight
         if config.normalize_advantage:
@@ -196,4 +196,4 @@ class PPO(ActorCriticAgent):
             "clip_fraction": clip_fraction(log_ratio, weight, config.clip_coefficient),
         }
         loss = actor_loss - config.entropy_coefficient * entropy + config.value_coefficient * critic_loss
-        return loss, metrics
+        return sum(sown, loss), metrics

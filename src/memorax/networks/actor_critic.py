@@ -1,11 +1,12 @@
 """An actor and a critic, on one trunk or on two."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import jax
 
-from memorax.core.types import Array, Carry, Key, PyTree, Timestep
+from memorax.core.types import Carry, Key, PyTree, Timestep
 from memorax.networks.network import Network
 
 
@@ -43,16 +44,16 @@ class ActorCritic:
         """Whether actor and critic stand on one trunk."""
         return self.actor.torso is self.critic.torso
 
-    def initialize_carry(self, key: Key, input_shape: tuple[int, int]) -> Carry:
+    def initialize_carry(self, key: Key, inputs: Timestep) -> Carry:
         """Make the memory of both networks; a shared trunk has one.
 
         Args:
             key: Random key.
-            input_shape: `(batch, features)`; the features do not matter.
+            inputs: What the networks see, `[batch, time, ...]`, actions encoded; its shapes and dtypes are enough.
         """
         actor_key, critic_key = jax.random.split(key)
-        actor = self.actor.initialize_carry(actor_key, input_shape)
-        critic = () if self.shared else self.critic.initialize_carry(critic_key, input_shape)
+        actor = self.actor.initialize_carry(actor_key, self.actor.input_shape(inputs))
+        critic = () if self.shared else self.critic.initialize_carry(critic_key, self.critic.input_shape(inputs))
         return {"actor": actor, "critic": critic}
 
     def init(self, key: Key, inputs: Timestep, carry: Carry) -> dict[str, PyTree]:
@@ -67,30 +68,43 @@ class ActorCritic:
         actor = self.actor.init(actor_key, inputs, carry["actor"])
         if not self.shared:
             return {"actor": actor, "critic": self.critic.init(critic_key, inputs, carry["critic"])}
-        _, features = _run(self.actor, actor, inputs, carry["actor"], method="embed")
+        _, features = cast(Any, self.actor.apply(actor, inputs, carry["actor"], method="embed"))
         return {"actor": actor, "critic": self.critic.init(critic_key, features, inputs, method="readout")}
 
-    def apply(self, params: dict[str, PyTree], inputs: Timestep, carry: Carry) -> tuple[Carry, tuple[Any, Array]]:
+    def apply(
+        self, params: dict[str, PyTree], inputs: Timestep, carry: Carry, *, mutable: str | Literal[False] = False
+    ) -> Any:
         """Run both networks.
 
         Args:
             params: As `init` makes them.
             inputs: `[batch, time, ...]`, actions encoded.
             carry: Memory before the first input.
+            mutable: A collection that modules sow into, such as `"losses"`; as in `flax.linen.Module.apply`.
 
         Returns:
-            Memory after the last input, and the distribution and value at every step, `[batch, time]`.
+            Memory after the last input, and the distribution and value at every step, `[batch, time]`. With `mutable`
+            a pair: this, and what was sown, one entry for each run through a network or a part of it.
         """
+        sown = []
+
+        def run(network: Network, params: PyTree, *inputs: Any, method: str | None = None) -> Any:
+            outputs = network.apply(params, *inputs, method=method, mutable=mutable)
+            if mutable is False:
+                return outputs
+            sown.append(outputs[1])
+            return outputs[0]
+
+        carry, outputs = self._apply(run, params, inputs, carry)
+        return (carry, outputs) if mutable is False else ((carry, outputs), sown)
+
+    def _apply(self, run: Callable[..., Any], params: dict[str, PyTree], inputs: Timestep, carry: Carry) -> Any:
         actor, critic = params["actor"], params["critic"]
         if not self.shared:
-            actor_carry, distribution = _run(self.actor, actor, inputs, carry["actor"])
-            critic_carry, value = _run(self.critic, critic, inputs, carry["critic"])
+            actor_carry, distribution = run(self.actor, actor, inputs, carry["actor"])
+            critic_carry, value = run(self.critic, critic, inputs, carry["critic"])
             return {"actor": actor_carry, "critic": critic_carry}, (distribution, value)
-        actor_carry, features = _run(self.actor, actor, inputs, carry["actor"], method="embed")
-        distribution = _run(self.actor, actor, features, inputs, method="readout")
-        value = _run(self.critic, critic, features, inputs, method="readout")
+        actor_carry, features = run(self.actor, actor, inputs, carry["actor"], method="embed")
+        distribution = run(self.actor, actor, features, inputs, method="readout")
+        value = run(self.critic, critic, features, inputs, method="readout")
         return {"actor": actor_carry, "critic": ()}, (distribution, value)
-
-
-def _run(network: Network, params: PyTree, *inputs: Any, method: str | None = None) -> Any:
-    return network.apply(params, *inputs, method=method)

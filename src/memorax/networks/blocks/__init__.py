@@ -1,0 +1,19 @@
+"""What stacks are built of: sequence models around modules, and feed-forward modules to put between them."""
+
+from memorax.networks.blocks.feed_forward import FFN, GLU, Projection
+from memorax.networks.blocks.moe import MoE
+from memorax.networks.blocks.normalization import PostNorm, PreNorm
+from memorax.networks.blocks.residual import GatedResidual, Residual
+from memorax.networks.blocks.stack import Stack
+
+__all__ = [
+    "FFN",
+    "GLU",
+    "GatedResidual",
+    "MoE",
+    "PostNorm",
+    "PreNorm",
+    "Projection",
+    "Residual",
+    "Stack",
+]

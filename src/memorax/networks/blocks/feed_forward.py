@@ -1,0 +1,136 @@
+"""Feed-forward modules to stand between memories: they map every step alone, and blocks lift them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from memorax.core.types import Array
+from memorax.networks.checks import check_size
+
+
+class FFN(nn.Module):
+    """Two dense layers, the Transformer's feed-forward network: `W_2 activation(W_1 x)`.
+
+    Attributes:
+        hidden_dim: Width between the layers.
+        features: Width of the output; None keeps that of the input.
+        activation: What stands between the layers.
+        dropout_rate: Share of the hidden features that is zeroed, [0, 1), while there is a random stream `dropout`.
+        dtype: Type of the activations; None: that of the inputs.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> FFN(hidden_dim=7).init_with_output(jax.random.key(0), jnp.zeros((2, 5, 3)))[0].shape
+        (2, 5, 3)
+
+    Source:
+        Vaswani et al. 2017, "Attention Is All You Need", section 3.3, https://arxiv.org/abs/1706.03762.
+    """
+
+    hidden_dim: int = 256
+    features: int | None = None
+    activation: Callable[[Array], Array] = nn.gelu
+    dropout_rate: float = 0.0
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            TypeError: If a size is no integer, or `activation` not callable.
+            ValueError: If a size is below 1, or `dropout_rate` outside [0, 1).
+        """
+        _check(self)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map the last axis: `[..., features]` to `[..., self.features]`."""
+        dtype = self.dtype or inputs.dtype
+        hidden = self.activation(nn.Dense(self.hidden_dim, dtype=dtype, name="up")(inputs))
+        hidden = _dropout(self, hidden)
+        return nn.Dense(self.features or inputs.shape[-1], dtype=dtype, name="down")(hidden)
+
+
+class GLU(nn.Module):
+    """A gated feed-forward network: `W_2 (activation(W_1 x) * V x)`; with SiLU it is SwiGLU.
+
+    Attributes:
+        hidden_dim: Width between the layers.
+        features: Width of the output; None keeps that of the input.
+        activation: What the gate passes through.
+        dropout_rate: Share of the hidden features that is zeroed, [0, 1), while there is a random stream `dropout`.
+        use_bias: Whether the layers have biases; the paper's have none.
+        dtype: Type of the activations; None: that of the inputs.
+
+    Source:
+        Shazeer 2020, "GLU Variants Improve Transformer", https://arxiv.org/abs/2002.05202.
+    """
+
+    hidden_dim: int = 256
+    features: int | None = None
+    activation: Callable[[Array], Array] = nn.silu
+    dropout_rate: float = 0.0
+    use_bias: bool = False
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            TypeError: If a size is no integer, or `activation` not callable.
+            ValueError: If a size is below 1, or `dropout_rate` outside [0, 1).
+        """
+        _check(self)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map the last axis: `[..., features]` to `[..., self.features]`."""
+
+        def dense(name: str, features: int, x: Array) -> Array:
+            return nn.Dense(features, use_bias=self.use_bias, dtype=self.dtype or inputs.dtype, name=name)(x)
+
+        gate = self.activation(dense("gate", self.hidden_dim, inputs))
+        hidden = _dropout(self, gate * dense("up", self.hidden_dim, inputs))
+        return dense("down", self.features or inputs.shape[-1], hidden)
+
+
+class Projection(nn.Module):
+    """One dense layer, to bring what comes to the width that a stack works in.
+
+    Attributes:
+        features: Width of the output.
+        use_bias: Whether it has a bias.
+        dtype: Type of the activations; None: that of the inputs.
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        """Check that `features` is a positive integer."""
+        check_size("features", self.features)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map the last axis: `[..., features]` to `[..., self.features]`."""
+        return nn.Dense(self.features, self.use_bias, dtype=self.dtype or inputs.dtype, name="dense")(inputs)
+
+
+def _dropout(module: FFN | GLU, hidden: Array) -> Array:
+    """Acting has no stream `dropout`, nor has learning unless one is given: then nothing is dropped."""
+    return nn.Dropout(module.dropout_rate, deterministic=not module.has_rng("dropout"))(hidden)
+
+
+def _check(module: FFN | GLU) -> None:
+    check_size("hidden_dim", module.hidden_dim)
+    if module.features is not None:
+        check_size("features", module.features)
+    if not callable(module.activation):
+        raise TypeError(f"`activation` must be callable, got {module.activation!r}")
+    if not 0 <= module.dropout_rate < 1:
+        raise ValueError(f"`dropout_rate` must be in [0, 1), got {module.dropout_rate}")

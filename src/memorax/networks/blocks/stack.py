@@ -1,0 +1,83 @@
+"""Blocks on top of each other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+
+from memorax.core.types import Array, Carry, Key
+from memorax.networks.sequence_models.wrapper import SequenceModelWrapper
+
+
+class Stack(nn.Module):
+    """Sequence models and feed-forward modules, each fed with what the one before gives; the carry has a part for each.
+
+    A block that stands twice in `blocks` has its parameters once and two carries.
+
+    Attributes:
+        blocks: Sequence models, or feed-forward modules or functions of `[batch, time, features]`, which are lifted.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from memorax.networks.blocks import FFN, PreNorm, Residual
+        >>> from memorax.networks.sequence_models import GRU
+        >>> torso = Stack(blocks=[GRU(4), PreNorm(Residual(FFN(hidden_dim=6)))])
+        >>> inputs, done = jnp.zeros((2, 5, 3)), jnp.zeros((2, 5), bool)
+        >>> (carry, outputs), _ = torso.init_with_output(jax.random.key(0), inputs, done)
+        >>> len(carry), outputs.shape
+        (2, (2, 5, 4))
+    """
+
+    blocks: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        """Lift the blocks.
+
+        Raises:
+            TypeError: If `blocks` is no sequence, or one of them is a recurrent cell or not callable.
+            ValueError: If there are none.
+        """
+        if not isinstance(self.blocks, Sequence):
+            raise TypeError(f"`blocks` must be a sequence of modules, got {type(self.blocks).__name__}")
+        if not self.blocks:
+            raise ValueError("`blocks` must hold at least one block, got none")
+        self.blocks = tuple(SequenceModelWrapper(block) for block in self.blocks)
+        super().__post_init__()
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
+        """Give the carries before an episode's first step.
+
+        Args:
+            key: A random key.
+            input_shape: `(batch, features)`.
+
+        Returns:
+            A tuple with the carry of each block; `()` for a feed-forward one.
+        """
+        return tuple(block.initialize_carry(key, input_shape) for block in self.blocks)
+
+    def __call__(self, inputs: Array, done: Array, initial_carry: Carry = None) -> tuple[Carry, Array]:
+        """Run the blocks one after the other.
+
+        Args:
+            inputs: `[batch, time, features]`.
+            done: True where the memory is cleared before the step, `[batch, time]`.
+            initial_carry: The carries before the first step; None starts afresh.
+
+        Returns:
+            The carries after the last step, and the last block's outputs `[batch, time, features]`.
+
+        Raises:
+            ValueError: If `initial_carry` has not one part for each block.
+        """
+        before = (None,) * len(self.blocks) if initial_carry is None else initial_carry
+        if len(before) != len(self.blocks):
+            raise ValueError(
+                f"`initial_carry` must have a part for each of {len(self.blocks)} blocks, got {len(before)}"
+            )
+        after = []
+        for block, carry in zip(self.blocks, before, strict=True):
+            carry, inputs = block(inputs, done, carry)  # noqa: PLW2901 (what one gives is what the next is given)
+            after.append(carry)
+        return tuple(after), inputs

@@ -1,0 +1,58 @@
+"""What blocks around one module have in common."""
+
+from typing import Any
+
+import flax.linen as nn
+
+from memorax.core.types import Array, Carry, Key
+from memorax.networks.sequence_models.wrapper import SequenceModelWrapper
+
+
+class Wrapping(nn.Module):
+    """A sequence model around one module, whose carry is the module's.
+
+    Attributes:
+        module: A sequence model, or a feed-forward module or function of `[batch, time, features]`, which is lifted.
+    """
+
+    module: Any
+
+    def __post_init__(self) -> None:
+        """Lift the module.
+
+        Raises:
+            TypeError: If `module` is a recurrent cell, or not callable.
+        """
+        self.module = SequenceModelWrapper(self.module)
+        super().__post_init__()
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
+        """Give the module's carry before an episode's first step.
+
+        Args:
+            key: A random key.
+            input_shape: `(batch, features)`.
+
+        Returns:
+            The module's carry, arrays with a batch axis in front; `()` for a feed-forward module.
+        """
+        return self.module.initialize_carry(key, input_shape)
+
+
+def check_widths(block: str, inputs: Array, outputs: Array) -> None:
+    """Refuse to join what differs in width.
+
+    Args:
+        block: The block's name, for the message.
+        inputs: What the module was given, `[batch, time, features]`.
+        outputs: What it made of it, `[batch, time, features]`.
+
+    Raises:
+        ValueError: If the widths differ.
+    """
+    if inputs.shape[-1] != outputs.shape[-1]:
+        raise ValueError(
+            f"`module` of {block} must keep the width of its inputs ({inputs.shape[-1]}), got {outputs.shape[-1]}; "
+            f"put `Projection({outputs.shape[-1]})` in front of the block"
+        )
