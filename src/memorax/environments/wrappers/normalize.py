@@ -1,0 +1,80 @@
+"""NormalizeObservation: observations of mean 0 and variance 1."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from memorax.core.spaces import Box
+from memorax.core.types import Array, Key, PyTree
+from memorax.environments.wrappers.base import ObservationWrapper, check_broadcast
+
+
+class NormalizeObservation(ObservationWrapper):
+    """Subtract a given mean from every observation and divide by a given standard deviation.
+
+    Both are frozen: they are given, and never change. Statistics that run along with learning belong to the learner,
+    which shares them among environments and keeps them in evaluation; they are not kept here. Returns and memory
+    length of the task stay what they are, as long as no observation has to be clipped.
+    """
+
+    def __init__(self, env: Any, mean: Any, variance: Any, *, epsilon: float = 1e-8, clip: float | None = 10.0) -> None:
+        """Wrap an environment.
+
+        Args:
+            env: Any object that `as_environment` takes, with observations in a floating-point Box.
+            mean: What is subtracted; broadcasts to the observation.
+            variance: What is divided by the root of, at least 0; broadcasts to the observation.
+            epsilon: What is added to the variance, positive.
+            clip: Largest size of a normalized number, positive; None for any.
+
+        Raises:
+            TypeError: If the observations are of another kind.
+            ValueError: If a number is out of range or a shape does not fit.
+        """
+        super().__init__(env)
+        space = self.env.observation_space(self.env.default_params)
+        if not isinstance(space, Box) or not np.issubdtype(space.dtype, np.floating):
+            raise TypeError(f"`env` of NormalizeObservation must have floating-point observations, got {space!r}")
+        self.mean, self.variance = np.asarray(mean, np.float32), np.asarray(variance, np.float32)
+        for name in ("mean", "variance"):
+            value = getattr(self, name)
+            if not np.isfinite(value).all():
+                raise ValueError(f"`{name}` must be finite, got {value}")
+            check_broadcast(name, value, space.shape)
+        if (self.variance < 0).any():
+            raise ValueError(f"`variance` must be at least 0, got {self.variance}")
+        if not 0 < epsilon < np.inf:
+            raise ValueError(f"`epsilon` must be positive and finite, got {epsilon}")
+        if clip is not None and not clip > 0:
+            raise ValueError(f"`clip` must be positive or None, got {clip}")
+        self._deviation = np.sqrt(self.variance + np.float32(epsilon))
+        self.clip = np.inf if clip is None else float(clip)
+        with np.errstate(over="ignore"):  # of bounds near the largest float
+            bounds = [(bound - self.mean) / self._deviation for bound in (space.low, space.high)]
+        low, high = (np.clip(bound, -self.clip, self.clip) for bound in bounds)
+        self._space = Box(low, high, space.shape, space.dtype)
+
+    @property
+    def optimal_return(self) -> float | None:  # type: ignore[override]
+        """Expected return of the best policy with memory."""
+        return self.env.optimal_return
+
+    @property
+    def memoryless_return(self) -> float | None:  # type: ignore[override]
+        """Expected return of the best policy that sees only the current observation."""
+        return self.env.memoryless_return
+
+    def show(self, key: Key, observation: PyTree) -> Array:
+        """Normalize."""
+        normalized = ((observation - self.mean) / self._deviation).astype(self._space.dtype)
+        # Also against rounding past the bounds.
+        return jnp.clip(normalized, self._space.low, self._space.high)
+
+    def observation_space(self, params: PyTree | None = None) -> Box:
+        """The space of the inner environment, normalized."""
+        return self._space
+
+    def memory_length(self, params: PyTree | None = None) -> int | None:
+        """For how many steps information must be kept."""
+        return self.env.memory_length(params)
