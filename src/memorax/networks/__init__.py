@@ -1,20 +1,23 @@
 """What an agent computes: feature extractor, torso, head."""
 
-from memorax.networks import heads, layers, sequence_models
+from memorax.networks import blocks, heads, layers, sequence_models
 from memorax.networks.cnn import CNN
 from memorax.networks.feature_extractor import FeatureExtractor
 from memorax.networks.mlp import MLP
 from memorax.networks.network import Network
-from memorax.networks.sequence_models import RNN, Memoroid, SequenceModelWrapper
+from memorax.networks.sequence_models import RNN, RTRL, Memoroid, RL2Wrapper, SequenceModelWrapper
 
 __all__ = [
     "CNN",
     "MLP",
     "RNN",
+    "RTRL",
     "FeatureExtractor",
     "Memoroid",
     "Network",
+    "RL2Wrapper",
     "SequenceModelWrapper",
+    "blocks",
     "heads",
     "layers",
     "sequence_models",

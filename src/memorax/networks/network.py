@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.networks.sequence_models.base import is_sequence_model
@@ -86,6 +87,25 @@ class Network(nn.Module):
         if mask is not None and "action_mask" in inspect.signature(type(self.head).__call__).parameters:
             head_kwargs = {"action_mask": mask, **head_kwargs}
         return self.head(features, **head_kwargs)
+
+    @nn.nowrap
+    def input_shape(self, timestep: Timestep) -> tuple[int, int]:
+        """Tell what the torso's memory is made for.
+
+        Args:
+            timestep: What the agent sees, `[batch, time, ...]`; shapes and dtypes are enough.
+
+        Returns:
+            `(batch, features)`, with the features that the feature extractor gives.
+        """
+
+        def extract(timestep: Timestep) -> Array:
+            observation, _ = _split_mask(timestep.observation)
+            timestep = dataclasses.replace(timestep, observation=observation)
+            return self.feature_extractor.init_with_output(jax.random.key(0), timestep)[0]
+
+        batch, _, features = jax.eval_shape(extract, timestep).shape
+        return batch, features
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:

@@ -3,7 +3,9 @@
 from memorax.networks.sequence_models.base import SequenceModel, is_sequence_model
 from memorax.networks.sequence_models.entry import MODELS, Model
 from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.rl2 import RL2Wrapper
 from memorax.networks.sequence_models.rnn import GRU, LSTM, RNN, SimpleRNN
+from memorax.networks.sequence_models.rtrl import RTRL
 from memorax.networks.sequence_models.wrapper import SequenceModelWrapper, memoryless_mlp
 
 MODELS.register("gru", Model(GRU))
@@ -16,8 +18,10 @@ __all__ = [
     "LSTM",
     "MODELS",
     "RNN",
+    "RTRL",
     "Memoroid",
     "Model",
+    "RL2Wrapper",
     "SequenceModel",
     "SequenceModelWrapper",
     "SimpleRNN",

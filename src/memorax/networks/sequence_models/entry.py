@@ -16,12 +16,14 @@ class Model:
     Attributes:
         build: Makes the torso; its first argument, given by position, is the width of the outputs.
         memoryless: Whether it forgets every step at once, by design.
+        reach: How many steps the example sees, the current one included; None: all since the episode's start.
         tolerance: How far two ways to compute the same outputs may differ, relative.
         example: Further arguments of `build` for a model small enough to test.
     """
 
     build: Callable[..., nn.Module]
     memoryless: bool = False
+    reach: int | None = None
     tolerance: float = 1e-5
     example: dict[str, Any] = dataclasses.field(default_factory=dict)
 

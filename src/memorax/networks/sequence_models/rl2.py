@@ -1,0 +1,99 @@
+"""Memory that survives episodes: learning inside a trial."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from memorax.core.types import Array, Carry, Key
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.base import check_sequence, is_sequence_model
+
+
+class RL2Carry(NamedTuple):
+    """A memory, and how far the trial has come.
+
+    Attributes:
+        memory: The wrapped model's carry.
+        progress: Episodes begun in this trial, or steps taken in it, int32 `[batch]`.
+    """
+
+    memory: Carry
+    progress: Array
+
+
+class RL2Wrapper(nn.Module):
+    """A sequence model that is cleared where a trial starts, not where an episode starts.
+
+    A trial is a number of episodes, or of steps, of one task. With neither, the memory is never cleared after the
+    initial carry. The model must see where episodes end and what they paid: give the feature extractor `done`, action
+    and reward, with `mask_at_start=False`.
+
+    Attributes:
+        model: A sequence model.
+        episodes_per_trial: Episodes after which a trial ends.
+        steps_per_trial: Steps after which a trial ends, whatever the episodes do.
+
+    Raises:
+        TypeError: If `model` is not a sequence model.
+        ValueError: If a number is below 1, or both are given.
+
+    Source:
+        Duan et al. 2016, https://arxiv.org/abs/1611.02779; Wang et al. 2016, https://arxiv.org/abs/1611.05763.
+    """
+
+    model: Any
+    episodes_per_trial: int | None = None
+    steps_per_trial: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check model and trial."""
+        if not is_sequence_model(self.model):
+            raise TypeError(f"`model` must be a sequence model such as RNN(cell=...), got {self.model!r}")
+        for name in ("episodes_per_trial", "steps_per_trial"):
+            if getattr(self, name) is not None:
+                check_size(name, getattr(self, name))
+        if self.episodes_per_trial is not None and self.steps_per_trial is not None:
+            raise ValueError(
+                f"`episodes_per_trial` ({self.episodes_per_trial}) and `steps_per_trial` ({self.steps_per_trial}) must "
+                "not both be given; leave one of them None"
+            )
+        super().__post_init__()
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> RL2Carry:
+        """Give the carry before a trial's first step for `input_shape` `(batch, features)`."""
+        return RL2Carry(self.model.initialize_carry(key, input_shape), jnp.zeros(input_shape[:1], jnp.int32))
+
+    def __call__(self, inputs: Array, done: Array, initial_carry: RL2Carry | None = None) -> tuple[RL2Carry, Array]:
+        """Run the model, cleared at starts of trials only.
+
+        Args:
+            inputs: `[batch, time, features]`.
+            done: True where an episode starts, `[batch, time]`.
+            initial_carry: The carry before the first step; None starts a trial.
+
+        Returns:
+            The carry after the last step, and the outputs `[batch, time, features]`.
+        """
+        check_sequence(inputs, done)
+        if initial_carry is None:
+            initial_carry = self.initialize_carry(jax.random.key(0), (inputs.shape[0], inputs.shape[-1]))
+        progress, begins = self._trials(initial_carry.progress, done)
+        memory, outputs = self.model(inputs, begins, initial_carry.memory)
+        return RL2Carry(memory, progress), outputs
+
+    def _trials(self, count: Array, done: Array) -> tuple[Array, Array]:
+        """Find where trials start, `[batch, time]`; return the count after the last step with it."""
+        length = self.episodes_per_trial or self.steps_per_trial
+        if length is None:
+            return count, jnp.zeros_like(done)
+        ticks = done if self.episodes_per_trial else jnp.ones_like(done)
+
+        def step(count: Array, tick: Array) -> tuple[Array, Array]:
+            begins = tick & (count == length)
+            return jnp.where(begins, 1, count + tick), begins
+
+        count, begins = jax.lax.scan(step, count, ticks.swapaxes(0, 1))
+        return count, begins.swapaxes(0, 1)

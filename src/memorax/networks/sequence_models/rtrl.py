@@ -1,0 +1,221 @@
+"""Exact gradients forward in time: real-time recurrent learning."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from memorax.core.types import Array, Carry, Key, PyTree
+from memorax.networks.sequence_models.base import check_sequence, is_sequence_model, select_carry
+
+
+class RTRLCarry(NamedTuple):
+    """A memory, and how it depends on the parameters.
+
+    Attributes:
+        memory: The wrapped model's carry.
+        sensitivity: Its derivative with respect to the parameters that the past went through: for each parameter
+            `[batch, states, *parameter.shape]`, where diagonal cells have one row per part of the state.
+    """
+
+    memory: Carry
+    sensitivity: PyTree
+
+
+class RTRL(nn.Module):
+    """A sequence model whose gradient reaches back to the start of the episode, however short the sequence is.
+
+    The carry brings along `S = dh/dp`, the derivative of the memory `h` with respect to the parameters `p`. It moves
+    forward by `S' = (dh'/dh) S + dh'/dp` and is zero where an episode starts. Inside a sequence the gradient is that of
+    backpropagation; at its start the loss's derivative with respect to the memory is multiplied by `S`, which adds
+    what happened before. The outputs are those of the wrapped model.
+
+    Exact for the parameters of the wrapped model and of everything above it. What lies below (a feature extractor)
+    receives the gradient of this sequence only. Parameters that move between two calls make `S` as stale as they
+    moved. In a stack, wrap every layer: `Stack([RTRL(a), RTRL(b)])` costs the sum of the layers and neglects how lower
+    parameters acted on the higher layers' past, so it is an approximation; `RTRL(Stack([a, b]))` is exact.
+
+    Cells that name their `recurrent_parameters` are diagonal: unit `j` depends on slice `[..., j]` of each of them, and
+    `S` is as large as the parameters, per row and part of the state. For any other model it is `states * parameters`.
+
+    Attributes:
+        model: A sequence model.
+        max_mib: Refuse a sensitivity above this size, in MiB per row of the batch.
+
+    Raises:
+        TypeError: If `model` is not a sequence model.
+        ValueError: If `max_mib` is not above 0; and where the carry is made, if the sensitivity would be larger.
+
+    Source:
+        Williams and Zipser 1989, https://doi.org/10.1162/neco.1989.1.2.270; diagonal cells and layers of a stack:
+        Zucchet et al. 2023, https://arxiv.org/abs/2305.15947.
+    """
+
+    model: Any
+    max_mib: float = 64.0
+
+    def __post_init__(self) -> None:
+        """Check the model."""
+        if not is_sequence_model(self.model):
+            raise TypeError(f"`model` must be a sequence model such as RNN(cell=...), got {self.model!r}")
+        if not self.max_mib > 0:
+            raise ValueError(f"`max_mib` must be above 0, got {self.max_mib}")
+        super().__post_init__()
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> RTRLCarry:
+        """Give the carry before an episode's first step.
+
+        Args:
+            key: A random key.
+            input_shape: `(batch, features)`; here the features matter, since parameters depend on them.
+
+        Returns:
+            The model's carry, and zeros for its derivative.
+
+        Raises:
+            ValueError: If there is no memory, the features are not known, or the derivative is too large.
+        """
+        batch, features = input_shape
+        if features is None:
+            raise ValueError("`features` of `input_shape` must be known for RTRL, got None; derivatives have its size")
+        memory = self.model.initialize_carry(key, input_shape)
+        if not jax.tree.leaves(memory):
+            raise ValueError(
+                f"`model` must have a memory to differentiate, got {type(self.model).__name__} without one"
+            )
+        inputs, done = jax.ShapeDtypeStruct((1, 1, features), jnp.float32), jax.ShapeDtypeStruct((1, 1), bool)
+        params = jax.eval_shape(self.model.init, jax.random.key(0), inputs, done).get("params", {})
+        recurrent = self._recurrent(params)
+        # Its row count is `states`; for a diagonal cell, the parts of its state.
+        rows = jax.eval_shape(lambda: _pack(memory, self._diagonal)[0]).shape[1]
+        size = sum(x.size for x in jax.tree.leaves(recurrent))
+        if 4 * rows * size > self.max_mib * 2**20:
+            raise ValueError(
+                f"`max_mib` must be at least {4 * rows * size / 2**20:.1f} for {rows} states times {size} parameters, "
+                f"got {self.max_mib}; a diagonal cell such as RTUCell is cheaper, and so is RTRL around every layer of "
+                "a stack"
+            )
+        return RTRLCarry(memory, jax.tree.map(lambda x: jnp.zeros((batch, rows, *x.shape), x.dtype), recurrent))
+
+    def __call__(self, inputs: Array, done: Array, initial_carry: RTRLCarry | None = None) -> tuple[RTRLCarry, Array]:
+        """Run the model, and carry its derivative along.
+
+        Args:
+            inputs: `[batch, time, features]`.
+            done: True where the memory is cleared before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None starts afresh.
+
+        Returns:
+            The carry after the last step, and the outputs `[batch, time, features]`.
+        """
+        check_sequence(inputs, done)
+        fresh = self.initialize_carry(jax.random.key(0), (1, inputs.shape[-1]))
+        memory, sensitivity = select_carry(done[:, 0], fresh, fresh if initial_carry is None else initial_carry)
+        if self.is_initializing():
+            memory, outputs = self.model(inputs, done, memory)
+            return RTRLCarry(memory, sensitivity), outputs
+
+        params = self.model.variables.get("params", {})
+        state, whole = _pack(memory, self._diagonal)
+        state = cast(Array, _attach(self._diagonal, self._recurrent(params), state, jax.lax.stop_gradient(sensitivity)))
+        before = RTRLCarry(whole(state), sensitivity)
+        memory, outputs = self.model(inputs, done, before.memory)
+
+        model = self.model.clone(parent=None, name=None)
+        advance = jax.vmap(partial(self._advance, model, jax.lax.stop_gradient(params)))
+
+        def step(carry: RTRLCarry, now: tuple[Array, Array]) -> tuple[RTRLCarry, None]:
+            inputs, done = now
+            return advance(select_carry(done, fresh, carry), inputs), None
+
+        over_time = inputs.swapaxes(0, 1), done.swapaxes(0, 1)
+        after, _ = jax.lax.scan(step, *jax.lax.stop_gradient((before, over_time)))
+        return RTRLCarry(memory, after.sensitivity), outputs
+
+    def _advance(self, model: nn.Module, params: PyTree, carry: RTRLCarry, inputs: Array) -> RTRLCarry:
+        """Move memory and derivative of one row by one step."""
+        state, whole = _pack(jax.tree.map(lambda x: x[None], carry.memory), self._diagonal)
+
+        def step(recurrent: PyTree, state: Array) -> tuple[Array, Carry]:
+            variables = {"params": self._merge(params, recurrent)}
+            memory, _ = model.apply(variables, inputs[None, None], jnp.zeros((1, 1), bool), whole(state[None]))
+            return _pack(memory, self._diagonal)[0][0], jax.tree.map(lambda x: x[0], memory)
+
+        recurrent = self._recurrent(params)
+        if self._diagonal:
+            _, pull, memory = jax.vjp(step, recurrent, state[0], has_aux=True)
+            parts, units = state.shape[1:]
+            # Unit j depends on slice j alone: one cotangent of ones per part brings the slopes of all units.
+            ones = jnp.broadcast_to(jnp.eye(parts)[..., None], (parts, parts, units)).astype(state.dtype)
+            new, through = jax.vmap(pull)(ones)
+        else:
+            (new, through), memory = jax.jacrev(step, (0, 1), has_aux=True)(recurrent, state[0])
+        product = "abj,b...j->a...j" if self._diagonal else "ab,b...->a..."
+        moved = jax.tree.map(lambda new, old: new + jnp.einsum(product, through, old), new, carry.sensitivity)
+        return RTRLCarry(memory, moved)
+
+    @property
+    def _diagonal(self) -> bool:
+        return hasattr(getattr(self.model, "cell", None), "recurrent_parameters")
+
+    def _recurrent(self, params: PyTree) -> PyTree:
+        """The parameters that the memory depends on; without knowledge of the model, all."""
+        if not self._diagonal:
+            return params
+        return {name: params["cell"][name] for name in self.model.cell.recurrent_parameters}
+
+    def _merge(self, params: PyTree, recurrent: PyTree) -> PyTree:
+        return {**params, "cell": {**params["cell"], **recurrent}} if self._diagonal else recurrent
+
+
+def _pack(memory: Carry, diagonal: bool) -> tuple[Array, Callable[[Array], Carry]]:
+    """Write what can be differentiated as one array, `[batch, parts, units]` if diagonal, else `[batch, states]`.
+
+    Returns:
+        The array, and what makes a carry of such an array again.
+    """
+    leaves, tree = jax.tree.flatten(memory)
+    real = [i for i, x in enumerate(leaves) if jnp.issubdtype(x.dtype, jnp.floating)]
+    shapes = [leaves[i].shape for i in real]
+    batch = leaves[0].shape[0]
+    if diagonal:
+        packed = jnp.stack([leaves[i] for i in real], axis=1)
+    else:
+        packed = jnp.concatenate([leaves[i].reshape(batch, -1) for i in real], axis=1)
+
+    def unpack(packed: Array) -> Carry:
+        if diagonal:
+            parts = [packed[:, i] for i in range(len(real))]
+        else:
+            edges = np.cumsum([math.prod(shape[1:]) for shape in shapes])[:-1]
+            parts = [x.reshape(shape) for x, shape in zip(jnp.split(packed, edges, axis=1), shapes, strict=True)]
+        new = dict(zip(real, parts, strict=True))
+        return jax.tree.unflatten(tree, [new.get(i, x) for i, x in enumerate(leaves)])
+
+    return packed, unpack
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attach(diagonal: bool, recurrent: PyTree, state: Array, sensitivity: PyTree) -> Array:
+    """Return `state`, and make its derivative with respect to the recurrent parameters `sensitivity`."""
+    del diagonal, recurrent, sensitivity
+    return state
+
+
+def _attach_forward(diagonal: bool, recurrent: PyTree, state: Array, sensitivity: PyTree) -> tuple[Array, PyTree]:
+    del diagonal, recurrent
+    return state, sensitivity
+
+
+def _attach_backward(diagonal: bool, sensitivity: PyTree, cotangent: Array) -> tuple[PyTree, Array, None]:
+    product = "baj,ba...j->...j" if diagonal else "ba,ba...->..."
+    return jax.tree.map(lambda s: jnp.einsum(product, cotangent, s), sensitivity), cotangent, None
+
+
+_attach.defvjp(_attach_forward, _attach_backward)
