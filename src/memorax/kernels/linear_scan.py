@@ -5,21 +5,21 @@ has to be interleaved before it or picked apart behind it. The gradient is writt
 states, and nothing of what a parallel form computes on its way. Backward it is the same recurrence in reverse,
 `g_t = dh_t + a_{t+1} g_{t+1}`, and `da_t = h_{t-1} g_t`, `db_t = g_t`, with conjugates of `a` and `h`.
 
-For T steps the sequential form does T small operations; the blocked one twice the work in about 2 sqrt(T) operations;
-the associative one log(T) times the work in log(T) operations. Forward-mode differentiation is defined for one step only.
+For T steps the sequential form does T small operations, the blocked one about 2 sqrt(T) for twice the work, the
+associative one log(T) for several times the work. Forward-mode differentiation is defined for one step only.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
 
-Number = Array | tuple[Array, Array]
+Number = TypeVar("Number", Array, tuple[Array, Array])
 """Real numbers, or complex ones as real and imaginary part."""
 Method = Literal["sequential", "blocked", "associative"]
 """How to compute a scan."""
@@ -61,7 +61,8 @@ def linear_scan(
         scan = cast(Callable[..., tuple[_Parts, _Parts]], _scan)  # the decorator hides the types
         last, states = scan(method or _choose(), decays, inputs, reset.T, start)
     last = tuple(x.astype(y.dtype) for x, y in zip(last, first, strict=True))
-    return _number(last), _number(tuple(x.swapaxes(0, 1) for x in states))
+    states = tuple(x.swapaxes(0, 1) for x in states)
+    return cast(tuple[Number, Number], (last, states) if isinstance(b, tuple) else (last[0], states[0]))
 
 
 def _choose() -> Method:
@@ -188,12 +189,8 @@ def _associative(a: _Parts, b: _Parts, reset: Array, initial: _Parts) -> tuple[_
 _FORMS = {"sequential": _sequential, "blocked": _blocked, "associative": _associative}
 
 
-def _parts(x: Number) -> _Parts:
+def _parts(x: Array | _Parts) -> _Parts:
     return x if isinstance(x, tuple) else (x,)
-
-
-def _number(parts: _Parts) -> Number:
-    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
 
 def _multiply(x: _Parts, y: _Parts) -> _Parts:

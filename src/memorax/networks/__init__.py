@@ -5,7 +5,25 @@ from memorax.networks.cnn import CNN
 from memorax.networks.feature_extractor import FeatureExtractor
 from memorax.networks.mlp import MLP
 from memorax.networks.network import Network
-from memorax.networks.sequence_models import RNN, RTRL, Memoroid, RL2Wrapper, SequenceModelWrapper
+from memorax.networks.sequence_models import (
+    RNN,
+    RTRL,
+    LRUCell,
+    LRUConfig,
+    Memoroid,
+    MinGRUCell,
+    MinGRUConfig,
+    MinLSTMCell,
+    MinLSTMConfig,
+    RGLRUCell,
+    RGLRUConfig,
+    RL2Wrapper,
+    RTUCell,
+    RTUConfig,
+    S5Cell,
+    S5Config,
+    SequenceModelWrapper,
+)
 
 __all__ = [
     "CNN",
@@ -13,9 +31,21 @@ __all__ = [
     "RNN",
     "RTRL",
     "FeatureExtractor",
+    "LRUCell",
+    "LRUConfig",
     "Memoroid",
+    "MinGRUCell",
+    "MinGRUConfig",
+    "MinLSTMCell",
+    "MinLSTMConfig",
     "Network",
+    "RGLRUCell",
+    "RGLRUConfig",
     "RL2Wrapper",
+    "RTUCell",
+    "RTUConfig",
+    "S5Cell",
+    "S5Config",
     "SequenceModelWrapper",
     "blocks",
     "heads",

@@ -2,26 +2,56 @@
 
 from memorax.networks.sequence_models.base import SequenceModel, is_sequence_model
 from memorax.networks.sequence_models.entry import MODELS, Model
+from memorax.networks.sequence_models.lru import LRU, LRUCell, LRUConfig
 from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.mingru import MinGRU, MinGRUCell, MinGRUConfig
+from memorax.networks.sequence_models.minlstm import MinLSTM, MinLSTMCell, MinLSTMConfig
+from memorax.networks.sequence_models.rg_lru import RGLRU, RGLRUCell, RGLRUConfig
 from memorax.networks.sequence_models.rl2 import RL2Wrapper
 from memorax.networks.sequence_models.rnn import GRU, LSTM, RNN, SimpleRNN
 from memorax.networks.sequence_models.rtrl import RTRL
+from memorax.networks.sequence_models.rtu import RTU, RTUCell, RTUConfig
+from memorax.networks.sequence_models.s5 import S5, S5Cell, S5Config
 from memorax.networks.sequence_models.wrapper import SequenceModelWrapper, memoryless_mlp
 
 MODELS.register("gru", Model(GRU))
 MODELS.register("lstm", Model(LSTM))
 MODELS.register("simple", Model(SimpleRNN))
 MODELS.register("mlp", Model(memoryless_mlp, memoryless=True))
+MODELS.register("lru", Model(LRU, example={"state_dim": 7}))
+MODELS.register("s5", Model(S5, example={"state_dim": 12, "blocks": 2}))
+MODELS.register("mingru", Model(MinGRU))
+MODELS.register("minlstm", Model(MinLSTM))
+MODELS.register("rg_lru", Model(RGLRU, example={"state_dim": 7}))
+MODELS.register("rtu", Model(RTU, example={"state_dim": 7}))
 
 __all__ = [
     "GRU",
+    "LRU",
     "LSTM",
     "MODELS",
+    "RGLRU",
     "RNN",
     "RTRL",
+    "RTU",
+    "S5",
+    "LRUCell",
+    "LRUConfig",
     "Memoroid",
+    "MinGRU",
+    "MinGRUCell",
+    "MinGRUConfig",
+    "MinLSTM",
+    "MinLSTMCell",
+    "MinLSTMConfig",
     "Model",
+    "RGLRUCell",
+    "RGLRUConfig",
     "RL2Wrapper",
+    "RTUCell",
+    "RTUConfig",
+    "S5Cell",
+    "S5Config",
     "SequenceModel",
     "SequenceModelWrapper",
     "SimpleRNN",

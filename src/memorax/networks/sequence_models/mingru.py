@@ -1,0 +1,116 @@
+"""The minimal gated recurrent unit."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from memorax.core.types import Array, Key
+from memorax.kernels.linear_scan import linear_scan
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.memoroid import Memoroid
+
+
+@dataclasses.dataclass(frozen=True)
+class MinGRUConfig:
+    """Size of a minimal gated recurrent unit, and how it is computed."""
+
+    features: int = 64
+    """Width of the state, which is the output."""
+    log_space: bool = False
+    """Whether to add up logarithms of the states. The results are the same; the linear form is stable and faster."""
+    dtype: Any = None
+    """Type of the projections and of the output; None: that of the inputs. The gates, the recurrence and the carry are
+    kept in float32 at least."""
+
+    def __post_init__(self) -> None:
+        """Check the size.
+
+        Raises:
+            TypeError: If it is not an integer.
+            ValueError: If it is below 1.
+        """
+        check_size("features", self.features)
+
+
+class MinGRUCell(ConfiguredModule):
+    """A gated recurrent unit whose gate does not see the state.
+
+    `z_t = σ(W_z x_t)`, `h_t = (1 - z_t) h_{t-1} + z_t g(W_h x_t)` with `g(a) = a + 1/2` above zero and `σ(a)` below, so
+    that states stay positive. `y_t = h_t`. An episode starts from zero, where the paper passes a state through `g`.
+    The carry is the state `[batch, features]`.
+
+    Source:
+        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+    """
+
+    config: MinGRUConfig = MinGRUConfig()
+    recurrent_parameters: ClassVar[tuple[str, ...]] = ("gate_kernel", "hidden_kernel")
+    """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
+        """Give zeros; `input_shape` is `(batch, features)`."""
+        del key
+        return jnp.zeros((input_shape[0], self.config.features))
+
+    @nn.compact
+    def __call__(self, carry: Array, inputs: Array, done: Array) -> tuple[Array, Array]:
+        """Compute a sequence, see `Memoroid`."""
+        config = self.config
+        x = inputs.astype(config.dtype or inputs.dtype)
+        shape = (inputs.shape[-1], config.features)
+        gate, hidden = (
+            wide(x @ self.param(name, nn.initializers.lecun_normal(), shape).astype(x.dtype))
+            for name in self.recurrent_parameters
+        )
+        if config.log_space:
+            last, states = _log_scan(gate, hidden, done, carry)
+        else:
+            last, states = linear_scan(jax.nn.sigmoid(-gate), jax.nn.sigmoid(gate) * _positive(hidden), done, carry)
+        return last, states.astype(x.dtype)
+
+
+def _positive(x: Array) -> Array:
+    return jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))
+
+
+def _log_scan(gate: Array, hidden: Array, done: Array, carry: Array) -> tuple[Array, Array]:
+    """The recurrence of `log h`; a state of zero is a finite, very negative number."""
+    nothing = -1e30
+    log_positive = jnp.where(hidden >= 0, jnp.log(nn.relu(hidden) + 0.5), -jax.nn.softplus(-hidden))
+    log_keep, log_new = -jax.nn.softplus(gate), log_positive - jax.nn.softplus(-gate)
+    log_carry = jnp.where(carry > 0, jnp.log(jnp.where(carry > 0, carry, 1)), nothing).astype(log_new.dtype)
+
+    def step(log_state: Array, now: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        log_keep, log_new, done = now
+        log_state = jnp.where(done[:, None], nothing, log_state)
+        log_state = jnp.logaddexp(log_keep + log_state, log_new)
+        return log_state, log_state
+
+    if gate.shape[1] == 1:
+        _, log_states = step(log_carry, (log_keep[:, 0], log_new[:, 0], done[:, 0]))
+        states = jnp.exp(log_states)[:, None]
+    else:
+        _, log_states = jax.lax.scan(step, log_carry, (log_keep.swapaxes(0, 1), log_new.swapaxes(0, 1), done.T))
+        states = jnp.exp(log_states).swapaxes(0, 1)
+    return states[:, -1].astype(carry.dtype), states
+
+
+def MinGRU(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A minimal gated recurrent unit.
+
+    Args:
+        hidden_dim: Width of the state, which is the output.
+        **options: Further fields of `MinGRUConfig`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+    """
+    return Memoroid(cell=MinGRUCell(MinGRUConfig(features=hidden_dim, **options)))

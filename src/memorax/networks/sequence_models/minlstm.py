@@ -1,0 +1,97 @@
+"""The minimal long short-term memory."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from memorax.core.types import Array, Key
+from memorax.kernels.linear_scan import linear_scan
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.memoroid import Memoroid
+
+
+@dataclasses.dataclass(frozen=True)
+class MinLSTMConfig:
+    """Size of a minimal long short-term memory."""
+
+    features: int = 64
+    """Width of the state, which is the output."""
+    dtype: Any = None
+    """Type of the projections and of the output; None: that of the inputs. The gates, the recurrence and the carry are
+    kept in float32 at least."""
+
+    def __post_init__(self) -> None:
+        """Check the size.
+
+        Raises:
+            TypeError: If it is not an integer.
+            ValueError: If it is below 1.
+        """
+        check_size("features", self.features)
+
+
+class MinLSTMCell(ConfiguredModule):
+    """A long short-term memory whose gates do not see the state and add up to one.
+
+    `f_t = σ(W_f x_t + b_f)`, `i_t = σ(W_i x_t + b_i)`,
+    `h_t = f_t / (f_t + i_t) h_{t-1} + i_t / (f_t + i_t) g(W_h x_t + b_h)` with `g(a) = a + 1/2` above zero and `σ(a)`
+    below. `y_t = h_t`. The ratio of the gates is computed from the difference of their logarithms. An episode starts
+    from zero, where the paper passes a state through `g`. The carry is the state `[batch, features]`.
+
+    Source:
+        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+    """
+
+    config: MinLSTMConfig = MinLSTMConfig()
+    recurrent_parameters: ClassVar[tuple[str, ...]] = (
+        "forget_kernel",
+        "input_kernel",
+        "hidden_kernel",
+        "forget_bias",
+        "input_bias",
+        "hidden_bias",
+    )
+    """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
+        """Give zeros; `input_shape` is `(batch, features)`."""
+        del key
+        return jnp.zeros((input_shape[0], self.config.features))
+
+    @nn.compact
+    def __call__(self, carry: Array, inputs: Array, done: Array) -> tuple[Array, Array]:
+        """Compute a sequence, see `Memoroid`."""
+        config = self.config
+        x = inputs.astype(config.dtype or inputs.dtype)
+
+        def project(name: str) -> Array:
+            kernel = self.param(f"{name}_kernel", nn.initializers.lecun_normal(), (x.shape[-1], config.features))
+            bias = self.param(f"{name}_bias", nn.initializers.zeros, (config.features,))
+            return wide(x @ kernel.astype(x.dtype)) + bias
+
+        ratio = jax.nn.log_sigmoid(project("forget")) - jax.nn.log_sigmoid(project("input"))
+        hidden = project("hidden")
+        positive = jnp.where(hidden >= 0, hidden + 0.5, jax.nn.sigmoid(hidden))
+        last, states = linear_scan(jax.nn.sigmoid(ratio), jax.nn.sigmoid(-ratio) * positive, done, carry)
+        return last, states.astype(x.dtype)
+
+
+def MinLSTM(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A minimal long short-term memory.
+
+    Args:
+        hidden_dim: Width of the state, which is the output.
+        **options: Further fields of `MinLSTMConfig`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+    """
+    return Memoroid(cell=MinLSTMCell(MinLSTMConfig(features=hidden_dim, **options)))

@@ -1,0 +1,123 @@
+"""The real-gated linear recurrent unit of Griffin."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from memorax.core.types import Array, Key
+from memorax.kernels.linear_scan import linear_scan
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.memoroid import Memoroid
+
+
+@dataclasses.dataclass(frozen=True)
+class RGLRUConfig:
+    """Sizes and initial decays of a real-gated linear recurrent unit."""
+
+    features: int = 64
+    """Width of the output."""
+    hidden_dim: int = 64
+    """Number of states."""
+    decay_min: float = 0.9
+    """Smallest initial decay of a fully open gate, in (0, 1)."""
+    decay_max: float = 0.999
+    """Largest initial decay of a fully open gate, in (0, 1)."""
+    dtype: Any = None
+    """Type of activations and projections; None: that of the inputs. The gates and the recurrence are kept in float32
+    at least."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a size is not an integer.
+            ValueError: If a field is out of range.
+        """
+        check_size("features", self.features)
+        check_size("hidden_dim", self.hidden_dim)
+        if not 0 < self.decay_min <= self.decay_max < 1:
+            raise ValueError(
+                f"`decay_min` and `decay_max` must be in (0, 1) and in order, got {self.decay_min}, {self.decay_max}"
+            )
+
+
+class RGLRUCell(ConfiguredModule):
+    """A real, diagonal recurrence whose decay and input are gated by the input.
+
+    `r_t = σ(W_r x_t + b_r)`, `i_t = σ(W_i x_t + b_i)`, `log a_t = -8 softplus(Λ) r_t`,
+    `h_t = a_t h_{t-1} + sqrt(1 - a_t²) (i_t V x_t)`, `y_t = h_t`. `V` is the linear layer that Griffin's block has
+    before it; the gates are full matrices and read `x` itself. An output layer follows where `features` is not
+    `hidden_dim`. Griffin's code lets the first input of a sequence in whole, without the factor `sqrt(1 - a_t²)`; here
+    every step is alike, so that continuing from a fresh carry and starting an episode are the same. The carry is the
+    state `[batch, hidden_dim]`.
+
+    Source:
+        De et al. 2024, https://arxiv.org/abs/2402.19427.
+    """
+
+    config: RGLRUConfig = RGLRUConfig()
+    recurrent_parameters: ClassVar[tuple[str, ...]] = (
+        "Lambda",
+        "reset_kernel",
+        "reset_bias",
+        "input_kernel",
+        "input_bias",
+        "value_kernel",
+    )
+    """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
+        """Give zeros; `input_shape` is `(batch, features)`."""
+        del key
+        return jnp.zeros((input_shape[0], self.config.hidden_dim))
+
+    @nn.compact
+    def __call__(self, carry: Array, inputs: Array, done: Array) -> tuple[Array, Array]:
+        """Compute a sequence, see `Memoroid`."""
+        config, units = self.config, self.config.hidden_dim
+        x = inputs.astype(config.dtype or inputs.dtype)
+
+        def project(name: str) -> Array:
+            kernel = self.param(f"{name}_kernel", nn.initializers.lecun_normal(), (x.shape[-1], units))
+            return wide(x @ kernel.astype(x.dtype))
+
+        def gate(name: str) -> Array:
+            return jax.nn.sigmoid(project(name) + self.param(f"{name}_bias", nn.initializers.zeros, (units,)))
+
+        log_decay = -8 * jax.nn.softplus(self.param("Lambda", self._init_decay)) * gate("reset")
+        # Bounded below, which bounds the slope of the root: a decay near 1 would make it infinite.
+        room = jnp.maximum(-jnp.expm1(2 * log_decay), 2.5e-7)
+        carry, states = linear_scan(jnp.exp(log_decay), jnp.sqrt(room) * gate("input") * project("value"), done, carry)
+        states = states.astype(x.dtype)
+        if config.features != units:
+            states = nn.Dense(config.features, dtype=x.dtype, name="output")(states)
+        return carry, states
+
+    @nn.nowrap
+    def _init_decay(self, key: Key) -> Array:
+        """`Λ` such that the decays of open gates are uniform."""
+        low, high = self.config.decay_min, self.config.decay_max
+        decay = jax.random.uniform(key, (self.config.hidden_dim,), minval=low, maxval=high)
+        return jnp.log(jnp.expm1(-jnp.log(decay) / 8))
+
+
+def RGLRU(hidden_dim: int = 64, *, state_dim: int | None = None, **options: Any) -> Memoroid:  # noqa: N802
+    """A real-gated linear recurrent unit.
+
+    Args:
+        hidden_dim: Width of the output.
+        state_dim: Number of states; None: as many as outputs.
+        **options: Further fields of `RGLRUConfig`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        De et al. 2024, https://arxiv.org/abs/2402.19427.
+    """
+    return Memoroid(cell=RGLRUCell(RGLRUConfig(features=hidden_dim, hidden_dim=state_dim or hidden_dim, **options)))

@@ -1,0 +1,156 @@
+"""Recurrent trace units."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from memorax.core.checks import between
+from memorax.core.types import Array, Key
+from memorax.kernels.linear_scan import linear_scan
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.rnn import RNN
+
+
+@dataclasses.dataclass(frozen=True)
+class RTUConfig:
+    """Sizes, kind and initial eigenvalues of recurrent trace units."""
+
+    features: int = 64
+    """Width of the output. The units give `2 * hidden_dim` numbers; a linear layer follows where that is another."""
+    hidden_dim: int = 64
+    """Number of units, each of which rotates and shrinks a pair of numbers."""
+    linear: bool = False
+    """Whether the recurrence is linear and the rectifier stands behind it, which is faster in long sequences."""
+    r_min: float = 0.0
+    """Smallest initial radius of the eigenvalues, in [0, 1]."""
+    r_max: float = 1.0
+    """Largest initial radius, in [r_min, 1]."""
+    max_phase: float = 6.28
+    """Largest initial angle of the eigenvalues, in radians."""
+    dtype: Any = None
+    """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a size is not an integer.
+            ValueError: If a field is out of range.
+        """
+        check_size("features", self.features)
+        check_size("hidden_dim", self.hidden_dim)
+        between(self, "r_min", 0.0, 1.0)
+        between(self, "r_max", self.r_min, 1.0)
+        if not self.max_phase > 0:
+            raise ValueError(f"`max_phase` must be above 0, got {self.max_phase}")
+
+
+class RTUCell(ConfiguredModule):
+    """Units that rotate a pair of numbers, shrink it, and add the input.
+
+    With `r = exp(-exp(ν))`, `θ = exp(ϑ)`, `g = r cos θ`, `φ = r sin θ`, `γ = sqrt(1 - r²)`:
+    `a_t = f(g a_{t-1} - φ b_{t-1} + γ W_1 x_t)`, `b_t = f(g b_{t-1} + φ a_{t-1} + γ W_2 x_t)`. The non-linear kind has
+    the rectifier for `f` and gives `[a; b]`; the linear kind has none and gives the rectified `[a; b]`. Differs from
+    the paper by a linear layer behind, where `features` is not `2 * hidden_dim`. The carry is `(a, b)`, each
+    `[batch, hidden_dim]`.
+
+    Source:
+        Elelimy et al. 2024, https://arxiv.org/abs/2409.01449.
+    """
+
+    config: RTUConfig = RTUConfig()
+    recurrent_parameters: ClassVar[tuple[str, ...]] = ("nu_log", "theta_log", "kernel_1", "kernel_2")
+    """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Give zeros; `input_shape` is `(batch, features)`."""
+        del key
+        zeros = jnp.zeros((input_shape[0], self.config.hidden_dim))
+        return zeros, zeros
+
+    def __call__(self, carry: tuple[Array, Array], inputs: Array) -> tuple[tuple[Array, Array], Array]:
+        """Compute a step: `inputs` `[batch, features]`."""
+        carry, outputs = self.unroll(carry, inputs[:, None], jnp.zeros((inputs.shape[0], 1), bool))
+        return carry, outputs[:, 0]
+
+    @nn.compact
+    def unroll(self, carry: tuple[Array, Array], inputs: Array, done: Array) -> tuple[tuple[Array, Array], Array]:
+        """Compute a sequence: `inputs` `[batch, time, features]`, `done` `[batch, time]`."""
+        config, units = self.config, self.config.hidden_dim
+        x = inputs.astype(config.dtype or inputs.dtype)
+        nu_log, theta_log = self.param("nu_log", self._init_radius), self.param("theta_log", self._init_phase)
+        init, shape = nn.initializers.lecun_normal(), (inputs.shape[-1], units)
+        kernels = jnp.concatenate([self.param(name, init, shape) for name in ("kernel_1", "kernel_2")], axis=1)
+
+        shrink, angle = -jnp.exp(nu_log), jnp.exp(theta_log)
+        rotation = jnp.exp(shrink) * jnp.cos(angle), jnp.exp(shrink) * jnp.sin(angle)
+        gamma = jnp.sqrt(jnp.maximum(-jnp.expm1(2 * shrink), 1e-16))
+        driven = wide(x @ kernels.astype(x.dtype))
+        driven = gamma * driven[..., :units], gamma * driven[..., units:]
+        if config.linear:
+            carry, states = linear_scan(rotation, driven, done, carry)
+            outputs = nn.relu(jnp.concatenate(states, axis=-1))
+        else:
+            carry, states = _rectified_scan(rotation, driven, done, carry)
+            outputs = jnp.concatenate(states, axis=-1)
+        outputs = outputs.astype(x.dtype)
+        if config.features != 2 * units:
+            outputs = nn.Dense(config.features, dtype=x.dtype, name="output")(outputs)
+        return carry, outputs
+
+    @nn.nowrap
+    def _init_radius(self, key: Key) -> Array:
+        """`ν` such that the eigenvalues are uniform over the ring."""
+        low, high = self.config.r_min**2, self.config.r_max**2
+        square = jax.random.uniform(key, (self.config.hidden_dim,), minval=low, maxval=high)
+        return jnp.log(-0.5 * jnp.log(jnp.clip(square, 1e-6, 1 - 1e-6)))
+
+    @nn.nowrap
+    def _init_phase(self, key: Key) -> Array:
+        angle = jax.random.uniform(key, (self.config.hidden_dim,), maxval=self.config.max_phase)
+        return jnp.log(jnp.maximum(angle, 1e-6))
+
+
+Pair = tuple[Array, Array]
+
+
+def _rectified_scan(rotation: Pair, driven: Pair, done: Array, carry: Pair) -> tuple[Pair, Pair]:
+    """`linear_scan` of a constant rotation with a rectifier around every step."""
+    g, phi = rotation
+    start = carry[0].astype(driven[0].dtype), carry[1].astype(driven[0].dtype)
+
+    def step(state: Pair, now: tuple[Pair, Array]) -> tuple[Pair, Pair]:
+        (new_a, new_b), done = now
+        a, b = jnp.where(done[:, None], 0, state[0]), jnp.where(done[:, None], 0, state[1])
+        state = nn.relu(g * a - phi * b + new_a), nn.relu(g * b + phi * a + new_b)
+        return state, state
+
+    if done.shape[1] == 1:
+        last, _ = step(start, ((driven[0][:, 0], driven[1][:, 0]), done[:, 0]))
+        states = last[0][:, None], last[1][:, None]
+    else:
+        last, states = jax.lax.scan(step, start, ((driven[0].swapaxes(0, 1), driven[1].swapaxes(0, 1)), done.T))
+        states = states[0].swapaxes(0, 1), states[1].swapaxes(0, 1)
+    return (last[0].astype(carry[0].dtype), last[1].astype(carry[1].dtype)), states
+
+
+def RTU(hidden_dim: int = 64, *, state_dim: int | None = None, **options: Any) -> RNN:  # noqa: N802
+    """Recurrent trace units.
+
+    Args:
+        hidden_dim: Width of the output.
+        state_dim: Number of units; None: as many as outputs.
+        **options: Further fields of `RTUConfig`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        Elelimy et al. 2024, https://arxiv.org/abs/2409.01449.
+    """
+    return RNN(cell=RTUCell(RTUConfig(features=hidden_dim, hidden_dim=state_dim or hidden_dim, **options)))

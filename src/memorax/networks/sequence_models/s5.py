@@ -1,0 +1,184 @@
+"""The simplified structured state space layer."""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from memorax.core.checks import divides
+from memorax.core.types import Array, Key
+from memorax.kernels.linear_scan import linear_scan
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.memoroid import Memoroid
+
+
+@dataclasses.dataclass(frozen=True)
+class S5Config:
+    """Sizes, discretization and initial time scales of an S5 layer."""
+
+    features: int = 64
+    """Width of the output."""
+    hidden_dim: int = 64
+    """Number of states; with conjugate symmetry half of them are stored."""
+    blocks: int = 1
+    """How many HiPPO matrices the first eigenvalues are those of; divides `hidden_dim`."""
+    conj_sym: bool = True
+    """Whether states come in conjugate pairs, of which one is stored; needs an even number of states in a block."""
+    clip_eigs: bool = True
+    """Whether eigenvalues are kept in the left half plane, so that no state grows however long an episode is."""
+    dt_min: float = 1e-3
+    """Smallest initial time step."""
+    dt_max: float = 1e-1
+    """Largest initial time step."""
+    discretization: Literal["zoh", "bilinear"] = "zoh"
+    """How continuous time becomes steps: with inputs held in between (zoh), or by the trapezoidal rule (bilinear)."""
+    dtype: Any = None
+    """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a size is not an integer.
+            ValueError: If a field is out of range, or sizes do not divide.
+        """
+        for name in ("features", "hidden_dim", "blocks"):
+            check_size(name, getattr(self, name))
+        divides(("blocks", self.blocks), ("hidden_dim", self.hidden_dim), "blocks of equal size")
+        if self.conj_sym and self.hidden_dim // self.blocks % 2:
+            raise ValueError(
+                f"`hidden_dim` / `blocks` must be even for conjugate pairs, got {self.hidden_dim} / {self.blocks}; "
+                "or set `conj_sym=False`"
+            )
+        if not 0 < self.dt_min <= self.dt_max:
+            raise ValueError(f"`dt_min` must be above 0 and at most `dt_max` ({self.dt_max}), got {self.dt_min}")
+        if self.discretization not in ("zoh", "bilinear"):
+            raise ValueError(f"`discretization` must be `zoh` or `bilinear`, got {self.discretization!r}")
+
+    @property
+    def modes(self) -> int:
+        """Number of complex states that are stored."""
+        return self.hidden_dim // 2 if self.conj_sym else self.hidden_dim
+
+
+class S5Cell(ConfiguredModule):
+    """A diagonal state space model in continuous time, discretized with a learned step per state.
+
+    `h' = Λ h + B x`, `y = κ Re(C h) + D x`; after discretization `h_t = Λ̄ h_{t-1} + B̄ x_t` with `Λ̄ = exp(Λ Δ)`,
+    `B̄ = (Λ̄ - 1) / Λ B`. `κ` is 2 with conjugate symmetry, else 1. Differs from the official code in that real parts of
+    `Λ` are held below -1e-4 by default. `D` is a diagonal where the input is as wide as the output, as in the paper,
+    and a matrix elsewhere. The carry is the real and the imaginary part of the stored states, each `[batch, modes]`.
+
+    Source:
+        Smith et al. 2023, https://arxiv.org/abs/2208.04933.
+    """
+
+    config: S5Config = S5Config()
+    recurrent_parameters: ClassVar[tuple[str, ...]] = ("Lambda_re", "Lambda_im", "log_step", "B_re", "B_im")
+    """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Give zeros; `input_shape` is `(batch, features)`."""
+        del key
+        zeros = jnp.zeros((input_shape[0], self.config.modes))
+        return zeros, zeros
+
+    @nn.compact
+    def __call__(self, carry: tuple[Array, Array], inputs: Array, done: Array) -> tuple[tuple[Array, Array], Array]:
+        """Compute a sequence, see `Memoroid`."""
+        config, width, modes = self.config, inputs.shape[-1], self.config.modes
+        x = inputs.astype(config.dtype or inputs.dtype)
+        c_re, c_im = self._complex("C", (modes, config.features), lambda key: _draw_outputs(config, key))
+        same = width == config.features
+        shape = (width,) if same else (width, config.features)
+        d = self.param("D", nn.initializers.normal(1.0 if same else width**-0.5), shape).astype(x.dtype)
+
+        decay, scaled = self._discretize(width)
+        driven = x @ jnp.concatenate(scaled, axis=1).astype(x.dtype)
+        carry, states = linear_scan(decay, (wide(driven[..., :modes]), wide(driven[..., modes:])), done, carry)
+        read = (2 if config.conj_sym else 1) * jnp.concatenate([c_re, -c_im]).astype(x.dtype)
+        y = jnp.concatenate(states, axis=-1).astype(x.dtype) @ read
+        return carry, y + (x * d if same else x @ d)
+
+    def _complex(self, name: str, shape: tuple[int, ...], draw: Any) -> tuple[Array, Array]:
+        """Two parameters, real and imaginary part of what `draw` makes of one key."""
+        key = self.make_rng("params") if self.is_initializing() else None
+
+        def part(take: Any) -> Any:
+            return lambda _: jnp.zeros(shape) if key is None else take(draw(key)).astype(jnp.float32)
+
+        return self.param(f"{name}_re", part(jnp.real)), self.param(f"{name}_im", part(jnp.imag))
+
+    def _discretize(self, width: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """The decays `[modes]` and the input matrix `[width, modes]`."""
+        config = self.config
+        real, imaginary = self._complex("Lambda", (config.modes,), lambda _: _spectrum(config)[0])
+        b_re, b_im = self._complex("B", (width, config.modes), lambda key: _draw_inputs(config, key, width))
+        low, high = np.log(config.dt_min), np.log(config.dt_max)
+        steps = self.param("log_step", lambda key: jax.random.uniform(key, (config.modes,), minval=low, maxval=high))
+        if config.clip_eigs:
+            real = jnp.minimum(real, -1e-4)
+        eigenvalue, step = jax.lax.complex(real, imaginary), jnp.exp(steps)
+        if config.discretization == "zoh":
+            decay = jnp.exp(eigenvalue * step)
+            scale = (decay - 1) / eigenvalue
+        else:
+            scale = 1 / (1 - 0.5 * step * eigenvalue)
+            decay = scale * (1 + 0.5 * step * eigenvalue)
+            scale = scale * step
+        scaled = scale.real * b_re - scale.imag * b_im, scale.real * b_im + scale.imag * b_re
+        return (decay.real, decay.imag), scaled
+
+
+@functools.cache
+def _hippo(size: int, modes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and eigenvectors of the normal part of HiPPO-LegS, the first `modes` of them by frequency."""
+    n = np.arange(size)
+    lower = -np.sqrt(np.outer(2 * n + 1, 2 * n + 1)) / 2
+    skew = np.tril(lower, -1) - np.tril(lower, -1).T
+    frequency, vectors = np.linalg.eigh(-1j * skew)
+    return -0.5 + 1j * frequency[:modes], vectors[:, :modes]
+
+
+def _spectrum(config: S5Config) -> tuple[Array, np.ndarray]:
+    """All blocks' eigenvalues `[modes]`, and the eigenvectors `[hidden_dim, modes]`."""
+    values, vectors = _hippo(config.hidden_dim // config.blocks, config.modes // config.blocks)
+    return jnp.asarray(np.tile(values, config.blocks)), np.kron(np.eye(config.blocks), vectors)
+
+
+def _draw_inputs(config: S5Config, key: Key, width: int) -> Array:
+    """A real matrix in the basis of the eigenvectors, transposed: `[width, modes]`."""
+    real = nn.initializers.lecun_normal()(key, (config.hidden_dim, width))
+    return (jnp.asarray(_spectrum(config)[1].conj().T) @ real).T
+
+
+def _draw_outputs(config: S5Config, key: Key) -> Array:
+    """A complex matrix in the basis of the eigenvectors, transposed: `[modes, features]`."""
+    shape = (2, config.hidden_dim, config.features)
+    real, imaginary = nn.initializers.lecun_normal(batch_axis=0)(key, shape)
+    return ((real + 1j * imaginary).T @ _spectrum(config)[1]).T
+
+
+def S5(hidden_dim: int = 64, *, state_dim: int | None = None, **options: Any) -> Memoroid:  # noqa: N802
+    """A simplified structured state space layer.
+
+    Args:
+        hidden_dim: Width of the output.
+        state_dim: Number of states; None: as many as outputs, rounded up so that it splits into conjugate pairs.
+        **options: Further fields of `S5Config`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        Smith et al. 2023, https://arxiv.org/abs/2208.04933.
+    """
+    return Memoroid(
+        cell=S5Cell(S5Config(features=hidden_dim, hidden_dim=state_dim or hidden_dim + hidden_dim % 2, **options))
+    )
