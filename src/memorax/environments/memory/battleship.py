@@ -11,7 +11,8 @@ from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.bitboard import at, count, lower, nth, pack, put, unpack
 from memorax.environments.memory.picture import BLACK, BLUE, GRAY, RED, WHITE, characters, paint
-from memorax.environments.memory.task import Task, choose, clipped
+from memorax.environments.memory.sparse import SparselyReset
+from memorax.environments.memory.task import choose, clipped
 
 _SETTINGS = {"Easy": 8, "Medium": 10, "Hard": 12}
 _FLEET = (2, 3, 3, 4)
@@ -31,7 +32,7 @@ class BattleshipState(EnvState):
     shots: Array
 
 
-class Battleship(Task[BattleshipState, EnvParams]):
+class Battleship(SparselyReset[BattleshipState]):
     """Find and sink ships of 2, 3, 3 and 4 cells on an empty sea.
 
     The ships lie straight and never overlap; each is placed uniformly among the places left by the ones before.

@@ -12,7 +12,8 @@ from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.bitboard import at, pack, put, unpack
 from memorax.environments.memory.maze import carve, entrances
 from memorax.environments.memory.picture import BLACK, GREEN, RED, WHITE, YELLOW, characters, paint
-from memorax.environments.memory.task import Task, choose, clipped
+from memorax.environments.memory.sparse import SparselyReset
+from memorax.environments.memory.task import choose, clipped
 
 _SETTINGS = {"Easy": 5, "Medium": 7, "Hard": 9}
 _FREE, _WALL, _START, _GOAL, _KINDS = 0, 1, 2, 3, 5
@@ -40,7 +41,7 @@ class LabyrinthState(EnvState):
     goal: Array
 
 
-class Labyrinth(Task[LabyrinthState, EnvParams]):
+class Labyrinth(SparselyReset[LabyrinthState]):
     """A maze, entered from outside; subclasses say what for."""
 
     max_steps = 1023

@@ -1,0 +1,81 @@
+"""Expensive resets, computed only for the environments that need one."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+from memorax.core.types import Array, Key, PyTree
+from memorax.environments.environment import EnvParams, EnvState, Step, end_or_go_on
+from memorax.environments.memory.task import Task
+
+StateT = TypeVar("StateT", bound=EnvState)
+
+_CHUNK = 16
+"""Environments that are reset at once: few are wasted where one ended, and many that end together stay cheap."""
+
+
+def where_needed(needed: Array, make: Callable[[Key], PyTree], key: Key) -> PyTree:
+    """Compute something where a condition holds, also under `jax.vmap`.
+
+    A condition under `jax.vmap` saves nothing: both sides are computed for all. Here those in need are gathered, a few
+    at a time until none is left, so that the cost grows with how many there are.
+
+    Args:
+        needed: Whether the result will be used, bool scalar.
+        make: What to compute; uses no traced value but its key.
+        key: Randomness.
+
+    Returns:
+        `make(key)` where needed; elsewhere zeros of the same shapes and dtypes.
+    """
+    shapes = jax.eval_shape(make, key)
+
+    def nothing(*batch: int) -> PyTree:
+        return jax.tree.map(lambda x: jnp.zeros((*batch, *x.shape), x.dtype), shapes)
+
+    @custom_vmap
+    def call(needed: Array, key: Key) -> PyTree:
+        return jax.lax.cond(needed, make, lambda key: nothing(), key)
+
+    @call.def_vmap
+    def call_batch(size: int, batched: list[bool], needed: Array, key: Key) -> tuple[PyTree, PyTree]:
+        given = zip((needed, key), batched, strict=True)
+        needed, key = (x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in given)
+        chunk = min(_CHUNK, size)
+        total = jnp.sum(needed, dtype=jnp.int32)
+        # Those in need first; behind them a number that no row has, which is read as the last and never written.
+        rows = jnp.nonzero(needed, size=size + chunk, fill_value=size)[0]
+
+        def go_on(loop: tuple[Array, PyTree]) -> Array:
+            return loop[0] < total
+
+        def serve(loop: tuple[Array, PyTree]) -> tuple[Array, PyTree]:
+            begin, made = loop
+            chosen = jax.lax.dynamic_slice(rows, (begin,), (chunk,))
+            fresh = jax.vmap(make)(key[jnp.minimum(chosen, size - 1)])
+            made = jax.tree.map(lambda all_, new: all_.at[chosen].set(new, mode="drop"), made, fresh)
+            return begin + chunk, made
+
+        made = jax.lax.while_loop(go_on, serve, (jnp.zeros((), jnp.int32), nothing(size)))[1]
+        return made, jax.tree.map(lambda _: True, made)
+
+    return call(needed, key)
+
+
+class SparselyReset(Task[StateT, EnvParams]):
+    """A task whose beginnings are expensive to draw and do not depend on parameters.
+
+    A step gives what it gives for every environment; the next beginning is drawn only where an episode ended.
+    """
+
+    def step(self, key: Key, state: StateT, action: Array, params: EnvParams | None = None) -> Step:
+        """Take one step and, where it ends the episode, begin the next; see `Environment.step`."""
+        given = self.default_params if params is None else params
+        step_key, reset_key = jax.random.split(key)
+        observation, after, reward, terminated, info = self.step_env(step_key, state, action, given)
+        truncated = self.is_truncated(after, given)
+        fresh = where_needed(terminated | truncated, lambda key: self.reset_env(key, EnvParams()), reset_key)
+        return end_or_go_on(fresh, (observation, after), (reward, terminated, truncated), info)
