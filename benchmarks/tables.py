@@ -63,6 +63,31 @@ def rnn(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\n{caption(report)}"
 
 
+def models(report: dict[str, Any]) -> str:
+    """Show the memory models' speed beside other implementations."""
+    speed = {(row["model"], row["time"]): row for row in report["throughput"]}
+    steps = {(row["model"], row["batch"]): row["microseconds"] for row in report["latency"]}
+    names = list(dict.fromkeys(name for name, _ in speed))
+    lengths = sorted({length for _, length in speed})
+    batches = sorted({batch for _, batch in steps})
+    middle = 1024 if 1024 in lengths else lengths[-1]
+    head = ["model", *(f"T = {n}" for n in lengths), "to Flax's GRU", f"memory, T = {lengths[-1]}", "compile"]
+    head += [f"step, B = {n}" for n in batches]
+    flax = speed["flax:gru", middle]["tokens_per_second"]
+    rows = []
+    for name in names:
+        known = {n: speed[name, n] for n in lengths if (name, n) in speed}
+        tokens = [f"{known[n]['tokens_per_second'] / 1e3:,.0f} k" if n in known else "-" for n in lengths]
+        last = known.get(lengths[-1])
+        costs = [
+            f"{known[middle]['tokens_per_second'] / flax:.2f}",
+            f"{last['temporary_mib']:,.0f} MiB" if last else "-",
+            f"{known[middle]['compile_seconds']:.1f} s",
+        ]
+        rows.append([f"`{name}`", *tokens, *costs, *(f"{steps[name, n]:,.0f} us" for n in batches)])
+    return f"{table(head, rows)}\n\n{caption(report)}"
+
+
 def environments(report: dict[str, Any]) -> str:
     """Show the environments' speed."""
     measured = report["steps_per_second"]
@@ -74,7 +99,7 @@ def environments(report: dict[str, Any]) -> str:
 def main() -> None:
     """Replace what stands between the markers of every table whose results are there."""
     text = PAGE.read_text()
-    for name, show in {"ppo": ppo, "rnn": rnn, "environments": environments}.items():
+    for name, show in {"ppo": ppo, "rnn": rnn, "models": models, "environments": environments}.items():
         path = RESULTS / f"{name}-cpu.json"
         if not path.exists():
             continue

@@ -1,12 +1,13 @@
 """From a configuration to an agent."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
-from memorax.acting.actor_critic import ActorCriticAgent
 from memorax.algorithms import ALGORITHMS
 from memorax.core.spaces import Box, Dict, Discrete, encode
 from memorax.core.types import Array, PyTree
@@ -19,11 +20,44 @@ _LARGE_IMAGE = 36
 """From this many pixels a side the kernels of the CNN's defaults fit."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What an agent is put together from.
+
+    Attributes:
+        config: The run.
+        env: Its environment.
+        env_params: The environment's parameters.
+    """
+
+    config: RunConfig
+    env: Any
+    env_params: PyTree
+
+    @property
+    def action_space(self) -> Any:
+        """What the agent does."""
+        return self.env.action_space(self.env_params)
+
+    def trunk(self) -> tuple[nn.Module, nn.Module]:
+        """Make a feature extractor and a torso; previous action and reward are fed beside the observation."""
+        observation = observation_extractor(self.env.observation_space(self.env_params), self.config.features)
+        torso = MODELS.get(self.config.model)(features=self.config.features)
+        return FeatureExtractor(observation, _as_it_is, _as_it_is), torso
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Make an optimizer: Adam on gradients of bounded norm, its learning rate falling to zero if so configured."""
+        learning_rate: Any = self.config.learning_rate
+        if self.config.anneal_learning_rate:
+            learning_rate = optax.linear_schedule(self.config.learning_rate, 0.0, gradient_steps(self.config))
+        return optax.chain(optax.clip_by_global_norm(self.config.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
+
+
 def build_agent(config: RunConfig) -> Any:
     """Build the agent of a run: environment, networks, optimizers, algorithm.
 
     The feature extractor follows from the observation space (an MLP for vectors, a CNN for images), the policy head
-    from the action space. Previous action and reward are fed beside the observation.
+    from the action space.
 
     Args:
         config: The run.
@@ -36,21 +70,25 @@ def build_agent(config: RunConfig) -> Any:
         ValueError: A name is unknown, an extra is missing, or the configuration does not go with the environment.
     """
     algorithm, _ = ALGORITHMS.get(config.algorithm)
-    model = MODELS.get(config.model)
-    env, env_params = make(config.env, **config.env_options)
-    if not issubclass(algorithm, ActorCriticAgent):
-        raise ValueError(f"`algorithm` must be one with actor and critic, got {config.algorithm}; build it in Python")
-    head = policy_head(env.action_space(env_params), config.env)
+    MODELS.get(config.model)
+    parts = Parts(config, *make(config.env, **config.env_options))
+    return BUILDERS[config.algorithm](algorithm, parts)
 
-    def trunk() -> tuple[nn.Module, nn.Module]:
-        observation = observation_extractor(env.observation_space(env_params), config.features)
-        return FeatureExtractor(observation, _as_it_is, _as_it_is), model(features=config.features)
 
-    actor_trunk = trunk()
+def actor_critic(algorithm: Any, parts: Parts) -> Any:
+    """Build an agent of an actor and a critic with an optimizer each, on one trunk or on two."""
+    config = parts.config
+    head = policy_head(parts.action_space, config.env)
+    actor_trunk = parts.trunk()
     # The same objects, not equal ones, make one trunk of the two.
-    critic_trunk = actor_trunk if config.share_trunk else trunk()
+    critic_trunk = actor_trunk if config.share_trunk else parts.trunk()
     actor, critic = Network(*actor_trunk, head), Network(*critic_trunk, heads.VNetwork())
-    return algorithm(config.hyperparameters, env, env_params, actor, critic, _optimizer(config), _optimizer(config))
+    optimizers = parts.optimizer(), parts.optimizer()
+    return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
+
+
+BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {"ppo": actor_critic}
+"""By algorithm: what puts its agent together."""
 
 
 def observation_extractor(space: Any, features: int) -> nn.Module:
@@ -112,16 +150,11 @@ def policy_head(space: Any, env: str) -> nn.Module:
     )
 
 
-def _optimizer(config: RunConfig) -> optax.GradientTransformation:
-    learning_rate: Any = config.learning_rate
-    if config.anneal_learning_rate:
-        learning_rate = optax.linear_schedule(config.learning_rate, 0.0, gradient_steps(config))
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
-
-
 def gradient_steps(config: RunConfig) -> int:
     """Count the gradient steps of a whole run."""
     algorithm = config.hyperparameters
+    if hasattr(algorithm, "train_frequency"):
+        return max(1, config.steps // algorithm.train_frequency)
     updates = config.steps // (algorithm.num_envs * algorithm.num_steps)
     return max(1, updates * algorithm.update_epochs * algorithm.num_minibatches)
 

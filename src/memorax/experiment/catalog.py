@@ -26,12 +26,20 @@ def environments() -> Table:
 
 
 def models() -> Table:
-    """All registered memory models."""
+    """All registered memory models, with what a step costs at 64 features; compiles each of them."""
+    from memorax.experiment.costs import measure_costs
     from memorax.networks.sequence_models import MODELS
 
     table = _two_columns("memory models")
+    table.caption = (
+        "one environment, one step, 64 features in and out; FLOPs and bytes moved are the compiled program's"
+    )
+    for name in ("parameters", "memory", "FLOPs", "moved"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name in MODELS:
-        table.add_row(name, _first_line(MODELS.get(name).build))
+        costs = measure_costs(name)
+        numbers = _short(costs.parameters), f"{_short(costs.state)}B", _short(costs.flops), f"{_short(costs.traffic)}B"
+        table.add_row(name, _first_line(MODELS.get(name).build), *numbers)
     return table
 
 
@@ -59,6 +67,13 @@ def _first_line(thing: Any) -> str:
 
 def _known(number: float | None) -> str:
     return "-" if number is None else f"{number:.3g}"
+
+
+def _short(number: int) -> str:
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g} {name}"
+    return f"{number} "
 
 
 def _space(space: Any) -> str:
