@@ -1,6 +1,6 @@
 """What an agent computes: feature extractor, torso, head."""
 
-from memorax.networks import blocks, heads, layers, sequence_models
+from memorax.networks import architectures, blocks, heads, layers, sequence_models
 from memorax.networks.cnn import CNN
 from memorax.networks.feature_extractor import FeatureExtractor
 from memorax.networks.mlp import MLP
@@ -8,13 +8,23 @@ from memorax.networks.network import Network
 from memorax.networks.sequence_models import (
     RNN,
     RTRL,
+    FFMCell,
+    FFMConfig,
+    LinearAttentionCell,
+    LinearAttentionConfig,
     LRUCell,
     LRUConfig,
+    Mamba2Cell,
+    Mamba2Config,
+    MambaCell,
+    MambaConfig,
     Memoroid,
     MinGRUCell,
     MinGRUConfig,
     MinLSTMCell,
     MinLSTMConfig,
+    RetNetCell,
+    RetNetConfig,
     RGLRUCell,
     RGLRUConfig,
     RL2Wrapper,
@@ -23,16 +33,29 @@ from memorax.networks.sequence_models import (
     S5Cell,
     S5Config,
     SequenceModelWrapper,
+    SHMCell,
+    SHMConfig,
+    mLSTMCell,
+    mLSTMConfig,
 )
+from memorax.networks.vit import ViT
 
 __all__ = [
     "CNN",
     "MLP",
     "RNN",
     "RTRL",
+    "FFMCell",
+    "FFMConfig",
     "FeatureExtractor",
     "LRUCell",
     "LRUConfig",
+    "LinearAttentionCell",
+    "LinearAttentionConfig",
+    "Mamba2Cell",
+    "Mamba2Config",
+    "MambaCell",
+    "MambaConfig",
     "Memoroid",
     "MinGRUCell",
     "MinGRUConfig",
@@ -44,11 +67,19 @@ __all__ = [
     "RL2Wrapper",
     "RTUCell",
     "RTUConfig",
+    "RetNetCell",
+    "RetNetConfig",
     "S5Cell",
     "S5Config",
+    "SHMCell",
+    "SHMConfig",
     "SequenceModelWrapper",
+    "ViT",
+    "architectures",
     "blocks",
     "heads",
     "layers",
+    "mLSTMCell",
+    "mLSTMConfig",
     "sequence_models",
 ]

@@ -1,0 +1,101 @@
+"""Linear attention: softmax attention's kernel replaced by a product of features."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from memorax.core.checks import at_least
+from memorax.core.types import Array, Key
+from memorax.kernels.linear_attention import LinearSteps, linear_attention
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.memoroid import Memoroid
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearAttentionConfig:
+    """Sizes of linear attention."""
+
+    features: int = 64
+    """Width of the output."""
+    num_heads: int = 4
+    """Number of heads, each with a matrix of its own."""
+    head_dim: int = 16
+    """Width of a head's keys and values."""
+    eps: float = 1e-6
+    """Added to the normalizer, at least 0."""
+    chunk_size: int | None = None
+    """Steps computed at once; None chooses by platform."""
+    dtype: Any = None
+    """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a size is not an integer.
+            ValueError: If a field is out of range.
+        """
+        for name in ("features", "num_heads", "head_dim"):
+            check_size(name, getattr(self, name))
+        at_least(self, "eps", 0)
+        if self.chunk_size is not None:
+            check_size("chunk_size", self.chunk_size)
+
+
+class LinearAttentionCell(ConfiguredModule):
+    """Attention without softmax, as a sum that never forgets within an episode.
+
+    `S_t = S_{t-1} + φ(k_t) v_tᵀ`, `z_t = z_{t-1} + φ(k_t)`, `o_t = S_tᵀ φ(q_t) / (z_tᵀ φ(q_t) + ε)` for each head, with
+    `φ(x) = elu(x) + 1`, and `y = W [o_1 ... o_heads]`. `z` is one more column of `S`: the values carry a one. The carry
+    is `[batch, num_heads, head_dim, head_dim + 1]`. As in the paper, but for projections without biases.
+
+    Source:
+        Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236.
+    """
+
+    config: LinearAttentionConfig = LinearAttentionConfig()
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
+        """Give zeros; `input_shape` is `(batch, features)`."""
+        del key
+        width = self.config.head_dim
+        return jnp.zeros((input_shape[0], self.config.num_heads, width, width + 1))
+
+    @nn.compact
+    def __call__(self, carry: Array, inputs: Array, done: Array) -> tuple[Array, Array]:
+        """Compute a sequence, see `Memoroid`."""
+        config, dtype = self.config, self.config.dtype or inputs.dtype
+        x = inputs.astype(dtype)
+        shape = (*x.shape[:2], config.num_heads, config.head_dim)
+        query, key, value = (
+            nn.Dense(shape[2] * shape[3], use_bias=False, dtype=dtype, name=name)(x).reshape(shape)
+            for name in ("query", "key", "value")
+        )
+        query, key = (jax.nn.elu(wide(part)) + 1 for part in (query, key))
+        value = wide(value)
+        value = jnp.concatenate([value, jnp.ones_like(value[..., :1])], axis=-1)
+        carry, sums = linear_attention(LinearSteps(query, key, value), done, carry, chunk=config.chunk_size)
+        outputs = sums[..., :-1] / (sums[..., -1:] + config.eps)
+        outputs = outputs.reshape(*x.shape[:2], -1).astype(dtype)
+        return carry, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
+
+
+def LinearAttention(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
+    """Linear attention.
+
+    Args:
+        hidden_dim: Width of the output.
+        **options: Further fields of `LinearAttentionConfig`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236.
+    """
+    return Memoroid(cell=LinearAttentionCell(LinearAttentionConfig(features=hidden_dim, **options)))

@@ -1,0 +1,147 @@
+"""Mamba-2: a selective state space with one decay for a head."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from memorax.core.checks import divides
+from memorax.core.types import Array, Key
+from memorax.kernels.convolution import causal_convolution
+from memorax.kernels.linear_attention import LinearSteps, linear_attention
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.memoroid import Memoroid
+
+
+@dataclasses.dataclass(frozen=True)
+class Mamba2Config:
+    """Sizes of Mamba-2."""
+
+    features: int = 64
+    """Width of the output."""
+    num_heads: int = 4
+    """Number of heads, each with a decay of its own."""
+    head_dim: int = 16
+    """Channels of a head."""
+    state_dim: int = 16
+    """States of a channel; the authors' language models have 64 to 128."""
+    conv_kernel_size: int = 4
+    """Steps that the convolution in front sees."""
+    num_groups: int = 1
+    """How many sets of `B` and `C` the heads share; a divisor of `num_heads`."""
+    chunk_size: int | None = None
+    """Steps computed at once; None chooses by platform."""
+    dtype: Any = None
+    """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a size is not an integer.
+            ValueError: If a field is out of range.
+        """
+        for name in ("features", "num_heads", "head_dim", "state_dim", "conv_kernel_size", "num_groups"):
+            check_size(name, getattr(self, name))
+        divides(("num_groups", self.num_groups), ("num_heads", self.num_heads), "heads that share `B` and `C`")
+        if self.chunk_size is not None:
+            check_size("chunk_size", self.chunk_size)
+
+
+class Mamba2Carry(NamedTuple):
+    """What Mamba-2 remembers.
+
+    Attributes:
+        state: `[batch, num_heads, state_dim, head_dim]`.
+        tail: The last inputs of the convolution, `[batch, conv_kernel_size - 1, channels]`.
+    """
+
+    state: Array
+    tail: Array
+
+
+class Mamba2Cell(ConfiguredModule):
+    """Mamba-2, by its duality with attention.
+
+    `[z, x, B, C, Δ] = W_in u`; `[x, B, C] = silu(conv([x, B, C]))`; `Δ = softplus(Δ + b)`; for each head
+    `S_t = exp(-Δ_t A) S_{t-1} + Δ_t B_t x_tᵀ`, `y_t = S_tᵀ C_t + D x_t`; the output is `W_out (w * rms(y * silu(z)))`,
+    gated before the norm. `A` starts uniform in [1, 16], `Δ` log-uniform in [0.001, 0.1].
+
+    As in the authors' code, but that the number of inner channels, `num_heads * head_dim`, is free, and that the norm
+    is over all channels whatever the number of groups.
+
+    Source:
+        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+    """
+
+    config: Mamba2Config = Mamba2Config()
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Mamba2Carry:
+        """Give zeros; `input_shape` is `(batch, features)`."""
+        del key
+        config, batch = self.config, input_shape[0]
+        channels = config.num_heads * config.head_dim + 2 * config.num_groups * config.state_dim
+        return Mamba2Carry(
+            jnp.zeros((batch, config.num_heads, config.state_dim, config.head_dim)),
+            jnp.zeros((batch, config.conv_kernel_size - 1, channels)),
+        )
+
+    @nn.compact
+    def __call__(self, carry: Mamba2Carry, inputs: Array, done: Array) -> tuple[Mamba2Carry, Array]:
+        """Compute a sequence, see `Memoroid`."""
+        config, dtype = self.config, self.config.dtype or inputs.dtype
+        heads, inner, shared = (
+            config.num_heads,
+            config.num_heads * config.head_dim,
+            config.num_groups * config.state_dim,
+        )
+        channels, u = inner + 2 * shared, inputs.astype(dtype)
+        projected = nn.Dense(inner + channels + heads, use_bias=False, dtype=dtype, name="in_proj")(u)
+        z, mixed, delta = jnp.split(projected, [inner, inner + channels], axis=-1)
+
+        taps = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # of width 1 / sqrt(steps)
+        kernel = self.param("conv_kernel", taps, (config.conv_kernel_size, channels)).astype(dtype)
+        bias = self.param("conv_bias", nn.initializers.zeros, (channels,)).astype(dtype)
+        tail, mixed = causal_convolution(mixed, kernel, done, carry.tail, bias)
+        x, b, c = jnp.split(nn.silu(mixed), [inner, inner + shared], axis=-1)
+        x = wide(x).reshape(*x.shape[:2], heads, config.head_dim)
+        b, c = (part.reshape(*part.shape[:2], config.num_groups, config.state_dim) for part in (b, c))
+
+        delta = nn.softplus(wide(delta) + self.param("dt_bias", _init_delta, (heads,)))
+        log_decay = -delta * jnp.exp(self.param("A_log", _init_decay, (heads,)))
+        steps = LinearSteps(c, b, delta[..., None] * x, log_decay)
+        state, y = linear_attention(steps, done, carry.state, chunk=config.chunk_size)
+        y += self.param("D", nn.initializers.ones, (heads,))[:, None] * x
+        y = y.reshape(*y.shape[:2], inner) * nn.silu(wide(z))
+        y = nn.RMSNorm(epsilon=1e-5, name="norm")(y).astype(dtype)
+        return Mamba2Carry(state, tail), nn.Dense(config.features, use_bias=False, dtype=dtype, name="out_proj")(y)
+
+
+def _init_delta(key: Key, shape: tuple[int, ...]) -> Array:
+    """Biases whose softplus is log-uniform in [0.001, 0.1]."""
+    delta = jnp.exp(jax.random.uniform(key, shape, minval=jnp.log(1e-3), maxval=jnp.log(0.1)))
+    return delta + jnp.log(-jnp.expm1(-delta))
+
+
+def _init_decay(key: Key, shape: tuple[int, ...]) -> Array:
+    return jnp.log(jax.random.uniform(key, shape, minval=1.0, maxval=16.0))
+
+
+def Mamba2(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
+    """Mamba-2.
+
+    Args:
+        hidden_dim: Width of the output.
+        **options: Further fields of `Mamba2Config`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+    """
+    return Memoroid(cell=Mamba2Cell(Mamba2Config(features=hidden_dim, **options)))

@@ -1,0 +1,166 @@
+"""mLSTM: an LSTM with a matrix for a memory and exponential gates."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from memorax.core.checks import at_least, divides
+from memorax.core.types import Array, Key
+from memorax.kernels.convolution import causal_convolution
+from memorax.kernels.mlstm import EMPTY, MLSTMSteps, mlstm
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.memoroid import Memoroid
+
+
+@dataclasses.dataclass(frozen=True)
+class mLSTMConfig:  # noqa: N801 (the paper's name)
+    """Sizes of an mLSTM."""
+
+    features: int = 64
+    """Width of the output."""
+    hidden_dim: int = 64
+    """Inner width: all heads' keys together; a multiple of `num_heads` and of `qkv_block_size`."""
+    num_heads: int = 4
+    """Number of heads, each with a matrix of its own."""
+    conv_kernel_size: int = 4
+    """Steps that the convolution in front of keys and queries sees."""
+    qkv_block_size: int = 4
+    """Width of the diagonal blocks of the projections to queries, keys and values."""
+    num_blocks: int = 1
+    """How many such blocks the network has; more start the last projection smaller."""
+    eps: float = 0.0
+    """Added to the normalizer. The authors' code has 1e-6; with 0 the outputs do not depend on the stabilizer."""
+    chunk_size: int | None = None
+    """Steps computed at once; None chooses by platform."""
+    dtype: Any = None
+    """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a size is not an integer.
+            ValueError: If a field is out of range.
+        """
+        for name in ("features", "hidden_dim", "num_heads", "conv_kernel_size", "qkv_block_size", "num_blocks"):
+            check_size(name, getattr(self, name))
+        divides(("num_heads", self.num_heads), ("hidden_dim", self.hidden_dim), "heads of one width")
+        divides(("qkv_block_size", self.qkv_block_size), ("hidden_dim", self.hidden_dim), "blocks of one width")
+        at_least(self, "eps", 0)
+        if self.chunk_size is not None:
+            check_size("chunk_size", self.chunk_size)
+
+
+class mLSTMCarry(NamedTuple):  # noqa: N801
+    """What an mLSTM remembers.
+
+    Attributes:
+        matrix: `C`, scaled by `exp(-largest)`, `[batch, num_heads, head_dim, head_dim]`.
+        normalizer: `n`, scaled alike, `[batch, num_heads, head_dim]`.
+        largest: The stabilizer `m`, `[batch, num_heads]`.
+        tail: The last inputs of the convolution, `[batch, conv_kernel_size - 1, hidden_dim]`.
+    """
+
+    matrix: Array
+    normalizer: Array
+    largest: Array
+    tail: Array
+
+
+class mLSTMCell(ConfiguredModule):  # noqa: N801
+    """A matrix memory with exponential gates, in the block of the xLSTM paper without its norm and shortcut.
+
+    `[x, z] = W_up u`, `c = silu(conv(x))`; `q`, `k` from `c` and `v` from `x` by block-diagonal projections, and the
+    gates `i`, `f` of each head from all three; with `k` divided by `sqrt(head_dim)`,
+    `C_t = σ(f) C_{t-1} + exp(i) k vᵀ`, `n_t = σ(f) n_{t-1} + exp(i) k`, `h = Cᵀ q / max(|nᵀ q|, 1)`; the output is
+    `W_down ((norm(h) + skip * c) * silu(z))`, where the norm is a layer norm in each head.
+
+    Initialized as by the authors, but for the bias of the convolution, which starts at 0. What differs from their
+    code: the inner width is free, and `eps` is 0.
+
+    Source:
+        Beck et al. 2024, https://arxiv.org/abs/2405.04517.
+    """
+
+    config: mLSTMConfig = mLSTMConfig()
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> mLSTMCarry:
+        """Give an empty memory; `input_shape` is `(batch, features)`."""
+        del key
+        batch, heads, inner = input_shape[0], self.config.num_heads, self.config.hidden_dim
+        return mLSTMCarry(
+            jnp.zeros((batch, heads, inner // heads, inner // heads)),
+            jnp.zeros((batch, heads, inner // heads)),
+            jnp.full((batch, heads), EMPTY, jnp.float32),
+            jnp.zeros((batch, self.config.conv_kernel_size - 1, inner)),
+        )
+
+    @nn.compact
+    def __call__(self, carry: mLSTMCarry, inputs: Array, done: Array) -> tuple[mLSTMCarry, Array]:
+        """Compute a sequence, see `Memoroid`."""
+        config, dtype = self.config, self.config.dtype or inputs.dtype
+        u, heads, inner = inputs.astype(dtype), config.num_heads, config.hidden_dim
+        small = nn.initializers.normal((2 / (5 * u.shape[-1])) ** 0.5)
+        x, z = jnp.split(nn.Dense(2 * inner, use_bias=False, dtype=dtype, kernel_init=small, name="up")(u), 2, axis=-1)
+
+        taps = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # of width 1 / sqrt(steps)
+        kernel = self.param("conv_kernel", taps, (config.conv_kernel_size, inner)).astype(dtype)
+        bias = self.param("conv_bias", nn.initializers.zeros, (inner,)).astype(dtype)
+        tail, mixed = causal_convolution(x, kernel, done, carry.tail, bias)
+        mixed = nn.silu(mixed)
+        sources = {"query": mixed, "key": mixed, "value": x}
+        projected = [self._blocks(name, small, source) for name, source in sources.items()]
+        query, key, value = (wide(part).reshape(*u.shape[:2], heads, inner // heads) for part in projected)
+        write, forget = self._gates(wide(jnp.concatenate(projected, axis=-1)))
+
+        steps = MLSTMSteps(query, key * (inner // heads) ** -0.5, value, write, forget)
+        state, h = mlstm(steps, done, carry[:3], eps=config.eps, chunk=config.chunk_size)
+        h = nn.LayerNorm(epsilon=1e-5, use_bias=False, use_scale=False, name="norm")(h).reshape(*u.shape[:2], inner)
+        h *= self.param("norm_scale", nn.initializers.ones, (inner,))
+        h += self.param("skip", nn.initializers.ones, (inner,)) * wide(mixed)
+        h = (h * nn.silu(wide(z))).astype(dtype)
+        last = nn.initializers.normal(2 / (config.num_blocks * u.shape[-1] ** 0.5))
+        outputs = nn.Dense(config.features, use_bias=False, dtype=dtype, kernel_init=last, name="down")(h)
+        return mLSTMCarry(*state, tail), outputs
+
+    def _blocks(self, name: str, init: nn.initializers.Initializer, x: Array) -> Array:
+        """Project by a block-diagonal matrix."""
+        width = self.config.qkv_block_size
+        kernel = self.param(name, init, (self.config.hidden_dim // width, width, width)).astype(x.dtype)
+        return jnp.einsum("btni,nij->btnj", x.reshape(*x.shape[:2], -1, width), kernel).reshape(x.shape)
+
+    def _gates(self, qkv: Array) -> tuple[Array, Array]:
+        """Gates that start without looking: they write with small random weights, and forget by head."""
+        zeros, heads = nn.initializers.zeros, self.config.num_heads
+
+        def remember(_: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+            return jnp.linspace(3.0, 6.0, shape[0], dtype=dtype)
+
+        write = nn.Dense(heads, kernel_init=zeros, bias_init=nn.initializers.normal(0.1), name="write")(qkv)
+        return write, nn.Dense(heads, kernel_init=zeros, bias_init=remember, name="forget")(qkv)
+
+
+def mLSTM(hidden_dim: int = 64, *, inner_dim: int | None = None, **options: Any) -> Memoroid:  # noqa: N802
+    """An mLSTM.
+
+    Args:
+        hidden_dim: Width of the output.
+        inner_dim: Inner width, `mLSTMConfig.hidden_dim`; None: that of the output, rounded up to
+            whole heads and blocks.
+        **options: Further fields of `mLSTMConfig`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        Beck et al. 2024, https://arxiv.org/abs/2405.04517.
+    """
+    if inner_dim is None:
+        step = math.lcm(options.get("num_heads", 4), options.get("qkv_block_size", 4))
+        inner_dim = math.ceil(hidden_dim / step) * step
+    return Memoroid(cell=mLSTMCell(mLSTMConfig(features=hidden_dim, hidden_dim=inner_dim, **options)))

@@ -1,0 +1,119 @@
+"""Retention: linear attention with a fixed decay for each head, and keys that turn with time."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from memorax.core.types import Array, Key
+from memorax.kernels.linear_attention import LinearSteps, linear_attention
+from memorax.networks.checks import check_size
+from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.memoroid import Memoroid
+
+
+@dataclasses.dataclass(frozen=True)
+class RetNetConfig:
+    """Sizes of multi-scale retention."""
+
+    features: int = 64
+    """Width of the output."""
+    num_heads: int = 4
+    """Number of heads; head h, from 0, keeps `1 - 2^(-5-h)` of its memory at each step."""
+    head_dim: int = 16
+    """Width of a head's keys; even where they turn."""
+    value_dim: int = 32
+    """Width of a head's values; in the paper twice that of the keys."""
+    rotation: bool = True
+    """Whether keys and queries turn with time, so that reading depends on how long ago the writing was."""
+    eps: float = 1e-6
+    """Added to the mean square in the heads' norm, above 0."""
+    chunk_size: int | None = None
+    """Steps computed at once; None chooses by platform."""
+    dtype: Any = None
+    """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a size is not an integer.
+            ValueError: If a field is out of range.
+        """
+        for name in ("features", "num_heads", "head_dim", "value_dim"):
+            check_size(name, getattr(self, name))
+        if self.rotation and self.head_dim % 2:
+            raise ValueError(
+                f"`head_dim` must be even for keys that turn, got {self.head_dim}; or set `rotation=False`"
+            )
+        if not self.eps > 0:
+            raise ValueError(f"`eps` must be above 0, got {self.eps}")
+        if self.chunk_size is not None:
+            check_size("chunk_size", self.chunk_size)
+
+
+class RetNetCell(ConfiguredModule):
+    """Multi-scale retention.
+
+    `S_t = γ_h R S_{t-1} + k_t v_tᵀ`, `o_t = S_tᵀ q_t` with `γ_h = 1 - 2^(-5-h)`, `k` divided by `sqrt(head_dim)`, and
+    `R` turning pairs of key dimensions by fixed angles from 1 down to 1/10000 of a radian; then
+    `y = W (swish(W_g x) * norm(o))`, where each head is divided by its root mean square. The carry is
+    `[batch, num_heads, head_dim, value_dim]`.
+
+    What differs from the paper: the state turns, in place of keys and queries at absolute positions, which gives the
+    same outputs and needs no count of steps. The paper's three further normalizations of the scores are left out: the
+    heads' norm undoes them. Inside that norm no mean is subtracted, as in the authors' code.
+
+    Source:
+        Sun et al. 2023, https://arxiv.org/abs/2307.08621.
+    """
+
+    config: RetNetConfig = RetNetConfig()
+
+    @nn.nowrap
+    def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
+        """Give zeros; `input_shape` is `(batch, features)`."""
+        del key
+        return jnp.zeros((input_shape[0], self.config.num_heads, self.config.head_dim, self.config.value_dim))
+
+    @nn.compact
+    def __call__(self, carry: Array, inputs: Array, done: Array) -> tuple[Array, Array]:
+        """Compute a sequence, see `Memoroid`."""
+        config, dtype = self.config, self.config.dtype or inputs.dtype
+        x = inputs.astype(dtype)
+        widths = {"query": config.head_dim, "key": config.head_dim, "value": config.value_dim}
+        query, key, value = (
+            nn.Dense(config.num_heads * width, use_bias=False, dtype=dtype, name=name)(x).reshape(
+                *x.shape[:2], config.num_heads, width
+            )
+            for name, width in widths.items()
+        )
+        key = key * config.head_dim**-0.5
+        angles = 10000.0 ** -np.linspace(0, 1, config.head_dim // 2) if config.rotation else None
+        log_decay = jnp.asarray(np.log1p(-(2.0 ** (-5.0 - np.arange(config.num_heads)))), carry.dtype)
+        steps = LinearSteps(query, key, value, log_decay, None if angles is None else jnp.asarray(angles, carry.dtype))
+        carry, outputs = linear_attention(steps, done, carry, chunk=config.chunk_size)
+        outputs *= jax.lax.rsqrt(jnp.mean(jnp.square(outputs), axis=-1, keepdims=True) + config.eps)
+        outputs = outputs.reshape(*x.shape[:2], -1)
+        gate = nn.Dense(outputs.shape[-1], use_bias=False, dtype=dtype, name="gate")(x)
+        outputs = (outputs * nn.silu(wide(gate))).astype(dtype)
+        return carry, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
+
+
+def RetNet(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
+    """Multi-scale retention.
+
+    Args:
+        hidden_dim: Width of the output.
+        **options: Further fields of `RetNetConfig`.
+
+    Returns:
+        A sequence model.
+
+    Source:
+        Sun et al. 2023, https://arxiv.org/abs/2307.08621.
+    """
+    return Memoroid(cell=RetNetCell(RetNetConfig(features=hidden_dim, **options)))
