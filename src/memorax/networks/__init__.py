@@ -1,6 +1,6 @@
 """What an agent computes: feature extractor, torso, head."""
 
-from memorax.networks import blocks, heads, layers, sequence_models
+from memorax.networks import architectures, blocks, heads, layers, sequence_models
 from memorax.networks.cnn import CNN
 from memorax.networks.feature_extractor import FeatureExtractor
 from memorax.networks.mlp import MLP
@@ -8,12 +8,16 @@ from memorax.networks.network import Network
 from memorax.networks.sequence_models import (
     RNN,
     RTRL,
+    FFMCell,
+    FFMConfig,
     LinearAttentionCell,
     LinearAttentionConfig,
     LRUCell,
     LRUConfig,
     Mamba2Cell,
     Mamba2Config,
+    MambaCell,
+    MambaConfig,
     Memoroid,
     MinGRUCell,
     MinGRUConfig,
@@ -28,16 +32,23 @@ from memorax.networks.sequence_models import (
     RTUConfig,
     S5Cell,
     S5Config,
+    SelfAttention,
+    SelfAttentionConfig,
     SequenceModelWrapper,
+    SHMCell,
+    SHMConfig,
     mLSTMCell,
     mLSTMConfig,
 )
+from memorax.networks.vit import ViT
 
 __all__ = [
     "CNN",
     "MLP",
     "RNN",
     "RTRL",
+    "FFMCell",
+    "FFMConfig",
     "FeatureExtractor",
     "LRUCell",
     "LRUConfig",
@@ -45,6 +56,8 @@ __all__ = [
     "LinearAttentionConfig",
     "Mamba2Cell",
     "Mamba2Config",
+    "MambaCell",
+    "MambaConfig",
     "Memoroid",
     "MinGRUCell",
     "MinGRUConfig",
@@ -60,7 +73,13 @@ __all__ = [
     "RetNetConfig",
     "S5Cell",
     "S5Config",
+    "SHMCell",
+    "SHMConfig",
+    "SelfAttention",
+    "SelfAttentionConfig",
     "SequenceModelWrapper",
+    "ViT",
+    "architectures",
     "blocks",
     "heads",
     "layers",

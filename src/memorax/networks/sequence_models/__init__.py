@@ -2,12 +2,14 @@
 
 from memorax.networks.sequence_models.base import SequenceModel, is_sequence_model
 from memorax.networks.sequence_models.entry import MODELS, Model
+from memorax.networks.sequence_models.ffm import FFM, FFMCell, FFMConfig
 from memorax.networks.sequence_models.linear_attention import (
     LinearAttention,
     LinearAttentionCell,
     LinearAttentionConfig,
 )
 from memorax.networks.sequence_models.lru import LRU, LRUCell, LRUConfig
+from memorax.networks.sequence_models.mamba import Mamba, MambaCell, MambaConfig
 from memorax.networks.sequence_models.mamba2 import Mamba2, Mamba2Cell, Mamba2Config
 from memorax.networks.sequence_models.memoroid import Memoroid
 from memorax.networks.sequence_models.mingru import MinGRU, MinGRUCell, MinGRUConfig
@@ -20,6 +22,8 @@ from memorax.networks.sequence_models.rnn import GRU, LSTM, RNN, SimpleRNN
 from memorax.networks.sequence_models.rtrl import RTRL
 from memorax.networks.sequence_models.rtu import RTU, RTUCell, RTUConfig
 from memorax.networks.sequence_models.s5 import S5, S5Cell, S5Config
+from memorax.networks.sequence_models.self_attention import Attention, SelfAttention, SelfAttentionConfig
+from memorax.networks.sequence_models.shm import SHM, SHMCell, SHMConfig
 from memorax.networks.sequence_models.wrapper import SequenceModelWrapper, memoryless_mlp
 
 MODELS.register("gru", Model(GRU))
@@ -32,12 +36,17 @@ MODELS.register("mingru", Model(MinGRU))
 MODELS.register("minlstm", Model(MinLSTM))
 MODELS.register("rg_lru", Model(RGLRU, example={"state_dim": 7}))
 MODELS.register("rtu", Model(RTU, example={"state_dim": 7}))
+MODELS.register("attention", Model(Attention, reach=3, example={"num_heads": 2, "head_dim": 4, "context_length": 3}))
 MODELS.register("linear_attention", Model(LinearAttention, example={"num_heads": 3, "head_dim": 4}))
 MODELS.register("retnet", Model(RetNet, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
 MODELS.register("mamba2", Model(Mamba2, example={"num_heads": 4, "head_dim": 3, "state_dim": 7, "num_groups": 2}))
 MODELS.register("mlstm", Model(mLSTM, tolerance=1e-3, example={"inner_dim": 12, "num_heads": 3, "qkv_block_size": 2}))
+MODELS.register("mamba", Model(Mamba, example={"state_dim": 3, "step_rank": 2}))
+MODELS.register("ffm", Model(FFM, example={"memory_size": 3, "context_size": 4}))
+MODELS.register("shm", Model(SHM, example={"memory_dim": 17, "num_thetas": 5}))
 
 __all__ = [
+    "FFM",
     "GRU",
     "LRU",
     "LSTM",
@@ -47,14 +56,21 @@ __all__ = [
     "RTRL",
     "RTU",
     "S5",
+    "SHM",
+    "Attention",
+    "FFMCell",
+    "FFMConfig",
     "LRUCell",
     "LRUConfig",
     "LinearAttention",
     "LinearAttentionCell",
     "LinearAttentionConfig",
+    "Mamba",
     "Mamba2",
     "Mamba2Cell",
     "Mamba2Config",
+    "MambaCell",
+    "MambaConfig",
     "Memoroid",
     "MinGRU",
     "MinGRUCell",
@@ -73,6 +89,10 @@ __all__ = [
     "RetNetConfig",
     "S5Cell",
     "S5Config",
+    "SHMCell",
+    "SHMConfig",
+    "SelfAttention",
+    "SelfAttentionConfig",
     "SequenceModel",
     "SequenceModelWrapper",
     "SimpleRNN",

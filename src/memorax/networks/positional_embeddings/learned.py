@@ -1,0 +1,39 @@
+"""Learned positions."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from memorax.core.types import Array
+from memorax.networks.checks import check_size
+from memorax.networks.positional_embeddings.base import PositionalEmbedding
+
+
+class LearnedPositionalEmbedding(PositionalEmbedding):
+    """A learned vector for every step since the episode's start is added to the inputs.
+
+    Attributes:
+        num_embeddings: How many vectors there are; later steps share the last one.
+
+    Source:
+        Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training"; here positions count
+        from the episode's start.
+    """
+
+    num_embeddings: int = 1024
+
+    def __post_init__(self) -> None:
+        """Check the number.
+
+        Raises:
+            TypeError: If `num_embeddings` is not an integer.
+            ValueError: If `num_embeddings` is below 1.
+        """
+        check_size("num_embeddings", self.num_embeddings)
+        super().__post_init__()
+
+    @nn.compact
+    def embed(self, inputs: Array, steps: Array) -> Array:
+        """Add the vectors of `steps` `[batch, time]` to `inputs` `[batch, time, features]`."""
+        table = self.param("table", nn.initializers.normal(0.02), (self.num_embeddings, inputs.shape[-1]), jnp.float32)
+        steps = jnp.clip(steps, 0, self.num_embeddings - 1)
+        return inputs + table.astype(inputs.dtype)[steps]

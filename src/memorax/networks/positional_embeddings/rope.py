@@ -1,0 +1,34 @@
+"""Rotary positions."""
+
+import flax.linen as nn
+import numpy as np
+
+from memorax.kernels.attention import Positions
+from memorax.networks.positional_embeddings.base import PositionalEmbedding
+
+
+class RoPE(PositionalEmbedding):
+    """Queries and keys are turned by angles that grow with time, so that their product knows the distance alone.
+
+    The pair `(x_f, x_{f + dim/2})` of step `p` is turned by `p base^(-2f / dim)`. The kernel counts `p` from the
+    window's start, not the episode's: angles stay small, and exact.
+
+    Attributes:
+        base: The slowest pair turns once in about `2 pi base` steps.
+
+    Source:
+        Su et al. 2021, "RoFormer", https://arxiv.org/abs/2104.09864; halves paired as in GPT-NeoX and LLaMA.
+    """
+
+    base: float = 10_000.0
+
+    @nn.nowrap
+    def keys(self, dim: int) -> Positions:
+        """Say how keys of width `dim` are turned.
+
+        Raises:
+            ValueError: If `dim` is odd.
+        """
+        if dim % 2:
+            raise ValueError(f"`head_dim` must be even for rotary positions, got {dim}")
+        return Positions(frequencies=self.base ** (-np.arange(dim // 2) * 2.0 / dim))
