@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.spaces import Box
+
 NUM_ENVS = 3
 UNBOUNDED = 700
 """Steps after which an environment without a stated horizon is expected to have ended an episode."""
@@ -148,12 +150,31 @@ def batches_like_one(world: World) -> None:
 
 
 def clips_its_actions(world: World) -> None:
-    """An action that is too large or negative acts as the nearest valid one."""
+    """An action beyond the largest or the smallest one acts as that one."""
     key, state = jax.tree.map(lambda x: x[0, 0], (world.log["key"], world.log["state"]))
-    n = world.env.action_space(world.params).n
-    step = jit(lambda action: world.env.step(key, state, action, world.params)[:3])
-    for outside, inside in ((n + 5, n - 1), (-3, 0)):
-        assert_equal(step(jnp.int32(outside)), step(jnp.int32(inside)))
+    space = world.env.action_space(world.params)
+    low, high = (space.low, space.high) if isinstance(space, Box) else (jnp.int32(0), jnp.int32(space.n - 1))
+    step = jit(lambda action: world.env.step_env(key, state, action, world.params)[:3])
+    for outside, inside in ((high + 5, high), (low - 3, low)):
+        assert_equal(step(outside), step(inside))
+
+
+def paints_its_state(world: World) -> None:
+    """Where there is a picture, it is one, and shows that something happens; otherwise the task is named."""
+    if not hasattr(world.env, "render"):
+        return
+    every = max(1, world.log["reward"].shape[1] // 9)
+    states = jax.tree.map(lambda x: x[0, ::every], world.log["state"])
+    pictures, complaint = None, ""
+    try:
+        pictures = jit(jax.vmap(lambda state: world.env.render(state, world.params)))(states)
+    except NotImplementedError as error:
+        complaint = str(error)
+    if pictures is None:
+        assert type(world.env).__name__ in complaint
+        return
+    assert (pictures.dtype, pictures.ndim, pictures.shape[-1]) == (jnp.uint8, 4, 3)
+    assert (pictures != pictures[:1]).any()
 
 
 def tells_its_facts(world: World) -> None:
@@ -176,5 +197,6 @@ PROPERTIES = (
     is_repeatable,
     batches_like_one,
     clips_its_actions,
+    paints_its_state,
     tells_its_facts,
 )

@@ -12,13 +12,14 @@ from memorax.environments import ENVIRONMENTS, Environment, EnvState, make
 
 
 def embedded():
-    """Every embedded environment; of those made by one class, all but the first are for the slow run."""
-    classes = set()
+    """Every embedded environment; of those whose rules are one method, all but the first are for the slow run."""
+    families = set()
     for name in ENVIRONMENTS:
         if name.startswith("memory::"):
             kind = type(make(name)[0])
-            yield pytest.param(name, marks=[pytest.mark.slow] if kind in classes else [])
-            classes.add(kind)
+            family = next(parent for parent in kind.__mro__ if "transition" in vars(parent))
+            yield pytest.param(name, marks=[pytest.mark.slow] if family in families else [])
+            families.add(family)
 
 
 EMBEDDED = list(embedded())
@@ -143,6 +144,11 @@ class TakesAnyAction(Walk):
         return observation, state, jnp.float32(action), *rest
 
 
+class PaintsNothing(Walk):
+    def render(self, state, params=None):
+        return jnp.zeros((4, 6, 3), jnp.uint8)
+
+
 @pytest.mark.parametrize(
     ("broken", "rejects"),
     [
@@ -157,6 +163,7 @@ class TakesAnyAction(Walk):
         (EndsLate, conformance.ends_by_its_horizon),
         (IgnoresItsKey, conformance.is_repeatable),
         (TakesAnyAction, conformance.clips_its_actions),
+        (PaintsNothing, conformance.paints_its_state),
         (Walk, conformance.tells_its_facts),
     ],
 )
