@@ -89,11 +89,20 @@ def models(report: dict[str, Any]) -> str:
 
 
 def environments(report: dict[str, Any]) -> str:
-    """Show the environments' speed."""
-    measured = report["steps_per_second"]
+    """Show the environments' speed, beside POPGym's own where that was measured."""
+    measured, originals = report["steps_per_second"], report.get("popgym_steps_per_second", {})
     numbers = list(next(iter(measured.values())))
     rows = [[f"`{name}`", *(f"{rates[n] / 1e6:.2f} M" for n in numbers)] for name, rates in measured.items()]
-    return f"{table(['environment', *numbers], rows)}\n\n{caption(report)}"
+    head = ["environment", *numbers]
+    if originals:
+        head += ["popgym", f"{numbers[-1]} / popgym"]
+        for row, (name, rates) in zip(rows, measured.items(), strict=True):
+            original = originals.get(name)
+            beside = (
+                ("", "") if original is None else (f"{original / 1e6:.2f} M", f"{rates[numbers[-1]] / original:.0f} x")
+            )
+            row.extend(beside)
+    return f"{table(head, rows)}\n\n{caption(report)}"
 
 
 def main() -> None:
