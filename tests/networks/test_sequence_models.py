@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from tests.conformance.sequence_models import FEATURES, HIDDEN, PROPERTIES, make_case
+from tests.conformance.sequence_models import DONE, FEATURES, HIDDEN, PROPERTIES, make_case
 
 from memorax.networks import RNN, SequenceModelWrapper
 from memorax.networks.sequence_models import MODELS
@@ -72,3 +72,47 @@ def test_initial_carry_of_registered_models_ignores_key():
         model = MODELS.get(name)(features=HIDDEN)
         first, second = (model.initialize_carry(jax.random.key(seed), (2, 3)) for seed in (0, 1))
         assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), first, second))
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_half_precision_is_one_field(name):
+    """P9: activations of 16 bits, recurrence of 32: close to 32 bits throughout, with the same carry."""
+    entry = MODELS.get(name)
+    if entry.memoryless:
+        pytest.skip("no recurrence")
+    full, half = (entry(features=HIDDEN, **entry.example, **more) for more in ({}, {"dtype": jnp.bfloat16}))
+    case = make_case(full)
+    want_carry, want = case.apply(case.params, case.inputs, jnp.asarray(DONE), case.carry)
+    carry, got = jax.jit(half.apply)(case.params, case.inputs, jnp.asarray(DONE), case.carry)
+    assert got.dtype == jnp.bfloat16
+    assert jax.tree.map(lambda x: x.dtype, carry) == jax.tree.map(lambda x: x.dtype, want_carry)
+    scale = float(jnp.max(jnp.abs(want)))
+    assert float(jnp.max(jnp.abs(got.astype(jnp.float32) - want))) <= 5e-2 * scale
+    gradient = jax.grad(lambda p: jnp.sum(jnp.square(half.apply(p, case.inputs, jnp.asarray(DONE))[1])))(case.params)
+    for leaf in jax.tree.leaves(gradient):
+        assert leaf.dtype == jnp.float32
+        assert bool(jnp.all(jnp.isfinite(leaf)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS.names())
+def test_gradients_of_long_sequences_are_finite_and_memory_is_linear(name):
+    """P9 and P15: 65,536 steps; and four times as many steps take at most four times the temporary memory."""
+    entry = MODELS.get(name)
+    model = entry(features=HIDDEN, **entry.example)
+    key = jax.random.key(0)
+    params = model.init(key, jnp.zeros((1, 2, FEATURES)), jnp.zeros((1, 2), bool))
+
+    def loss(params, inputs, done):
+        return jnp.mean(jnp.square(model.apply(params, inputs, done)[1]))
+
+    def compiled(length):
+        inputs = jax.random.normal(key, (1, length, FEATURES))
+        done = jax.random.bernoulli(key, 1e-4, (1, length))
+        return jax.jit(jax.grad(loss)).lower(params, inputs, done).compile(), (params, inputs, done)
+
+    temporary = [compiled(length)[0].memory_analysis().temp_size_in_bytes for length in (2048, 8192)]
+    assert temporary[1] <= 4.2 * temporary[0] + 2**20
+    function, arguments = compiled(65_536)
+    for leaf in jax.tree.leaves(function(*arguments)):
+        assert bool(jnp.all(jnp.isfinite(leaf)))

@@ -63,7 +63,7 @@ def recur(
 
     Args:
         cell: Its mathematics.
-        weights: Its parameters.
+        weights: Its parameters; input kernels may be narrower than float32, and then are of the inputs' type.
         inputs: `[batch, time, features]`.
         reset: True where the state is replaced by `fresh` before the step, `[batch, time]`.
         state: The state before the first step, each part `[batch, hidden]`.
@@ -115,8 +115,9 @@ def _scan_backward(cell: Cell, residuals: Any, cotangents: Any) -> Any:
         step, last_cotangent, (output_cotangent, slopes, reset), reverse=True
     )
     _, x_gates, h_gates = cell.pull(all_cotangents, slopes)
+    narrow = tuple(gate.astype(inputs.dtype) for gate in x_gates)
     weight_cotangents = Weights(
-        tuple(_outer(inputs, gate) for gate in x_gates),
+        tuple(_outer(inputs, gate) for gate in narrow),
         tuple(jnp.sum(gate, axis=(0, 1)) for gate in x_gates),
         tuple(_outer(before[-1], gate) for gate in h_gates),
         tuple(
@@ -124,7 +125,7 @@ def _scan_backward(cell: Cell, residuals: Any, cotangents: Any) -> Any:
             for gate, bias in zip(h_gates, weights.recurrent_biases, strict=True)
         ),
     )
-    input_cotangent = sum(gate @ kernel.T for gate, kernel in zip(x_gates, weights.input_kernels, strict=True))
+    input_cotangent = sum(gate @ kernel.T for gate, kernel in zip(narrow, weights.input_kernels, strict=True))
     return weight_cotangents, input_cotangent, None, first_cotangent, None
 
 

@@ -18,11 +18,13 @@ class Fused(NamedTuple):
         cell: The kernel's mathematics.
         weights: Sorts the Linen cell's parameters.
         has_parts: Whether the Linen cell's carry is a tuple rather than one array.
+        dtype: What inputs and outputs are kept in; the recurrence is computed in the parameters' type.
     """
 
     cell: Cell
     weights: Callable[[PyTree], Weights]
     has_parts: bool
+    dtype: Any = None
 
     def __call__(self, params: PyTree, inputs: Array, reset: Array, carry: Carry, fresh: Carry) -> tuple[Carry, Array]:
         """Do what the cell does over a whole sequence.
@@ -38,9 +40,11 @@ class Fused(NamedTuple):
             The carry after the last step, and the outputs `[batch, time, hidden]`.
         """
         weights = self.weights(params)
-        inputs = inputs.astype(weights.input_kernels[0].dtype)
+        dtype = self.dtype or weights.input_kernels[0].dtype
+        weights = weights._replace(input_kernels=tuple(kernel.astype(dtype) for kernel in weights.input_kernels))
+        inputs = inputs.astype(dtype)
         state, outputs = recur(self.cell, weights, inputs, reset, self._state(carry), fresh=self._state(fresh))
-        return (state if self.has_parts else state[0]), outputs
+        return (state if self.has_parts else state[0]), outputs.astype(dtype)
 
     def _state(self, carry: Carry) -> State:
         return tuple(carry) if self.has_parts else (carry,)
@@ -83,11 +87,12 @@ def find_kernel(cell: Any) -> Fused | None:
         cell: A recurrent cell.
 
     Returns:
-        The kernel; None for other cells, subclasses, other activations and other dtypes.
+        The kernel; None for other cells, subclasses, other activations and parameters below float32.
     """
     kernel = _KERNELS.get(type(cell))
     if kernel is None or getattr(cell, "residual", False):
         return None
     usual = cell.activation_fn is nn.tanh and getattr(cell, "gate_fn", nn.sigmoid) is nn.sigmoid
-    wide = cell.param_dtype in (jnp.float32, jnp.float64) and cell.dtype in (None, cell.param_dtype)
-    return kernel if usual and wide else None
+    wide = cell.param_dtype in (jnp.float32, jnp.float64)
+    narrow = cell.dtype is None or jnp.promote_types(cell.dtype, cell.param_dtype) == cell.param_dtype
+    return kernel._replace(dtype=cell.dtype) if usual and wide and narrow else None
