@@ -99,7 +99,7 @@ def environments(report: dict[str, Any]) -> str:
         for row, (name, rates) in zip(rows, measured.items(), strict=True):
             original = originals.get(name)
             beside = (
-                ("", "") if original is None else (f"{original / 1e6:.2f} M", f"{rates[numbers[-1]] / original:.0f} x")
+                ("", "") if original is None else (f"{original / 1e3:.0f} k", f"{rates[numbers[-1]] / original:.0f} x")
             )
             row.extend(beside)
     return f"{table(head, rows)}\n\n{caption(report)}"

@@ -18,6 +18,7 @@ from memorax.environments.memory.deadline_t_maze import TMazePassive as TMazePas
 from memorax.environments.memory.higher_lower import HigherLower as HigherLower
 from memorax.environments.memory.key_to_door import ActiveKeyToDoor as ActiveKeyToDoor
 from memorax.environments.memory.key_to_door import PassiveKeyToDoor as PassiveKeyToDoor
+from memorax.environments.memory.key_to_door_rooms import KeyToDoor as KeyToDoor
 from memorax.environments.memory.labyrinth_escape import LabyrinthEscape as LabyrinthEscape
 from memorax.environments.memory.labyrinth_explore import LabyrinthExplore as LabyrinthExplore
 from memorax.environments.memory.memory_chain import MemoryChain as MemoryChain
@@ -49,7 +50,7 @@ _STATELESS = {
 }
 _SCALED = (
     *(TMaze, TMazePassive, TMazeActive, MemoryChain, UmbrellaChain, Copy, SelectiveCopy, AssociativeRecall),
-    *(PassiveKeyToDoor, ActiveKeyToDoor, OneGoodArm, BernoulliBandit),
+    *(KeyToDoor, PassiveKeyToDoor, ActiveKeyToDoor, OneGoodArm, BernoulliBandit),
 )
 
 TASKS: dict[str, Callable[..., Task[Any, Any]]] = {
