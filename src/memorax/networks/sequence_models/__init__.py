@@ -1,8 +1,10 @@
 """Memory models: sequence in, sequence out, with resets inside. `MODELS` knows them by name."""
 
 from memorax.networks.sequence_models.base import SequenceModel, is_sequence_model
+from memorax.networks.sequence_models.deltaproduct import DeltaProduct, DeltaProductCell, DeltaProductConfig
 from memorax.networks.sequence_models.entry import MODELS, Model
 from memorax.networks.sequence_models.ffm import FFM, FFMCell, FFMConfig
+from memorax.networks.sequence_models.gated_deltanet import GatedDeltaNet, GatedDeltaNetCell, GatedDeltaNetConfig
 from memorax.networks.sequence_models.linear_attention import (
     LinearAttention,
     LinearAttentionCell,
@@ -11,6 +13,7 @@ from memorax.networks.sequence_models.linear_attention import (
 from memorax.networks.sequence_models.lru import LRU, LRUCell, LRUConfig
 from memorax.networks.sequence_models.mamba import Mamba, MambaCell, MambaConfig
 from memorax.networks.sequence_models.mamba2 import Mamba2, Mamba2Cell, Mamba2Config
+from memorax.networks.sequence_models.mamba3 import Mamba3, Mamba3Cell, Mamba3Config
 from memorax.networks.sequence_models.memoroid import Memoroid
 from memorax.networks.sequence_models.mingru import MinGRU, MinGRUCell, MinGRUConfig
 from memorax.networks.sequence_models.minlstm import MinLSTM, MinLSTMCell, MinLSTMConfig
@@ -44,6 +47,9 @@ MODELS.register("mlstm", Model(mLSTM, tolerance=1e-3, example={"inner_dim": 12, 
 MODELS.register("mamba", Model(Mamba, example={"state_dim": 3, "step_rank": 2}))
 MODELS.register("ffm", Model(FFM, example={"memory_size": 3, "context_size": 4}))
 MODELS.register("shm", Model(SHM, example={"memory_dim": 17, "num_thetas": 5}))
+MODELS.register("gated_deltanet", Model(GatedDeltaNet, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
+MODELS.register("deltaproduct", Model(DeltaProduct, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
+MODELS.register("mamba3", Model(Mamba3, example={"num_heads": 4, "head_dim": 3, "state_dim": 8, "num_groups": 2}))
 
 __all__ = [
     "FFM",
@@ -58,8 +64,14 @@ __all__ = [
     "S5",
     "SHM",
     "Attention",
+    "DeltaProduct",
+    "DeltaProductCell",
+    "DeltaProductConfig",
     "FFMCell",
     "FFMConfig",
+    "GatedDeltaNet",
+    "GatedDeltaNetCell",
+    "GatedDeltaNetConfig",
     "LRUCell",
     "LRUConfig",
     "LinearAttention",
@@ -69,6 +81,9 @@ __all__ = [
     "Mamba2",
     "Mamba2Cell",
     "Mamba2Config",
+    "Mamba3",
+    "Mamba3Cell",
+    "Mamba3Config",
     "MambaCell",
     "MambaConfig",
     "Memoroid",
