@@ -10,6 +10,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.picture import GREEN, LIGHT, characters, paint
 from memorax.environments.memory.task import Task, choose, clipped
 
 _SETTINGS = {"Easy": (10, 200), "Medium": (20, 400), "Hard": (30, 600)}
@@ -102,6 +103,12 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
     def is_truncated(self, state: MultiarmedBanditState, params: MultiarmedBanditParams) -> Array:
         """Whether all pulls are made."""
         return state.time >= params.max_steps_in_episode
+
+    def render(self, state: MultiarmedBanditState, params: MultiarmedBanditParams | None = None) -> Array:
+        """The arms, ten a row, with the tenths of their probabilities; the best one is green."""
+        tenths = jnp.asarray(characters("0123456789"))[(10 * state.odds).astype(jnp.int32)]
+        colors = jnp.where(state.odds == jnp.max(state.odds), GREEN, LIGHT)
+        return paint(colors.reshape(-1, 10), tenths.reshape(-1, 10))
 
     def action_space(self, params: MultiarmedBanditParams | None = None) -> Discrete:
         """An arm."""

@@ -9,6 +9,7 @@ from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.deck import DECK, SUITS, deal, full, show, take
+from memorax.environments.memory.picture import paint_cards
 from memorax.environments.memory.task import Task, choose, clipped, whole
 
 _SETTINGS = {"Easy": 1, "Medium": 8, "Hard": 16}
@@ -21,10 +22,12 @@ class RepeatFirstState(EnvState):
     Attributes:
         time: Completed steps; card number `time` is on show.
         first: The suit of the first card, int32.
+        suit: The suit of the card on show, int32.
         left: How many cards of each suit have not been dealt, int32 `[4]`.
     """
 
     first: Array
+    suit: Array
     left: Array
 
 
@@ -78,8 +81,8 @@ class RepeatFirst(Task[RepeatFirstState, EnvParams]):
     def start(self, drawn: Array, params: EnvParams) -> tuple[Array, RepeatFirstState]:
         """Show the first card."""
         suit = jnp.asarray(drawn, jnp.int32)
-        state = RepeatFirstState(time=jnp.zeros((), jnp.int32), first=suit, left=take(full(self.decks), suit))
-        return show(suit), state
+        zero = jnp.zeros((), jnp.int32)
+        return show(suit), RepeatFirstState(time=zero, first=suit, suit=suit, left=take(full(self.decks), suit))
 
     def draw(self, key: Key, state: RepeatFirstState, params: EnvParams) -> Array:
         """Draw the suit of the next card."""
@@ -93,8 +96,12 @@ class RepeatFirst(Task[RepeatFirstState, EnvParams]):
         time = state.time + 1
         right = clipped(action, SUITS) == state.first
         reward = jnp.where(right, 1.0, -1.0) / (self.num_cards - 1)
-        state = RepeatFirstState(time=time, first=state.first, left=take(state.left, suit))
+        state = RepeatFirstState(time=time, first=state.first, suit=suit, left=take(state.left, suit))
         return show(suit), state, reward, time >= self.num_cards - 1
+
+    def render(self, state: RepeatFirstState, params: EnvParams | None = None) -> Array:
+        """The first card and the one on show."""
+        return paint_cards(jnp.stack([state.first, state.suit])[None], SUITS)
 
     def action_space(self, params: EnvParams | None = None) -> Discrete:
         """A suit."""

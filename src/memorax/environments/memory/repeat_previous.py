@@ -9,6 +9,7 @@ from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.deck import DECK, SUITS, deal, full, show, take
+from memorax.environments.memory.picture import paint_cards
 from memorax.environments.memory.task import Task, choose, clipped, whole
 
 _SETTINGS = {"Easy": (1, 4), "Medium": (2, 32), "Hard": (3, 64)}
@@ -100,6 +101,10 @@ class RepeatPrevious(Task[RepeatPreviousState, EnvParams]):
         reward = jnp.where(time >= self.k, sign / (self.num_cards - self.k), 0.0)
         state = RepeatPreviousState(time=time, recent=state.recent.at[slot].set(suit), left=take(state.left, suit))
         return show(suit), state, reward, time >= self.num_cards - 1
+
+    def render(self, state: RepeatPreviousState, params: EnvParams | None = None) -> Array:
+        """The card on show."""
+        return paint_cards(state.recent[state.time % self.k][None, None], SUITS)
 
     def action_space(self, params: EnvParams | None = None) -> Discrete:
         """A suit."""

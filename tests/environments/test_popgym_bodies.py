@@ -1,0 +1,115 @@
+"""Pendulums, the cart without positions, pictures, and names."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.conformance.environments import jit
+from tests.environments.laid import lay
+
+from memorax.environments import make, register, registered
+from memorax.environments.memory import MemoryChain
+from memorax.environments.memory.cart_pole import swing
+from memorax.environments.memory.picture import BLUE, RED, WHITE, characters, paint, paint_cards
+
+
+def test_a_pendulum_is_paid_for_standing():
+    still, quiet = np.zeros((200, 1), np.float32), np.zeros((200, 2), np.float32)
+    seen, rewards, terminated, truncated = lay("PositionOnlyPendulumEasy", (np.zeros(2), np.zeros(2)), still, quiet)
+    np.testing.assert_allclose(seen, [[1, 0]] * 201)
+    assert rewards.sum() == pytest.approx(1, abs=1e-5)
+    assert not terminated.any()
+    assert np.flatnonzero(truncated).tolist() == [199]
+    # Hanging down at full speed is the worst there is.
+    down = (np.array([np.pi, 8.0]), np.zeros(2))
+    assert lay("PositionOnlyPendulumEasy", down, still + 2, quiet)[1][0] == pytest.approx(-1 / 200, rel=1e-4)
+
+
+def test_a_torque_turns_a_pendulum():
+    begin, quiet = (np.array([0.3, -0.2]), np.zeros(2)), np.zeros((5, 2), np.float32)
+    seen = lay("PositionOnlyPendulumEasy", begin, np.array([[1.5], [9], [-2], [-9], [0]], np.float32), quiet)[0]
+    angle, spin, expected = 0.3, -0.2, []
+    for torque in (1.5, 2, -2, -2, 0):
+        expected.append([np.cos(angle), np.sin(angle)])
+        spin += (15 * np.sin(angle) + 3 * torque) * 0.05
+        angle += spin * 0.05
+    np.testing.assert_allclose(seen[:5], expected, rtol=1e-5)
+
+
+def test_noise_is_scaled_and_clipped():
+    noise = np.tile(np.array([[0.5, -0.5], [40, -40]], np.float32), (4, 1))
+    begin = (np.array([np.pi / 2, 0.0]), np.array([2.0, -1.0]))
+    seen = lay("NoisyPositionOnlyPendulumHard", begin, np.zeros((8, 1), np.float32), noise)[0]
+    np.testing.assert_allclose(seen[0], [0.6, 0.7], rtol=1e-5)
+    np.testing.assert_allclose(seen[2], [1, -1])
+
+
+def test_velocities_are_shown():
+    begin = (np.array([0.01, 0.02, 0.03, 0.04]), np.zeros(2))
+    quiet = np.zeros((3, 2), np.float32)
+    seen, rewards, _, _ = lay("VelocityOnlyCartPoleEasy", begin, [1, 0, 1], quiet)
+    np.testing.assert_allclose(seen[0], [0.02, 0.04])
+    assert seen[1, 0] > 0.1
+    assert seen[1, 1] < -0.1
+    np.testing.assert_allclose(rewards, 1 / 200)
+    compatible = lay("VelocityOnlyCartPoleEasy", begin, [1, 0, 1], quiet, popgym_compat=True)[0]
+    np.testing.assert_allclose(compatible[0], [0.01, 0.03])
+    np.testing.assert_array_equal(compatible[1:], seen[1:])
+    with pytest.raises(TypeError, match="`popgym_compat` must be True or False, got 'yes'"):
+        make("memory::VelocityOnlyCartPoleEasy", popgym_compat="yes")
+
+
+def test_a_pole_can_be_balanced_from_velocities():
+    """A controller that keeps account of positions, and corrects the angle by how the spin changes."""
+    env, params = make("memory::VelocityOnlyCartPoleHard")
+
+    def episode(key):
+        observation, state = env.reset(key, params)
+
+        def act(loop, key):
+            believed, state = loop
+            action = (believed @ jnp.array([0.05, 0.1, 1.0, 0.4]) > 0).astype(jnp.int32)
+            (velocity, spin), state, reward, terminated, _ = env.step_env(key, state, action, params)
+            expected = swing(believed, action == 1)
+            angle = expected[2] + (spin - expected[3]) / (0.02 * 15.7)
+            return (jnp.stack([expected[0], velocity, angle, spin]), state), (reward, terminated)
+
+        believed = jnp.array([0.0, 1.0, 0.0, 1.0]) * jnp.repeat(observation, 2)
+        return jax.lax.scan(act, (believed, state), jax.random.split(key, 600))[1]
+
+    reward, terminated = jit(jax.vmap(episode))(jax.random.split(jax.random.key(1), 8))
+    assert not terminated.any()
+    np.testing.assert_allclose(reward.sum(axis=1), env.optimal_return, rtol=1e-5)
+
+
+def test_the_names_of_the_paper_make_tasks_that_are_listed_once():
+    names = {card.id for card in registered()}
+    for alias, name in (("StatelessCartPole", "PositionOnlyCartPole"), ("NoisyStatelessPendulum", "NoisyPositionOnly")):
+        env, params = make(f"memory::{alias}Medium")
+        assert env.name.startswith(name)
+        assert env.horizon(params) == env.horizon()
+        assert f"memory::{alias}Medium" not in names
+    with pytest.raises(ValueError, match="`memory::StatelessPendulumHard` must be new, but is another name"):
+        register("memory::StatelessPendulumHard", MemoryChain)
+
+
+def test_a_grid_is_painted():
+    picture = np.asarray(paint(jnp.array([[WHITE, RED, BLUE]]), jnp.array([characters(" 1 ")[:3]]), zoom=2))
+    assert picture.shape == (16, 48, 3)
+    assert picture.dtype == np.uint8
+    cells = picture.reshape(16, 3, 16, 3)[:14, :, :14]
+    assert [len(np.unique(cells[:, i].reshape(-1, 3), axis=0)) for i in range(3)] == [1, 2, 1]
+    assert (cells[0, 1, 0] == [200, 48, 56]).all()
+
+
+def test_cards_lie_face_down_or_up():
+    picture = np.asarray(paint_cards(jnp.array([[0, 3, 4, -1]]), 4, zoom=1)).reshape(8, 4, 8, 3)[:7, :, :7]
+    inks = [len(np.unique(picture[:, i].reshape(-1, 3), axis=0)) for i in range(4)]
+    assert inks == [2, 2, 1, 1]
+    np.testing.assert_array_equal(picture[:, 2], picture[:, 3])
+
+
+def test_a_task_without_a_picture_says_so():
+    env, params = make("memory::PositionOnlyPendulumEasy")
+    with pytest.raises(NotImplementedError, match="`render` must be written by PositionOnlyPendulum, which has"):
+        env.render(None, params)
