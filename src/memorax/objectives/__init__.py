@@ -1,6 +1,9 @@
 """What is good: returns and losses, arrays in, arrays out."""
 
+from memorax.objectives.distributional import cross_entropy, gaussian_histogram, project
+from memorax.objectives.exploration import epsilon_greedy, epsilon_per_actor
 from memorax.objectives.policy import clip_fraction, clipped_policy_loss, kl_estimate
+from memorax.objectives.rescaling import rescale, unscale
 from memorax.objectives.returns import episode_ends, lambda_returns, n_step_returns
 from memorax.objectives.statistics import explained_variance, standardize, weighted_mean
 from memorax.objectives.value import clipped_value_loss, value_loss
@@ -9,12 +12,19 @@ __all__ = [
     "clip_fraction",
     "clipped_policy_loss",
     "clipped_value_loss",
+    "cross_entropy",
     "episode_ends",
+    "epsilon_greedy",
+    "epsilon_per_actor",
     "explained_variance",
+    "gaussian_histogram",
     "kl_estimate",
     "lambda_returns",
     "n_step_returns",
+    "project",
+    "rescale",
     "standardize",
+    "unscale",
     "value_loss",
     "weighted_mean",
 ]

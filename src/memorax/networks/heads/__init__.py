@@ -1,15 +1,29 @@
 """What stands on a torso: a policy or a value, ready for an objective."""
 
+from memorax.networks.heads.distributional import (
+    C51QNetwork,
+    C51Values,
+    HLGaussQNetwork,
+    HLGaussValues,
+    HLGaussVNetwork,
+    ValueDistribution,
+)
 from memorax.networks.heads.policy import Beta, Categorical, Gaussian, SquashedGaussian
 from memorax.networks.heads.value import ContinuousQNetwork, DiscreteQNetwork, TwinContinuousQNetwork, VNetwork
 
 __all__ = [
     "Beta",
+    "C51QNetwork",
+    "C51Values",
     "Categorical",
     "ContinuousQNetwork",
     "DiscreteQNetwork",
     "Gaussian",
+    "HLGaussQNetwork",
+    "HLGaussVNetwork",
+    "HLGaussValues",
     "SquashedGaussian",
     "TwinContinuousQNetwork",
     "VNetwork",
+    "ValueDistribution",
 ]

@@ -11,7 +11,7 @@ from memorax.core.types import Array
 from memorax.networks.checks import check_box, check_discrete, check_size, check_sizes
 from memorax.networks.mlp import MLP
 
-_MASKED_VALUE = -1e9
+MASKED_VALUE = -1e9
 """The value of a masked action: below any real one, and sums of it stay finite."""
 
 
@@ -69,7 +69,7 @@ class DiscreteQNetwork(nn.Module):
         if self.dueling:
             value = nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init, name="value")(features)
             values = value + advantage - jnp.mean(advantage, axis=-1, keepdims=True)
-        return values if action_mask is None else jnp.where(action_mask.astype(bool), values, _MASKED_VALUE)
+        return values if action_mask is None else jnp.where(action_mask.astype(bool), values, MASKED_VALUE)
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:

@@ -1,0 +1,225 @@
+"""Heads that give distributions over values, learned by classification."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+from flax.linen import initializers
+
+from memorax.core.types import Array
+from memorax.networks.checks import check_discrete, check_size
+from memorax.networks.heads.value import MASKED_VALUE
+
+_orthogonal = initializers.orthogonal(1.0)
+_zeros = initializers.zeros_init()
+
+
+@struct.dataclass
+class ValueDistribution:
+    """Probabilities of finitely many values.
+
+    Attributes:
+        logits: Unnormalized log-probabilities, `[..., values]`.
+        values: What they are probabilities of, rising evenly, `[values]`.
+        mask: True where an action is allowed, `[...]`; None where all are, or where there is no axis of actions.
+    """
+
+    logits: Array
+    values: Array
+    mask: Array | None = None
+
+    @property
+    def probabilities(self) -> Array:
+        """Normalized, `[..., values]`."""
+        return jax.nn.softmax(self.logits, axis=-1)
+
+    def mean(self) -> Array:
+        """Expected values, `[...]`; -1e9 where an action is masked."""
+        mean = jnp.sum(self.probabilities * self.values, axis=-1)
+        return mean if self.mask is None else jnp.where(self.mask, mean, MASKED_VALUE)
+
+
+@struct.dataclass
+class C51Values(ValueDistribution):
+    """The distribution of the return itself: a target is a distribution of returns, projected onto the values."""
+
+
+@struct.dataclass
+class HLGaussValues(ValueDistribution):
+    """A histogram of an expected return: a target is a number, blurred over the bins.
+
+    Its values are the bins' centers.
+    """
+
+
+class HLGaussVNetwork(nn.Module):
+    """The value of a state, as a histogram that is learned by classification.
+
+    Attributes:
+        num_bins: How many bins there are, at least 2.
+        v_min: Lower end of the first bin, in units of the return.
+        v_max: Upper end of the last bin.
+        kernel_init: Initializer of the kernel.
+        bias_init: Initializer of the bias.
+
+    Source:
+        Farebrother et al. 2024, "Stop Regressing", https://arxiv.org/abs/2403.03950.
+    """
+
+    num_bins: int = 101
+    v_min: float = -10.0
+    v_max: float = 10.0
+    kernel_init: initializers.Initializer = _orthogonal
+    bias_init: initializers.Initializer = _zeros
+
+    def __post_init__(self) -> None:
+        """Check the bins."""
+        _check_range("num_bins", self.num_bins, self.v_min, self.v_max)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array) -> HLGaussValues:
+        """Give a histogram over `[batch, time]` for features `[batch, time, features]`."""
+        logits = nn.Dense(self.num_bins, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
+        return HLGaussValues(logits, _centers(self.num_bins, self.v_min, self.v_max))
+
+
+class HLGaussQNetwork(nn.Module):
+    """The value of each of finitely many actions, as a histogram that is learned by classification.
+
+    Attributes:
+        action_dim: How many actions there are.
+        num_bins: How many bins there are, at least 2.
+        v_min: Lower end of the first bin, in units of the return (of the rescaled one where the algorithm rescales).
+        v_max: Upper end of the last bin.
+        dueling: Whether to form the logits as those of a value plus those of advantages minus their mean.
+        kernel_init: Initializer of the kernels.
+        bias_init: Initializer of the biases.
+
+    Source:
+        Farebrother et al. 2024, "Stop Regressing", https://arxiv.org/abs/2403.03950.
+    """
+
+    action_dim: int
+    num_bins: int = 101
+    v_min: float = -10.0
+    v_max: float = 10.0
+    dueling: bool = False
+    kernel_init: initializers.Initializer = _orthogonal
+    bias_init: initializers.Initializer = _zeros
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        check_size("action_dim", self.action_dim)
+        _check_range("num_bins", self.num_bins, self.v_min, self.v_max)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array, action_mask: Array | None = None) -> HLGaussValues:
+        """Give histograms of the values of all actions.
+
+        Args:
+            features: `[batch, time, features]`.
+            action_mask: True where an action is allowed, `[batch, time, actions]`; None allows all.
+
+        Returns:
+            Over `[batch, time, actions]`.
+        """
+        logits = _ActionLogits(self.action_dim, self.num_bins, self.dueling, self.kernel_init, self.bias_init)(features)
+        return HLGaussValues(logits, _centers(self.num_bins, self.v_min, self.v_max), _flags(action_mask))
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a `Discrete` one of `action_dim` actions."""
+        check_discrete("HLGaussQNetwork", self.action_dim, space)
+
+
+class C51QNetwork(nn.Module):
+    """The distribution of the return of each of finitely many actions.
+
+    Attributes:
+        action_dim: How many actions there are.
+        num_atoms: How many returns have a probability, at least 2.
+        v_min: The lowest return (the lowest rescaled one where the algorithm rescales).
+        v_max: The highest return.
+        dueling: Whether to form the logits as those of a value plus those of advantages minus their mean.
+        kernel_init: Initializer of the kernels.
+        bias_init: Initializer of the biases.
+
+    Source:
+        Bellemare, Dabney and Munos 2017, https://arxiv.org/abs/1707.06887.
+    """
+
+    action_dim: int
+    num_atoms: int = 51
+    v_min: float = -10.0
+    v_max: float = 10.0
+    dueling: bool = False
+    kernel_init: initializers.Initializer = _orthogonal
+    bias_init: initializers.Initializer = _zeros
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        check_size("action_dim", self.action_dim)
+        _check_range("num_atoms", self.num_atoms, self.v_min, self.v_max)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, features: Array, action_mask: Array | None = None) -> C51Values:
+        """Give the distributions of the returns of all actions.
+
+        Args:
+            features: `[batch, time, features]`.
+            action_mask: True where an action is allowed, `[batch, time, actions]`; None allows all.
+
+        Returns:
+            Over `[batch, time, actions]`.
+        """
+        layer = _ActionLogits(self.action_dim, self.num_atoms, self.dueling, self.kernel_init, self.bias_init)
+        atoms = jnp.linspace(self.v_min, self.v_max, self.num_atoms, dtype=jnp.float32)
+        return C51Values(layer(features), atoms, _flags(action_mask))
+
+    @nn.nowrap
+    def check_action_space(self, space: Any) -> None:
+        """Raise where the head cannot serve an action space: it needs a `Discrete` one of `action_dim` actions."""
+        check_discrete("C51QNetwork", self.action_dim, space)
+
+
+class _ActionLogits(nn.Module):
+    """Logits of `size` values for each action, `[..., actions, size]`."""
+
+    action_dim: int
+    size: int
+    dueling: bool
+    kernel_init: initializers.Initializer
+    bias_init: initializers.Initializer
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        def logits(actions: int, name: str) -> Array:
+            layer = nn.Dense(actions * self.size, kernel_init=self.kernel_init, bias_init=self.bias_init, name=name)
+            return layer(features).reshape(*features.shape[:-1], actions, self.size)
+
+        advantage = logits(self.action_dim, "advantage")
+        if not self.dueling:
+            return advantage
+        return logits(1, "value") + advantage - jnp.mean(advantage, axis=-2, keepdims=True)
+
+
+def _check_range(name: str, size: int, low: float, high: float) -> None:
+    check_size(name, size)
+    if size < 2:
+        raise ValueError(f"`{name}` must be at least 2, got {size}")
+    if not low < high:
+        raise ValueError(f"`v_min` must be below `v_max` ({high}), got {low}")
+
+
+def _centers(num_bins: int, low: float, high: float) -> Array:
+    half = 0.5 * (high - low) / num_bins
+    return jnp.linspace(low + half, high - half, num_bins, dtype=jnp.float32)
+
+
+def _flags(mask: Array | None) -> Array | None:
+    return None if mask is None else mask.astype(bool)
