@@ -45,6 +45,8 @@ from memorax.networks.sequence_models import (
     SHMConfig,
     mLSTMCell,
     mLSTMConfig,
+    sLSTMCell,
+    sLSTMConfig,
 )
 from memorax.networks.vit import ViT
 
@@ -97,5 +99,7 @@ __all__ = [
     "layers",
     "mLSTMCell",
     "mLSTMConfig",
+    "sLSTMCell",
+    "sLSTMConfig",
     "sequence_models",
 ]

@@ -27,6 +27,7 @@ from memorax.networks.sequence_models.rtu import RTU, RTUCell, RTUConfig
 from memorax.networks.sequence_models.s5 import S5, S5Cell, S5Config
 from memorax.networks.sequence_models.self_attention import Attention, SelfAttention, SelfAttentionConfig
 from memorax.networks.sequence_models.shm import SHM, SHMCell, SHMConfig
+from memorax.networks.sequence_models.slstm import sLSTM, sLSTMCell, sLSTMConfig
 from memorax.networks.sequence_models.wrapper import SequenceModelWrapper, memoryless_mlp
 
 MODELS.register("gru", Model(GRU))
@@ -50,6 +51,7 @@ MODELS.register("shm", Model(SHM, example={"memory_dim": 17, "num_thetas": 5}))
 MODELS.register("gated_deltanet", Model(GatedDeltaNet, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
 MODELS.register("deltaproduct", Model(DeltaProduct, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
 MODELS.register("mamba3", Model(Mamba3, example={"num_heads": 4, "head_dim": 3, "state_dim": 8, "num_groups": 2}))
+MODELS.register("slstm", Model(sLSTM, example={"num_heads": 3, "inner_dim": 12}))
 
 __all__ = [
     "FFM",
@@ -116,4 +118,7 @@ __all__ = [
     "mLSTMCell",
     "mLSTMConfig",
     "memoryless_mlp",
+    "sLSTM",
+    "sLSTMCell",
+    "sLSTMConfig",
 ]
