@@ -79,6 +79,8 @@ def test_apples_grow_again():
     np.testing.assert_array_equal(rewards[8:12], [0.5, 0, 0, 0])
     paid = [time for time, (place, reward) in enumerate(zip(places, rewards, strict=True)) if reward and place[1] == 3]
     np.testing.assert_array_equal(paid, [8, 30])
+    # Eaten at time 9: in sight again at time 29, from one cell further north than at time 28.
+    assert (layers[28, APPLE, 2, 1], layers[29, APPLE, 3, 1]) == (0, 1)
     assert not lay(hidden(filled=False), actions, explore=8, length=30)[1].any()
 
 
