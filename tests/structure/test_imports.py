@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ROOMS = ["memorax.lox", "memorax.algorithms", "memorax.environments", "memorax.networks"]
+ROOMS = ["memorax.lox", "memorax.algorithms", "memorax.buffers", "memorax.environments", "memorax.networks"]
 LATE = ["flashbax", "gymnasium", "gymnax", "matplotlib", "orbax", "pandas", "rich", "scipy.stats", "torch", "wandb"]
 ALLOWED_SECONDS = 1.0
 

@@ -10,7 +10,11 @@ PACKAGE = ROOT / "src" / "memorax"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 LATE = {"flashbax", "gymnasium", "gymnax", "matplotlib", "orbax", "tensorboard", "wandb"}
 """Imported when used; `import memorax.<room>` must not pay for them."""
-OWN_ROOM = (PACKAGE / "environments" / "adapters", PACKAGE / "experiment" / "loggers")
+OWN_ROOM = (
+    PACKAGE / "buffers" / "types.py",
+    PACKAGE / "environments" / "adapters",
+    PACKAGE / "experiment" / "loggers",
+)
 """Files that are themselves imported only when used, and may import their library at the top."""
 
 

@@ -1,0 +1,30 @@
+"""What an agent remembers between updates: replays that draw whole sequences."""
+
+from typing import TYPE_CHECKING, Any
+
+from memorax.buffers.episode_buffer import make_episode_buffer
+from memorax.buffers.layout import Layout
+from memorax.buffers.prioritised_episode_buffer import compute_importance_weights, make_prioritised_episode_buffer
+from memorax.buffers.starts import get_full_start_flags, get_start_flags_from_done
+
+if TYPE_CHECKING:
+    from memorax.buffers.types import PrioritisedEpisodeBufferSample
+
+__all__ = [
+    "Layout",
+    "PrioritisedEpisodeBufferSample",
+    "compute_importance_weights",
+    "get_full_start_flags",
+    "get_start_flags_from_done",
+    "make_episode_buffer",
+    "make_prioritised_episode_buffer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the types of flashbax when they are asked for."""
+    if name == "PrioritisedEpisodeBufferSample":
+        from memorax.buffers.types import PrioritisedEpisodeBufferSample  # noqa: PLC0415
+
+        return PrioritisedEpisodeBufferSample
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
