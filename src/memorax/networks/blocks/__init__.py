@@ -4,6 +4,7 @@ from memorax.networks.blocks.feed_forward import FFN, GLU, Projection
 from memorax.networks.blocks.moe import MoE
 from memorax.networks.blocks.normalization import PostNorm, PreNorm
 from memorax.networks.blocks.residual import GatedResidual, Residual
+from memorax.networks.blocks.segment_recurrence import SegmentRecurrence
 from memorax.networks.blocks.stack import Stack
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "PreNorm",
     "Projection",
     "Residual",
+    "SegmentRecurrence",
     "Stack",
 ]

@@ -1,9 +1,11 @@
 """Feed-forward modules to stand between memories: they map every step alone, and blocks lift them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+from flax.linen import initializers
 
 from memorax.core.types import Array
 from memorax.networks.checks import check_size
@@ -63,6 +65,8 @@ class GLU(nn.Module):
         dropout_rate: Share of the hidden features that is zeroed, [0, 1), while there is a random stream `dropout`.
         use_bias: Whether the layers have biases; the paper's have none.
         dtype: Type of the activations; None: that of the inputs.
+        up_init: Initializer of the kernels of gate and first layer.
+        down_init: Initializer of the last kernel.
 
     Source:
         Shazeer 2020, "GLU Variants Improve Transformer", https://arxiv.org/abs/2002.05202.
@@ -74,6 +78,8 @@ class GLU(nn.Module):
     dropout_rate: float = 0.0
     use_bias: bool = False
     dtype: Any = None
+    up_init: initializers.Initializer = initializers.lecun_normal()
+    down_init: initializers.Initializer = initializers.lecun_normal()
 
     def __post_init__(self) -> None:
         """Check the sizes.
@@ -88,13 +94,11 @@ class GLU(nn.Module):
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
         """Map the last axis: `[..., features]` to `[..., self.features]`."""
-
-        def dense(name: str, features: int, x: Array) -> Array:
-            return nn.Dense(features, use_bias=self.use_bias, dtype=self.dtype or inputs.dtype, name=name)(x)
-
-        gate = self.activation(dense("gate", self.hidden_dim, inputs))
-        hidden = _dropout(self, gate * dense("up", self.hidden_dim, inputs))
-        return dense("down", self.features or inputs.shape[-1], hidden)
+        dense = functools.partial(nn.Dense, use_bias=self.use_bias, dtype=self.dtype or inputs.dtype)
+        gate = self.activation(dense(self.hidden_dim, kernel_init=self.up_init, name="gate")(inputs))
+        hidden = gate * dense(self.hidden_dim, kernel_init=self.up_init, name="up")(inputs)
+        down = dense(self.features or inputs.shape[-1], kernel_init=self.down_init, name="down")
+        return down(_dropout(self, hidden))
 
 
 class Projection(nn.Module):

@@ -1,11 +1,15 @@
 """Blocks on top of each other."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key
+from memorax.networks.sequence_models.rtrl import RTRL
 from memorax.networks.sequence_models.wrapper import SequenceModelWrapper
 
 
@@ -55,7 +59,14 @@ class Stack(nn.Module):
         Returns:
             A tuple with the carry of each block; `()` for a feed-forward one.
         """
-        return tuple(block.initialize_carry(key, input_shape) for block in self.blocks)
+        batch, features = input_shape
+        last = max((i for i, block in enumerate(self.blocks) if _knows_width(block)), default=0)
+        carries = []
+        for index, block in enumerate(self.blocks):
+            carries.append(block.initialize_carry(key, (batch, features)))
+            if index < last and features is not None:
+                features = _output_width(block, features)
+        return tuple(carries)
 
     def __call__(self, inputs: Array, done: Array, initial_carry: Carry = None) -> tuple[Carry, Array]:
         """Run the blocks one after the other.
@@ -81,3 +92,16 @@ class Stack(nn.Module):
             carry, inputs = block(inputs, done, carry)  # noqa: PLW2901 (what one gives is what the next is given)
             after.append(carry)
         return tuple(after), inputs
+
+
+def _knows_width(block: nn.Module) -> bool:
+    """Whether a carry depends on the width of the inputs: derivatives by parameters do, memories do not."""
+    parts = (getattr(block, field.name) for field in dataclasses.fields(block))
+    leaves = jax.tree.leaves(tuple(parts), is_leaf=lambda x: isinstance(x, nn.Module))
+    return isinstance(block, RTRL) or any(_knows_width(x) for x in leaves if isinstance(x, nn.Module))
+
+
+def _output_width(block: nn.Module, features: int) -> int:
+    inputs, done = jax.ShapeDtypeStruct((1, 1, features), jnp.float32), jax.ShapeDtypeStruct((1, 1), bool)
+    (_, outputs), _ = jax.eval_shape(block.init_with_output, jax.random.key(0), inputs, done)
+    return outputs.shape[-1]

@@ -1,0 +1,235 @@
+"""Named architectures: stacks of blocks as in their papers. Each takes the width of its output first."""
+
+import math
+from functools import partial
+from typing import Any, Literal
+
+import flax.linen as nn
+
+from memorax.networks import initializers
+from memorax.networks.blocks import (
+    FFN,
+    GLU,
+    GatedResidual,
+    PostNorm,
+    PreNorm,
+    Projection,
+    Residual,
+    SegmentRecurrence,
+    Stack,
+)
+from memorax.networks.checks import check_size
+from memorax.networks.layers import Frames
+from memorax.networks.sequence_models import MODELS, Attention, Mamba2, Model, mLSTM, sLSTM
+
+_ScaledNorm = partial(nn.LayerNorm, epsilon=1e-5, use_bias=False)
+_RMSNorm = partial(nn.RMSNorm, epsilon=1e-5)
+
+
+def gtrxl(
+    features: int = 64,
+    *,
+    num_layers: int = 2,
+    memory_length: int = 64,
+    hidden_dim: int | None = None,
+    remember: Literal["inputs", "keys"] = "inputs",
+    **options: Any,
+) -> Stack:
+    """Gated Transformer-XL: attention with a memory of what each layer was given, and gates instead of sums.
+
+    A layer is `x = g(x, relu(attention(norm(x))))`, then `x = g(x, relu(ffn(norm(x))))`, with GRU gates `g` that start
+    near the identity, and relative positions. A projection in front brings the inputs to the width of the stack.
+
+    Args:
+        features: Width of every layer.
+        num_layers: How many layers there are; what the last one sees reaches `num_layers * memory_length` steps back.
+        memory_length: How many steps before the current one each layer sees.
+        hidden_dim: Width inside the feed-forward networks; None: four times `features`.
+        remember: `"inputs"`, as in the paper: keys and values of earlier steps are made anew in every call and learn
+            from it, while the gradient stops at the call's memory; a single step costs `memory_length` projections.
+            `"keys"` keeps keys and values as they were made. The outputs are the same.
+        **options: Further fields of `SelfAttentionConfig`, such as `num_heads`; `dtype` is that of all activations.
+
+    Returns:
+        A sequence model.
+
+    Raises:
+        TypeError: If a size is no integer.
+        ValueError: If a size is below 1, or `remember` unknown.
+
+    Source:
+        Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", https://arxiv.org/abs/1910.06764.
+    """
+    check_size("num_layers", num_layers)
+    check_size("memory_length", memory_length)
+    if remember not in ("inputs", "keys"):
+        raise ValueError(f"`remember` must be 'inputs' or 'keys', got {remember!r}")
+    dtype = options.get("dtype")
+    blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
+    for _ in range(num_layers):
+        attention = Attention(
+            features, context_length=memory_length + 1, **({"positional_embedding": "relative"} | options)
+        )
+        memory = SegmentRecurrence(attention, memory_length) if remember == "inputs" else attention
+        ffn = FFN(hidden_dim or 4 * features, activation=nn.relu, dtype=dtype)
+        blocks += [GatedResidual(PreNorm(Stack(blocks=[layer, nn.relu]))) for layer in (memory, ffn)]
+    return Stack(blocks=blocks)
+
+
+def xlstm(
+    features: int = 64,
+    *,
+    ratio: tuple[int, int] = (1, 1),
+    repeats: int = 1,
+    num_heads: int = 4,
+    inner_dim: int | None = None,
+    dtype: Any = None,
+) -> PostNorm:
+    """xLSTM[m:s]: `m` blocks with an mLSTM, then `s` with an sLSTM, and so on; a norm at the end.
+
+    A block is `x + mlstm(norm(x))`, or `x + slstm(norm(x))` and then `x + glu(norm(x))`. A projection in front brings
+    the inputs to the width of the stack.
+
+    Args:
+        features: Width of every block.
+        ratio: `(m, s)`; the paper's language models are `(1, 0)` and `(7, 1)`.
+        repeats: How often `m + s` blocks follow each other.
+        num_heads: Heads of each memory.
+        inner_dim: Width inside the mLSTMs; None: twice `features`, rounded up to whole heads and blocks.
+        dtype: Type of the activations; None: that of the inputs.
+
+    Returns:
+        A sequence model.
+
+    Raises:
+        TypeError: If a size is no integer, or `ratio` no pair of them.
+        ValueError: If a size is below 1, or `ratio` holds a negative number or nothing but zeros.
+
+    Source:
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517.
+    """
+    for name, size in (("features", features), ("repeats", repeats), ("num_heads", num_heads)):
+        check_size(name, size)
+    count = repeats * sum(_check_ratio(ratio))
+    step = math.lcm(num_heads, 4)  # whole heads, and whole blocks of queries, keys and values
+    inner = -(-2 * features // step) * step if inner_dim is None else inner_dim
+    blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
+
+    def add(module: nn.Module) -> None:
+        blocks.append(Residual(PreNorm(module, norm=_ScaledNorm)))
+
+    for index in range(count):
+        options = {"num_heads": num_heads, "num_blocks": count, "dtype": dtype}
+        if index % sum(ratio) < ratio[0]:
+            add(mLSTM(features, inner_dim=inner, **options))
+            continue
+        into, out = initializers.small(features), initializers.wang(features, count)
+        add(sLSTM(features, block_index=index, **options))
+        add(GLU(-(-4 * features // 3), activation=nn.gelu, dtype=dtype, up_init=into, down_init=out))
+    return PostNorm(Stack(blocks=blocks), norm=_ScaledNorm)
+
+
+def _check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(ratio, tuple) or len(ratio) != 2 or not all(isinstance(count, int) for count in ratio):
+        raise TypeError(f"`ratio` must be a pair of integers such as (7, 1), got {ratio!r}")
+    if min(ratio) < 0 or sum(ratio) < 1:
+        raise ValueError(f"`ratio` must hold one block or more, and no negative numbers, got {ratio!r}")
+    return ratio
+
+
+def gpt2(features: int = 64, *, num_layers: int = 2, hidden_dim: int | None = None, **options: Any) -> PostNorm:
+    """A Transformer decoder with its norms in front: attention and feed-forward network by turns, a norm at the end.
+
+    Differs from the paper: each layer sees a window of `context_length` steps; positions count from the episode's
+    start, and their learned vectors are added in front of every attention; projections of the attention have no bias,
+    and all kernels are initialized as Flax does. A projection in front brings the inputs to the width of the stack.
+
+    Args:
+        features: Width of every layer.
+        num_layers: How many layers there are.
+        hidden_dim: Width inside the feed-forward networks; None: four times `features`.
+        **options: Further fields of `SelfAttentionConfig`, such as `num_heads` and `context_length`; `dtype` is that of
+            all activations.
+
+    Returns:
+        A sequence model.
+
+    Raises:
+        TypeError: If a size is no integer.
+        ValueError: If a size is below 1.
+
+    Source:
+        Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+    """
+    check_size("num_layers", num_layers)
+    dtype = options.get("dtype")
+    blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
+    for _ in range(num_layers):
+        attention = Attention(features, **({"positional_embedding": "learned"} | options))
+        ffn = FFN(hidden_dim or 4 * features, dtype=dtype)
+        blocks += [Residual(PreNorm(layer)) for layer in (attention, ffn)]
+    return PostNorm(Stack(blocks=blocks))
+
+
+def mamba2_stack(features: int = 64, *, num_layers: int = 2, **options: Any) -> PostNorm:
+    """Layers of Mamba-2 with norms in front and shortcuts, and a norm at the end, as the authors' language models.
+
+    A projection in front brings the inputs to the width of the stack.
+
+    Args:
+        features: Width of every layer.
+        num_layers: How many layers there are.
+        **options: Further fields of `Mamba2Config`. `head_dim` makes a layer twice as wide inside, rounded up, unless
+            given; `dtype` is that of all activations.
+
+    Returns:
+        A sequence model.
+
+    Raises:
+        TypeError: If a size is no integer.
+        ValueError: If a size is below 1.
+
+    Source:
+        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+    """
+    check_size("num_layers", num_layers)
+    check_size("num_heads", heads := options.get("num_heads", 4))
+    options = {"head_dim": -(-2 * features // heads)} | options
+    layers = [Residual(PreNorm(Mamba2(features, **options), norm=_RMSNorm)) for _ in range(num_layers)]
+    return PostNorm(Stack(blocks=[Projection(features, dtype=options.get("dtype")), *layers]), norm=_RMSNorm)
+
+
+def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -> Stack:
+    """The last few inputs side by side, then one dense layer: the control that a memory beyond them must beat.
+
+    Each input is projected to `features`; the layer sees those of the last `num_frames` steps of the episode, zeros
+    where there were none. Nothing else is remembered.
+
+    Args:
+        features: Width of the projection and of the output.
+        num_frames: How many inputs are seen, the current one among them.
+        dtype: Type of the activations; None: that of the inputs.
+
+    Returns:
+        A sequence model.
+
+    Raises:
+        TypeError: If a size is no integer.
+        ValueError: If a size is below 1.
+
+    Source:
+        Mnih et al. 2015, https://doi.org/10.1038/nature14236, whose agents see the last four frames.
+    """
+    check_size("num_frames", num_frames)
+    first, last = Projection(features, dtype=dtype), Projection(features, dtype=dtype)
+    return Stack(blocks=[first, Frames(features, num_frames), last, nn.relu])
+
+
+_HEADS = {"num_heads": 2, "head_dim": 4}
+_SMALL = _HEADS | {"num_layers": 1, "hidden_dim": 7}
+# With `remember="inputs"` gradients differ by where a sequence is cut, by design; the outputs are tested equal.
+MODELS.register("gtrxl", Model(gtrxl, reach=3, example=_SMALL | {"memory_length": 2, "remember": "keys"}))
+MODELS.register("xlstm", Model(xlstm, tolerance=1e-3, example={"num_heads": 3, "inner_dim": 12}))
+MODELS.register("gpt2", Model(gpt2, reach=3, example=_SMALL | {"context_length": 3}))
+MODELS.register("mamba2_stack", Model(mamba2_stack, example=_HEADS | {"num_layers": 1, "state_dim": 7}))
+MODELS.register("frame_stack", Model(frame_stack, reach=3, example={"num_frames": 3}))
