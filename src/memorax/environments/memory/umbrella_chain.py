@@ -36,6 +36,13 @@ class UmbrellaChainState(EnvState):
     has: Array
 
 
+def _coins(key: Key, number: int) -> Array:
+    """Fair coins, 0 or 1, int32 `[number]`: the bits of a few random words, for one random word a coin is dear."""
+    which = np.arange(number)
+    words = jax.random.bits(key, (-(-number // 32),))
+    return (words[which // 32] >> (which % 32).astype(np.uint32) & 1).astype(jnp.int32)
+
+
 class UmbrellaChain(Task[UmbrellaChainState, UmbrellaChainParams]):
     """Take an umbrella or leave it in the first step; whether that was right is paid in the last.
 
@@ -76,7 +83,7 @@ class UmbrellaChain(Task[UmbrellaChainState, UmbrellaChainParams]):
 
     def draw_start(self, key: Key, params: UmbrellaChainParams) -> Array:
         """Draw forecast, umbrella, and the first coins, int32 `[2 + distractors]`."""
-        return jax.random.bernoulli(key, shape=(2 + self.distractors,)).astype(jnp.int32)
+        return _coins(key, 2 + self.distractors)
 
     def start(self, drawn: Array, params: UmbrellaChainParams) -> tuple[Array, UmbrellaChainState]:
         """Begin the day."""
@@ -91,7 +98,7 @@ class UmbrellaChain(Task[UmbrellaChainState, UmbrellaChainParams]):
 
     def draw(self, key: Key, state: UmbrellaChainState, params: UmbrellaChainParams) -> Array:
         """Draw the reward on the way and the next coins, 0 or 1, int32 `[1 + distractors]`."""
-        return jax.random.bernoulli(key, shape=(1 + self.distractors,)).astype(jnp.int32)
+        return _coins(key, 1 + self.distractors)
 
     def transition(
         self, state: UmbrellaChainState, action: Array, drawn: Array, params: UmbrellaChainParams
