@@ -91,6 +91,21 @@ def test_who_escapes_is_paid():
     assert not truncated.any()
 
 
+@pytest.mark.parametrize(
+    ("begin", "cells"),
+    [
+        ((0, 1), [[1, 2, 1], [1, 0, 0], [1, 1, 1]]),
+        ((1, 0), [[1, 1, 1], [2, 0, 1], [1, 0, 1]]),
+        ((10, 5), [[0, 0, 0], [1, 2, 1], [1, 1, 1]]),
+        ((7, 10), [[0, 1, 1], [0, 2, 1], [0, 1, 1]]),
+    ],
+)
+def test_walls_follow_where_the_view_is_cut(begin, cells):
+    hall = np.pad(np.ones((9, 9), bool), 1)
+    seen, *_ = lay("LabyrinthExploreEasy", (hall, np.array(begin), GOAL), [LEFT])
+    assert view(seen[0])[0] == cells
+
+
 def test_walls_stop_and_time_runs_out():
     seen, _, terminated, truncated = lay("LabyrinthEscapeEasy", (MAZE, BEGIN, GOAL), [UP, *[LEFT] * 1022])
     assert view(seen[-1]) == (view(seen[0])[0], LEFT)
@@ -145,12 +160,12 @@ def test_bits_are_found_and_counted():
     np.testing.assert_array_equal(found[:-2], np.argwhere(board))
     np.testing.assert_array_equal(found[-2:], [found[-3]] * 2)
     at = jit(jax.vmap(jax.vmap(lambda y, x: bitboard.at(rows, y, x), (None, 0)), (0, None)))
-    np.testing.assert_array_equal(at(jnp.arange(-1, 6), jnp.arange(9)), np.pad(board, ((1, 1), (0, 0))))
+    np.testing.assert_array_equal(at(jnp.arange(-1, 6), jnp.arange(-1, 10)), np.pad(board, 1))
     np.testing.assert_array_equal(bitboard.unpack(bitboard.lower(rows, 2), 9), np.pad(board, ((0, 2), (0, 0)))[2:])
     np.testing.assert_array_equal(bitboard.unpack(bitboard.lower(rows, -1), 9), np.pad(board, ((1, 0), (0, 0)))[:5])
 
 
-@pytest.mark.parametrize("ended", [0, 17, 37])
+@pytest.mark.parametrize("ended", [0, 17, 32])
 def test_only_what_is_needed_is_computed(ended):
     """The right rows, also where maps are nested; and no more of them than a chunk too many."""
     calls = []

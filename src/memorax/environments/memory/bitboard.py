@@ -2,7 +2,7 @@
 
 Generating a board is paid in every step of every environment, because an automatic reset is computed whether it is
 needed or not. One integer a row makes "all free places for a ship" a few shifts, and a board a few numbers to choose
-between. Column 0 is the lowest bit; there are at most 31 columns.
+between. Column 0 is the lowest bit; there are at most 30 columns.
 """
 
 import jax
@@ -28,8 +28,8 @@ def count(rows: Array) -> Array:
 
 
 def at(rows: Array, row: Array, column: Array) -> Array:
-    """Whether a bit is set, bool scalar; rows outside the board are empty."""
-    return (_row(rows, row) >> jnp.maximum(column, 0)) & 1 == 1
+    """Whether a bit is set, bool scalar; outside the board none is."""
+    return ((_row(rows, row) << 1) >> (column + 1)) & 1 == 1
 
 
 def put(rows: Array, row: Array, column: Array) -> Array:

@@ -48,7 +48,7 @@ def _dig(walk: Walk, share: Array, side: int) -> Walk:
         [
             at(unvisited, row - 1, column),
             at(unvisited, row + 1, column),
-            at(unvisited, row, column - 1) & (column > 0),
+            at(unvisited, row, column - 1),
             at(unvisited, row, column + 1),
         ]
     )
