@@ -1,0 +1,120 @@
+"""Values as heads give them: numbers, or distributions that are learned by classification."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from memorax.core.types import Array
+from memorax.networks.heads import C51Values, HLGaussValues, ValueDistribution
+from memorax.objectives import cross_entropy, gaussian_histogram, n_step_returns, project
+
+Values: TypeAlias = Array | ValueDistribution
+"""What a head for values gives: `[batch, time]` or `[batch, time, actions]`."""
+
+
+def expected(output: Any) -> Array:
+    """Give values as numbers."""
+    return output.mean() if isinstance(output, ValueDistribution) else output
+
+
+def choose(output: Values, action: Array) -> Values:
+    """Take the values of one action per step.
+
+    Args:
+        output: Values, `[batch, time, actions]`.
+        action: `[batch, time]`.
+
+    Returns:
+        Values, `[batch, time]`.
+    """
+    if isinstance(output, ValueDistribution):
+        logits = jnp.take_along_axis(output.logits, action[..., None, None], axis=-2)[..., 0, :]
+        return dataclasses.replace(output, logits=logits, mask=None)
+    return jnp.take_along_axis(output, action[..., None], axis=-1)[..., 0]
+
+
+def upto(output: Values, stop: int) -> Values:
+    """Take the first steps of values."""
+    if isinstance(output, ValueDistribution):
+        mask = None if output.mask is None else output.mask[:, :stop]
+        return dataclasses.replace(output, logits=output.logits[:, :stop], mask=mask)
+    return output[:, :stop]
+
+
+def losses(output: Values, target: Array) -> Array:
+    """Compute how far values are from targets: half the squared error, or the cross entropy of a histogram.
+
+    Args:
+        output: Values, `[batch, time]`; those of C51 have no loss towards a number.
+        target: Numbers, `[batch, time]`.
+
+    Returns:
+        `[batch, time]`.
+    """
+    if isinstance(output, HLGaussValues):
+        return cross_entropy(output.logits, gaussian_histogram(target, output.values))
+    return 0.5 * jnp.square(expected(output) - target)
+
+
+@dataclasses.dataclass(frozen=True)
+class NStep:
+    """Returns of `n` rewards that bootstrap from values, as `n_step_returns` defines them.
+
+    Attributes:
+        reward: `[batch, time]`.
+        discount: `[batch, time]`.
+        cut: `[batch, time]`.
+        n: Number of rewards.
+        scale: Puts returns on the scale that values are learned on; None where that is the returns' own.
+        unscale: Its inverse.
+    """
+
+    reward: Array
+    discount: Array
+    cut: Array
+    n: int
+    scale: Callable[[Array], Array] | None = None
+    unscale: Callable[[Array], Array] | None = None
+
+    def returns(self, values: Array) -> Array:
+        """Give the returns `[batch, time, ...]` that bootstrap from values `[batch, time + 1, ...]`."""
+        values = values if self.unscale is None else self.unscale(values)
+        reward, discount, cut = (_like(x, values) for x in (self.reward, self.discount, self.cut))
+        returns = n_step_returns(reward, discount, cut, values, self.n)
+        return returns if self.scale is None else self.scale(returns)
+
+    def sources(self, x: Array) -> Array:
+        """Give what stands, in `x` `[batch, time + 1, ...]`, where these returns bootstrap from."""
+        return n_step_returns(jnp.zeros(()), jnp.ones(()), _like(self.cut, x), x, self.n)
+
+
+def temporal_differences(output: Values, following: Values, targets: NStep) -> tuple[Array, Array]:
+    """Compute how far values are from returns that bootstrap from other values of the same kind.
+
+    Distributions of returns are bootstrapped whole: each possible value gives a possible return, which is as probable
+    as the value.
+
+    Args:
+        output: Values of what was done, `[batch, time]`.
+        following: Values of what would be done, `[batch, time + 1]`; they get no gradient.
+        targets: How returns bootstrap.
+
+    Returns:
+        Loss and error (target minus expected value) of every step, `[batch, time]`.
+    """
+    following = jax.lax.stop_gradient(following)
+    if isinstance(output, C51Values) and isinstance(following, C51Values):
+        returns = targets.returns(jnp.broadcast_to(output.values, following.logits.shape))
+        probabilities = project(returns, targets.sources(following.probabilities), output.values)
+        target = jnp.sum(probabilities * output.values, axis=-1)
+        return cross_entropy(output.logits, probabilities), target - output.mean()
+    target = targets.returns(expected(following))
+    return losses(output, target), target - expected(output)
+
+
+def _like(x: Array, other: Array) -> Array:
+    """Give `[batch, time]` further axes of size 1, as many as `other` has."""
+    return x.reshape(*x.shape, *(1,) * (other.ndim - 2))
