@@ -11,21 +11,13 @@ from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.picture import BLUE, GRAY, GREEN, RED, WHITE, YELLOW, characters, paint
 from memorax.environments.memory.task import Task, clipped, whole
 
-_HIGH, _WIDE, _SEEN, _RESPAWN, _PRIZE = 5, 9, 2, 20, 5.0
+_HIGH, _WIDE, _NARROW, _SEEN = 5, 9, 5, 2
+_RESPAWN, _PRIZE = 20, 5.0
 _MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]], np.int32)
-_APPLES = np.array([(y, x) for y in range(_HIGH) for x in range(_WIDE) if (y + x) % 2], np.int32)
-_FILLED = 10
-_WIDTHS = np.array([5, _WIDE, 5], np.int32)
+_APPLES, _FILLED = _HIGH * _WIDE // 2, 10
 # Where the agent is put when the second and the third room begin; row and column.
 _ENTRANCES = np.array([[0, 0], [2, 4], [4, 2]], np.int32)
 _DOOR = np.array([0, 2], np.int32)
-_WALLS = np.pad(
-    np.arange(_WIDE) >= _WIDTHS[:, None, None].repeat(_HIGH, axis=1),
-    ((0, 0), (_SEEN, _SEEN), (_SEEN, _SEEN)),
-    constant_values=True,
-)
-_NUMBERS = np.full(_WALLS.shape[1:], -1, np.int32)  # which apple grows on a cell
-_NUMBERS[tuple(_APPLES.T + _SEEN)] = np.arange(len(_APPLES))
 _NEVER = np.iinfo(np.int32).max
 
 
@@ -99,9 +91,11 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
         row_key, column_key, apple_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (2,), 0, 2) + jnp.array([3, 0])
         columns = jax.random.randint(column_key, (2,), 0, 5)
-        chance = jax.random.uniform(apple_key, (len(_APPLES),))
-        # By rank and not by sorting: a reset is computed in every step.
-        filled = jnp.sum(chance[:, None] > chance, axis=1) < _FILLED
+        # By rank and not by sorting, from halves of words: a reset is computed in every step.
+        words = jax.random.bits(apple_key, (_APPLES // 2,))
+        chance = jnp.concatenate([words >> 16, words & 0xFFFF])
+        earlier = np.tri(_APPLES, k=-1, dtype=bool)
+        filled = jnp.sum((chance[:, None] > chance) | (earlier & (chance[:, None] == chance)), axis=1) < _FILLED
         return jnp.stack([rows[0], columns[0]]), jnp.stack([rows[1], columns[1]]), filled
 
     def start(self, drawn: tuple[Array, Array, Array], params: RoomsParams) -> tuple[Array, RoomsState]:
@@ -116,13 +110,11 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
 
     def _observe(self, state: RoomsState, lit: Array, params: RoomsParams) -> Array:
         room, around = self._room(state.time, params), jnp.arange(2 * _SEEN + 1) - _SEEN
-        walls = jax.lax.dynamic_slice(jnp.asarray(_WALLS)[room], state.place, (5, 5))
-        numbers = jax.lax.dynamic_slice(jnp.asarray(_NUMBERS), state.place, (5, 5))
-        apples = (numbers >= 0) & (state.apples <= state.time)[numbers] & (room == 1)
+        rows, columns = (state.place[0] + around)[:, None], state.place[1] + around
+        walls, apples = _walls(rows, columns, room), _grown(state, rows, columns) & (room == 1)
 
         def at(place: Array | np.ndarray) -> Array:
-            rows, columns = (state.place[i] + around == place[i] for i in (0, 1))
-            return rows[:, None] & columns
+            return (rows == place[0]) & (columns == place[1])
 
         key, door = at(state.key) & (room == 0) & ~state.taken, at(_DOOR) & (room == 2)
         return jnp.stack([walls, apples, key, door, jnp.broadcast_to(lit, (5, 5))]).astype(jnp.float32).ravel()
@@ -134,11 +126,11 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
         room = self._room(state.time, params)
         target = state.place + jnp.asarray(_MOVES)[clipped(action, 4)]
         at_door = (room == 2) & jnp.all(target == _DOOR)
-        blocked = jnp.asarray(_WALLS)[room, target[0] + _SEEN, target[1] + _SEEN] | (at_door & ~state.has_key)
+        blocked = _walls(target[0], target[1], room) | (at_door & ~state.has_key)
         place = jnp.where(blocked, state.place, target)
         opens = at_door & state.has_key
         takes = (room == 0) & jnp.all(place == state.key) & ~state.taken
-        here = (room == 1) & (jnp.arange(len(_APPLES)) == jnp.asarray(_NUMBERS)[place[0] + _SEEN, place[1] + _SEEN])
+        here = (room == 1) & (2 * jnp.arange(_APPLES) + 1 == _WIDE * place[0] + place[1])
         eaten = here & (state.apples <= state.time)
         time = state.time + 1
         entered = self._room(time, params)
@@ -178,11 +170,22 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
     def render(self, state: RoomsState, params: RoomsParams | None = None) -> Array:
         """Paint the room from above: apples green, key yellow, door blue, the agent a red disk."""
         room = self._room(state.time, self.default_params if params is None else params)
-        inside = (slice(_SEEN, -_SEEN),) * 2
-        colors = jnp.where(jnp.asarray(_WALLS)[room], GRAY, WHITE)[inside]
-        numbers = jnp.asarray(_NUMBERS)[inside]
-        colors = jnp.where((numbers >= 0) & (state.apples <= state.time)[numbers] & (room == 1), GREEN, colors)
+        rows, columns = jnp.arange(_HIGH)[:, None], jnp.arange(_WIDE)
+        colors = jnp.where(_walls(rows, columns, room), GRAY, WHITE)
+        colors = jnp.where(_grown(state, rows, columns) & (room == 1), GREEN, colors)
         show_key = (room == 0) & ~state.taken
         colors = colors.at[tuple(state.key)].set(jnp.where(show_key, YELLOW, colors[tuple(state.key)]))
         colors = colors.at[tuple(_DOOR)].set(jnp.where(room == 2, BLUE, colors[tuple(_DOOR)]))
         return paint(colors, jnp.zeros_like(colors).at[tuple(state.place)].set(characters("o")[0]), RED)
+
+
+def _walls(rows: Array, columns: Array, room: Array) -> Array:
+    """Whether cells lie outside of a room; rows and columns broadcast."""
+    return (rows < 0) | (rows >= _HIGH) | (columns < 0) | (columns >= jnp.where(room == 1, _WIDE, _NARROW))
+
+
+def _grown(state: RoomsState, rows: Array, columns: Array) -> Array:
+    """Whether cells of the second room have an apple now; they grow on every second one, counted along the rows."""
+    cells = _WIDE * rows + columns
+    odd = (cells % 2 == 1) & ~_walls(rows, columns, jnp.int32(1))
+    return odd & (state.apples <= state.time)[jnp.clip(cells // 2, 0, _APPLES - 1)]
