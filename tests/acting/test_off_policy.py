@@ -10,6 +10,7 @@ from tests.conformance.algorithms import assert_equal, does_not_depend_on_how_it
 from tests.probes import Clock
 
 from memorax.acting import OffPolicy, Stage, crosses
+from memorax.buffers import get_full_start_flags, make_episode_buffer, make_prioritised_episode_buffer
 
 CAPACITY = 200
 
@@ -25,7 +26,10 @@ class Sample(NamedTuple):
 
 
 class Tape:
-    """Keeps the last steps of every environment; draws the newest."""
+    """Keeps the last steps of every environment; draws the newest, once there are enough."""
+
+    def __init__(self, enough=0):
+        self.enough = enough
 
     def init(self, item):
         rows = Config().num_envs
@@ -39,6 +43,9 @@ class Tape:
 
     def sample(self, state, key):
         return Sample(jax.tree.map(lambda x: x[:, -2:], state["steps"]), jnp.asarray([CAPACITY - 1]))
+
+    def can_sample(self, state):
+        return state["size"] >= self.enough
 
     def set_priorities(self, state, indices, priorities):
         return state | {"priority": state["priority"].at[indices].set(priorities)}
@@ -77,10 +84,14 @@ class Counter(OffPolicy):
         return learner, jnp.asarray([3.0])
 
 
+def counter(buffer):
+    config = Config()
+    return Counter(config, Stage(Clock(), None, config.num_envs), buffer, store_carry=True)
+
+
 @pytest.fixture(scope="module")
 def agent():
-    config = Config()
-    return Counter(config, Stage(Clock(), None, config.num_envs), Tape(), store_carry=True)
+    return counter(Tape())
 
 
 def test_one_update_per_train_frequency_transitions_and_targets_by_the_clock(agent):
@@ -131,3 +142,42 @@ def test_evaluation_never_touches_the_replay(agent):
     key = jax.random.key(0)
     state = agent.train(key, agent.init(key), 12)
     assert_equal(agent.evaluate(key, state, num_steps=5), state)
+
+
+def test_nothing_is_learned_before_the_replay_can_be_sampled():
+    agent, key = counter(Tape(enough=5)), jax.random.key(0)
+    start = agent.init(key)
+    state = agent.train(key, start, 12)
+    assert state.buffer["size"] == 4
+    assert_equal(state.learner, start.learner)
+    assert np.isnan(state.buffer["priority"]).sum() == 1  # what leaves a priority as it is
+    state = agent.train(key, state, 6)
+    assert state.learner["updates"] == 3
+    assert state.buffer["priority"][-1] == 3.0
+
+
+def test_the_replay_is_not_given_what_was_only_logged(agent):
+    assert agent.init(jax.random.key(0)).buffer["steps"].info == {}
+
+
+def test_what_is_no_buffer_is_refused():
+    with pytest.raises(TypeError, match=r"`buffer` must have .* got object without init, add, sample, can_sample"):
+        counter(object())
+
+
+def test_a_buffer_for_other_environments_is_refused():
+    buffer = make_episode_buffer(100, 10, 2, 4, add_batch_size=5)
+    with pytest.raises(ValueError, match=r"`num_envs` \(3\), got 5; make it with `add_batch_size=3`"):
+        counter(buffer)
+
+
+def test_an_episode_buffer_keeps_what_happened():
+    buffer = make_prioritised_episode_buffer(60, 3, 1, 2, get_full_start_flags, add_batch_size=3)
+    agent, key = counter(buffer), jax.random.key(0)
+    state = agent.train(key, agent.init(key), 60)
+    assert state.learner["updates"] == 30
+    kept = jax.vmap(agent.buffer.sample, (None, 0))(state.buffer, jax.random.split(key, 16)).experience
+    later = ~np.asarray(kept.inputs.done[:, 0, 0])
+    assert 0 < later.sum() < 16
+    np.testing.assert_array_equal(kept.carry[later, 0, 0], kept.observation[later, 0, 0, 0])
+    assert state.buffer.max_recorded_priority.max() == pytest.approx(3.0**0.6)
