@@ -147,7 +147,7 @@ def _scan_backward(residuals: Any, cotangents: Any) -> Any:
     now = (output, reset, *before[:2], *states[:2], memo)
     first, gates = jax.lax.scan(step, tuple(last[:3]), now, reverse=True)
     to_recurrent = jnp.einsum("thbd,thbg->hdg", before[2], gates)
-    return gates, to_recurrent, None, State(*first, jnp.zeros_like(state.stabilizer))
+    return gates, to_recurrent, None, State(first[0], first[1], first[2], jnp.zeros_like(state.stabilizer))
 
 
 _scan.defvjp(_scan_forward, _scan_backward)
