@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import optax
 
-from memorax.algorithms import PPO, PPOConfig
+from memorax.algorithms import DQN, PPO, R2D2, DQNConfig, PPOConfig, R2D2Config
 from memorax.core.spaces import Box
 from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads
 from memorax.networks.sequence_models import MODELS
@@ -60,3 +60,41 @@ def ppo(
     critic = Network(*other, heads.VNetwork())
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(learning_rate))
     return cls(PPOConfig(**(SMALL | config)), env, env.default_params, actor, critic, optimizer, optimizer)
+
+
+REPLAY = {
+    "num_envs": 2,
+    "train_frequency": 12,
+    "batch_size": 4,
+    "sequence_length": 5,
+    "buffer_size": 200,
+    "learning_starts": 1,
+    "target_update_frequency": 24,
+}
+"""Learns from the first update on; `train_frequency` is a multiple of `num_envs`, so there is one update a time."""
+
+
+def dqn(
+    env: Any,
+    torso: str | Callable[[], nn.Module] = "gru",
+    *,
+    head: nn.Module | None = None,
+    cls: type[DQN] = DQN,
+    learning_rate: float = 3e-3,
+    arguments: dict[str, Any] | None = None,
+    **config: Any,
+) -> DQN:
+    """DQN with a small replay; R2D2 where `cls` is one."""
+    make_torso = TORSOS[torso] if isinstance(torso, str) else torso
+    space = env.action_space(env.default_params)
+    head = heads.DiscreteQNetwork(action_dim=space.n) if head is None else head
+    network = Network(extractor(), make_torso(), head)
+    optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(learning_rate))
+    fields = REPLAY | ({"burn_in_length": 1} if issubclass(cls, R2D2) else {}) | config
+    hyperparameters = (R2D2Config if issubclass(cls, R2D2) else DQNConfig)(**fields)
+    return cls(hyperparameters, env, env.default_params, network, optimizer, **(arguments or {}))
+
+
+def r2d2(env: Any, torso: str | Callable[[], nn.Module] = "gru", *, cls: type[R2D2] = R2D2, **options: Any) -> DQN:
+    """R2D2 with a small replay."""
+    return dqn(env, torso, cls=cls, **options)

@@ -1,10 +1,25 @@
 """How agents learn: one file an algorithm."""
 
+from memorax.algorithms.dqn import DQN, DQNConfig, DQNState
 from memorax.algorithms.ppo import PPO, PPOConfig, PPOState
+from memorax.algorithms.r2d2 import R2D2, R2D2Config, R2D2State
 from memorax.core.registry import Registry
 
 ALGORITHMS: Registry[tuple[type, type]] = Registry("algorithm")
 """Name to `(algorithm, configuration)`."""
+ALGORITHMS.register("dqn", (DQN, DQNConfig))
 ALGORITHMS.register("ppo", (PPO, PPOConfig))
+ALGORITHMS.register("r2d2", (R2D2, R2D2Config))
 
-__all__ = ["ALGORITHMS", "PPO", "PPOConfig", "PPOState"]
+__all__ = [
+    "ALGORITHMS",
+    "DQN",
+    "PPO",
+    "R2D2",
+    "DQNConfig",
+    "DQNState",
+    "PPOConfig",
+    "PPOState",
+    "R2D2Config",
+    "R2D2State",
+]
