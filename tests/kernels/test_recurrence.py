@@ -4,10 +4,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from memorax.kernels import recurrence
 from memorax.networks import RNN
 
 BATCH, TIME, FEATURES, HIDDEN = 3, 37, 5, 11
 CELLS = [nn.GRUCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.SimpleCell]
+
+
+@pytest.fixture(params=["small", "large"])
+def size(request, monkeypatch):
+    """Both ways to run the scans, whatever the size of the batch."""
+    monkeypatch.setattr(recurrence, "LARGE_BATCH", 1 if request.param == "large" else 1000)
 
 
 def difference(got, want):
@@ -40,7 +47,7 @@ def results(model, done):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_kernel_equals_plain_scan(cell):
+def test_kernel_equals_plain_scan(cell, size):
     fused, plain, arguments, done = problem(cell)
     (_, got), got_gradients = results(fused, done)(*arguments)
     (_, want), want_gradients = results(plain, done)(*arguments)
@@ -49,7 +56,7 @@ def test_kernel_equals_plain_scan(cell):
 
 
 @pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell, nn.SimpleCell])
-def test_gradient_in_double_precision(cell):
+def test_gradient_in_double_precision(cell, size):
     with jax.enable_x64(True):
         fused, plain, arguments, done = problem(cell, jnp.float64)
         (_, got), got_gradients = results(fused, done)(*arguments)
@@ -59,7 +66,7 @@ def test_gradient_in_double_precision(cell):
         assert difference(got_gradients, want_gradients) < 1e-9
 
 
-def test_gradient_survives_nan_before_a_reset():
+def test_gradient_survives_nan_before_a_reset(size):
     fused, _, (params, inputs, carry), done = problem(nn.GRUCell)
     done = done.at[:, 0].set(True)
     poison = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), carry)
@@ -98,7 +105,7 @@ def test_gradient_under_transformations(lift):
     assert difference(jax.jit(lifted)(arguments), gradient(plain)(arguments)) < 1e-4
 
 
-def test_gradient_needs_no_more_memory_than_the_plain_scan():
+def test_gradient_needs_no_more_memory_than_the_plain_scan(size):
     def temporary(fused):
         model = RNN(nn.GRUCell(32), fused=fused)
         inputs, done = jnp.zeros((64, 1024, 32)), jnp.zeros((64, 1024), bool)
@@ -114,7 +121,7 @@ def test_gradient_needs_no_more_memory_than_the_plain_scan():
     [
         (nn.GRUCell(4), True),
         (nn.GRUCell(4, dtype=jnp.float32), True),
-        (nn.GRUCell(4, dtype=jnp.bfloat16), False),
+        (nn.GRUCell(4, dtype=jnp.bfloat16), True),
         (nn.GRUCell(4, activation_fn=nn.relu), False),
         (nn.LSTMCell(4, gate_fn=nn.hard_sigmoid), False),
         (nn.SimpleCell(4, residual=True), False),
@@ -136,3 +143,23 @@ def test_subclass_of_a_known_cell_is_not_replaced():
         pass
 
     assert find_kernel(Own(4)) is None
+
+
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell])
+def test_low_precision_activations_have_nearly_the_same_gradient(cell, size):
+    _, plain, arguments, done = problem(cell)
+    half = RNN(cell(HIDDEN, dtype=jnp.bfloat16))
+    (_, (carry, outputs)), got = results(half, done)(*arguments)
+    (_, (_, want)), want_gradients = results(plain, done)(*arguments)
+    assert outputs.dtype == jnp.bfloat16
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves((carry, got)))
+    assert difference(outputs.astype(jnp.float32), want) < 2e-2
+    assert difference(got, want_gradients) < 1e-1
+
+
+def test_the_batch_decides_which_way(monkeypatch):
+    inputs = jnp.zeros((5, recurrence.LARGE_BATCH, 2))
+    assert recurrence._is_large(inputs)
+    assert not recurrence._is_large(inputs[:, 1:])
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not recurrence._is_large(inputs)

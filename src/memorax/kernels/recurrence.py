@@ -2,9 +2,12 @@
 
 A cell is elementwise but for one product per gate: `state' = step(state, x_gates, h_gates)` with
 `x_gates = inputs @ input_kernels + input_biases` and `h_gates = h @ recurrent_kernels + recurrent_biases`, where `h` is
-the last part of the state. The `x_gates` of all steps are one product before the scan. The backward scan carries only
-the state's gradient; its slopes are computed for all steps at once before it, the weights' gradients for all steps at
-once after it. Forward-mode differentiation is not defined.
+the last part of the state. Forward-mode differentiation is not defined.
+
+For small batches everything that does not need the step before is taken out of the scans: the `x_gates` of all steps
+are one product, the backward scan carries only the state's gradient, its slopes are computed for all steps at once
+before it, and the weights' gradients after it. A step of a large batch keeps the cores busy by itself, and then what
+costs is to write all steps' intermediates to memory and read them again: both scans do everything on their way.
 """
 
 from collections.abc import Callable
@@ -22,6 +25,10 @@ Gates = tuple[Array, ...]
 """One array `[..., hidden]` for each gate."""
 Memo = tuple[Array, ...]
 """What a step leaves for the backward pass, each part `[..., hidden]`."""
+
+
+LARGE_BATCH = 64
+"""From this batch size on, the scans keep nothing that they can compute on their way."""
 
 
 class Cell(NamedTuple):
@@ -96,6 +103,12 @@ def _scan_forward(cell: Cell, weights: Weights, inputs: Array, reset: Array, sta
 
 
 def _scan_backward(cell: Cell, residuals: Any, cotangents: Any) -> Any:
+    backward = _backward_on_the_way if _is_large(residuals[1]) else _backward_at_once
+    return backward(cell, residuals, cotangents)
+
+
+def _backward_at_once(cell: Cell, residuals: Any, cotangents: Any) -> Any:
+    """Scan the state's gradient only."""
     weights, inputs, reset, state, fresh, (states, memo) = residuals
     last_cotangent, output_cotangent = cotangents
     before = tuple(jnp.concatenate([first[None], all_[:-1]]) for first, all_ in zip(state, states, strict=True))
@@ -129,6 +142,53 @@ def _scan_backward(cell: Cell, residuals: Any, cotangents: Any) -> Any:
     return weight_cotangents, input_cotangent, None, first_cotangent, None
 
 
+def _backward_on_the_way(cell: Cell, residuals: Any, cotangents: Any) -> Any:
+    """Scan the state's gradient and sum up the weights' gradients in the same steps."""
+    weights, inputs, reset, state, fresh, (states, memo) = residuals
+    last_cotangent, output_cotangent = cotangents
+    recurrent, projecting = (
+        tuple(kernel.T for kernel in kernels) for kernels in (weights.recurrent_kernels, weights.input_kernels)
+    )
+
+    def step(carry: tuple[State, Any], t: Array) -> tuple[tuple[State, Any], Any]:
+        cotangent, sums = carry
+        before = tuple(
+            jnp.where(t == 0, first, all_[jnp.maximum(t - 1, 0)]) for first, all_ in zip(state, states, strict=True)
+        )
+        before = _select(reset[t], fresh, before)
+        slopes = cell.slopes(before, tuple(part[t] for part in states), tuple(part[t] for part in memo))
+        cotangent = (*cotangent[:-1], cotangent[-1] + output_cotangent[t])
+        direct, x_gates, h_gates = cell.pull(cotangent, slopes)
+        through = sum((gate @ kernel for gate, kernel in zip(h_gates, recurrent, strict=True)), start=direct[-1])
+        narrow = tuple(gate.astype(inputs.dtype) for gate in x_gates)
+        new = (
+            tuple(_outer(inputs[t], gate) for gate in narrow),
+            tuple(jnp.sum(gate, axis=0) for gate in x_gates),
+            tuple(_outer(before[-1], gate) for gate in h_gates),
+            tuple(jnp.sum(gate, axis=0) for gate in h_gates),
+        )
+        zero = tuple(jnp.zeros_like(part) for part in direct)
+        cotangent = _select(reset[t], zero, (*direct[:-1], through))
+        input_cotangent = sum(gate @ kernel for gate, kernel in zip(narrow, projecting, strict=True))
+        return (cotangent, jax.tree.map(lambda x, y: x + y.astype(x.dtype), sums, new)), input_cotangent
+
+    # Sums over time are kept in the parameters' own type, which may be wider than that of the products.
+    wide = weights.recurrent_kernels[0].dtype
+    kernels = tuple(jnp.zeros(kernel.shape, wide) for kernel in weights.input_kernels)
+    biases = tuple(jnp.zeros(kernel.shape[1:], wide) for kernel in weights.recurrent_kernels)
+    zeros = kernels, biases, tuple(jnp.zeros_like(kernel) for kernel in weights.recurrent_kernels), biases
+    times = jnp.arange(inputs.shape[0])
+    (first_cotangent, sums), input_cotangent = jax.lax.scan(step, (last_cotangent, zeros), times, reverse=True)
+    kernels, biases, recurrent_kernels, recurrent_biases = sums
+    weight_cotangents = Weights(
+        tuple(x.astype(inputs.dtype) for x in kernels),
+        biases,
+        recurrent_kernels,
+        tuple(None if b is None else x for x, b in zip(recurrent_biases, weights.recurrent_biases, strict=True)),
+    )
+    return weight_cotangents, input_cotangent, None, first_cotangent, None
+
+
 _scan.defvjp(_scan_forward, _scan_backward)
 
 
@@ -136,15 +196,22 @@ def _forward(
     cell: Cell, weights: Weights, inputs: Array, reset: Array, state: State, fresh: State
 ) -> tuple[State, tuple[State, Memo]]:
     """Run over time; return the last state, and all states with all memos, which nobody may need."""
+    large = _is_large(inputs)
 
-    def step(state: State, now: tuple[Gates, Array]) -> tuple[State, tuple[State, Memo]]:
-        x_gates, reset = now
+    def step(state: State, now: tuple[Any, Array]) -> tuple[State, tuple[State, Memo]]:
+        inputs, reset = now
+        x_gates = _project(weights, inputs) if large else inputs
         state = _select(reset, fresh, state)
         # One product per gate: a single wide one has to be cut apart again, which costs more than it saves.
         state, memo = cell.step(state, x_gates, _recur(weights, state[-1]))
         return state, (state, memo)
 
-    return jax.lax.scan(step, state, (_project(weights, inputs), reset))
+    return jax.lax.scan(step, state, (inputs if large else _project(weights, inputs), reset))
+
+
+def _is_large(inputs: Array) -> bool:
+    """Whether a step keeps a CPU busy; a GPU's scan has a launch per operation, and little is best there."""
+    return inputs.shape[1] >= LARGE_BATCH and jax.default_backend() == "cpu"
 
 
 def _project(weights: Weights, inputs: Array) -> Gates:
