@@ -92,7 +92,7 @@ class RetNetCell(ConfiguredModule):
             for name, width in widths.items()
         )
         key = key * config.head_dim**-0.5
-        angles = 10000.0 ** -np.linspace(0, 1, config.head_dim // 2) if config.rotation else None
+        angles = -(10000.0 ** -np.linspace(0, 1, config.head_dim // 2)) if config.rotation else None
         log_decay = jnp.asarray(np.log1p(-(2.0 ** (-5.0 - np.arange(config.num_heads)))), carry.dtype)
         steps = LinearSteps(query, key, value, log_decay, None if angles is None else jnp.asarray(angles, carry.dtype))
         carry, outputs = linear_attention(steps, done, carry, chunk=config.chunk_size)
