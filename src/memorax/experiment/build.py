@@ -87,7 +87,20 @@ def actor_critic(algorithm: Any, parts: Parts) -> Any:
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 
-BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {"ppo": actor_critic}
+def q_learner(algorithm: Any, parts: Parts) -> Any:
+    """Build an agent of one network that values actions; replay and schedules follow from the configuration."""
+    config = parts.config
+    network = Network(*parts.trunk(), value_head(parts.action_space, config.env))
+    agent = algorithm(config.hyperparameters, parts.env, parts.env_params, network, parts.optimizer())
+    check_replay(config)
+    return agent
+
+
+BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {
+    "dqn": q_learner,
+    "ppo": actor_critic,
+    "r2d2": q_learner,
+}
 """By algorithm: what puts its agent together."""
 
 
@@ -148,6 +161,38 @@ def policy_head(space: Any, env: str) -> nn.Module:
         f"`env` must have Discrete actions or a Box of vectors for a policy head to serve it, got {space!r} of {env}; "
         "wrap the environment so that its actions are one of these"
     )
+
+
+def value_head(space: Any, env: str) -> nn.Module:
+    """Choose the head that values all actions.
+
+    Args:
+        space: The action space.
+        env: Name of the environment, for the message.
+
+    Raises:
+        TypeError: There is none.
+    """
+    if isinstance(space, Discrete):
+        return heads.DiscreteQNetwork(action_dim=space.n)
+    raise TypeError(
+        f"`env` must have Discrete actions for a network to value them all, got {space!r} of {env}; "
+        "train it with another algorithm, such as ppo"
+    )
+
+
+def check_replay(config: RunConfig) -> None:
+    """Refuse a run that ends before its replay holds enough to learn from.
+
+    Raises:
+        ValueError: It does.
+    """
+    enough = config.hyperparameters.learning_starts
+    if config.warmup + config.steps < enough:
+        raise ValueError(
+            f"`steps` must be at least {enough - config.warmup:,} for anything to be learned after a warmup of "
+            f"{config.warmup:,}, got {config.steps:,}; or lower `learning_starts` ({enough:,})"
+        )
 
 
 def gradient_steps(config: RunConfig) -> int:

@@ -35,6 +35,9 @@ class RunConfig(Generic[C]):
     """Name of the memory model; `memorax list models` shows all."""
     steps: int = 1_000_000
     """Environment steps of each seed, over all its environments, rounded down to whole updates."""
+    warmup: int = 0
+    """Environment steps of each seed with random actions before these, which fill a replay; rounded down to whole
+    steps of all environments. Nothing is learned or logged meanwhile."""
     seeds: int = 4
     """How many seeds to train side by side."""
     seed: int = 0
@@ -59,6 +62,7 @@ class RunConfig(Generic[C]):
     def __post_init__(self) -> None:
         for name in ("steps", "seeds", "features", "checkpoint_every"):
             whole(self, name, 1)
+        whole(self, "warmup", 0)
         whole(self, "seed", 0)
         between(self, "seed", 0, 2**31 - 1)
         check_env_options(self.env_options)

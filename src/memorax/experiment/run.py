@@ -176,7 +176,7 @@ class Session:
                 f"`steps` must be at least {self.step:,} to resume {folder}, which got that far, got {config.steps:,}"
             )
         if latest is None:
-            self.state = jax.jit(jax.vmap(agent.init))(init_keys)
+            self.state = begin(agent, init_keys, self._keys, config.warmup)
         else:
             self.state = restore_state(agent, init_keys, latest)
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
@@ -254,6 +254,23 @@ class Session:
         latest = checkpoint.newest(self.folder / CHECKPOINTS)
         left = "there is no checkpoint before it" if latest is None else f"the last good checkpoint is {latest}"
         return f"{left}; try a lower `--learning-rate` or `--max-grad-norm` in a new run"
+
+
+def begin(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
+    """Make the state of all seeds before training.
+
+    Args:
+        agent: What learns.
+        init_keys: Keys of initialization, `[seeds]`.
+        keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
+        warmup: Environment steps of each seed with random actions.
+    """
+
+    def one(init_key: Key, key: Key) -> PyTree:
+        state = agent.init(init_key)
+        return agent.warmup(key, state, warmup) if warmup else state
+
+    return jax.jit(jax.vmap(one))(init_keys, keys)
 
 
 def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.stages.Compiled:
