@@ -32,7 +32,7 @@ class BattleshipState(EnvState):
     shots: Array
 
 
-class Battleship(SparselyReset[BattleshipState]):
+class Battleship(SparselyReset[BattleshipState, EnvParams]):
     """Find and sink ships of 2, 3, 3 and 4 cells on an empty sea.
 
     The ships lie straight and never overlap; each is placed uniformly among the places left by the ones before.

@@ -9,7 +9,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.deck import COLORS, DECK, RANKS, SUITS, deal, full, show, take
+from memorax.environments.memory.deck import COLORS, DECK, RANKS, SUITS, full, pick
 from memorax.environments.memory.picture import paint_cards
 from memorax.environments.memory.task import Task, choose, clipped, whole
 
@@ -84,7 +84,7 @@ class CountRecall(Task[CountRecallState, EnvParams]):
         return jnp.stack([full(self.decks, self.symbols)] * 2)
 
     def _deal(self, key: Key, left: Array) -> Array:
-        return jax.vmap(deal)(jax.random.split(key), left)
+        return jax.vmap(pick)(jax.random.uniform(key, (2,)), left)
 
     def start(self, drawn: Array, params: EnvParams) -> tuple[Array, CountRecallState]:
         """Show the first value and query."""
@@ -92,9 +92,9 @@ class CountRecall(Task[CountRecallState, EnvParams]):
 
     def _show(self, time: Array, drawn: Array, left: Array) -> tuple[Array, CountRecallState]:
         shown = jnp.asarray(drawn, jnp.int32)
-        observation = jnp.concatenate([show(shown[0], self.symbols), show(shown[1], self.symbols)])
-        left = jax.vmap(take)(left, shown)
-        return observation, CountRecallState(time=time, value=shown[0], query=shown[1], left=left)
+        faces = shown[:, None] == jnp.arange(self.symbols)
+        state = CountRecallState(time=time, value=shown[0], query=shown[1], left=left - faces)
+        return faces.astype(jnp.float32).reshape(-1), state
 
     def draw(self, key: Key, state: CountRecallState, params: EnvParams) -> Array:
         """Draw the next value and query, int32 `[2]`."""

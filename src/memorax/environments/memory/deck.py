@@ -30,9 +30,22 @@ def deal(key: Key, left: Array) -> Array:
     Returns:
         Symbol, int32 scalar in `[0, symbols)`.
     """
+    return pick(jax.random.uniform(key), left)
+
+
+def pick(share: Array, left: Array) -> Array:
+    """The symbol of the card that lies at a share of the way through what is left.
+
+    Args:
+        share: In [0, 1), float32 scalar.
+        left: How many cards of each symbol are left, int32 `[symbols]`. Where none are left, the result is 0.
+
+    Returns:
+        Symbol, int32 scalar in `[0, symbols)`.
+    """
     total = jnp.sum(left)
     # The index of a card among those left; the minimum guards the last one against rounding up.
-    card = jnp.minimum(jnp.floor(jax.random.uniform(key) * total).astype(jnp.int32), total - 1)
+    card = jnp.minimum(jnp.floor(share * total).astype(jnp.int32), total - 1)
     return jnp.sum(card >= jnp.cumsum(left), dtype=jnp.int32)
 
 

@@ -41,7 +41,7 @@ class LabyrinthState(EnvState):
     goal: Array
 
 
-class Labyrinth(SparselyReset[LabyrinthState]):
+class Labyrinth(SparselyReset[LabyrinthState, EnvParams]):
     """A maze, entered from outside; subclasses say what for."""
 
     max_steps = 1023

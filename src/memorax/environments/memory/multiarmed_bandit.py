@@ -11,7 +11,8 @@ from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.picture import GREEN, LIGHT, characters, paint
-from memorax.environments.memory.task import Task, choose, clipped
+from memorax.environments.memory.sparse import SparselyReset
+from memorax.environments.memory.task import choose, clipped
 
 _SETTINGS = {"Easy": (10, 200), "Medium": (20, 400), "Hard": (30, 600)}
 
@@ -39,7 +40,7 @@ class MultiarmedBanditState(EnvState):
     odds: Array
 
 
-class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
+class MultiarmedBandit(SparselyReset[MultiarmedBanditState, MultiarmedBanditParams]):
     """Pull arms whose probabilities of paying are new in every episode.
 
     Each arm pays with a probability drawn uniformly from [0, 1). Solvable only with the previous action, which the

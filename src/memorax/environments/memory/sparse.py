@@ -12,6 +12,7 @@ from memorax.environments.environment import EnvParams, EnvState, Step, end_or_g
 from memorax.environments.memory.task import Task
 
 StateT = TypeVar("StateT", bound=EnvState)
+ParamsT = TypeVar("ParamsT", bound=EnvParams)
 
 _CHUNK = 16
 """Environments that are reset at once: few are wasted where one ended, and many that end together stay cheap."""
@@ -65,17 +66,17 @@ def where_needed(needed: Array, make: Callable[[Key], PyTree], key: Key) -> PyTr
     return call(needed, key)
 
 
-class SparselyReset(Task[StateT, EnvParams]):
+class SparselyReset(Task[StateT, ParamsT]):
     """A task whose beginnings are expensive to draw and do not depend on parameters.
 
     A step gives what it gives for every environment; the next beginning is drawn only where an episode ended.
     """
 
-    def step(self, key: Key, state: StateT, action: Array, params: EnvParams | None = None) -> Step:
+    def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
         """Take one step and, where it ends the episode, begin the next; see `Environment.step`."""
         given = self.default_params if params is None else params
         step_key, reset_key = jax.random.split(key)
         observation, after, reward, terminated, info = self.step_env(step_key, state, action, given)
         truncated = self.is_truncated(after, given)
-        fresh = where_needed(terminated | truncated, lambda key: self.reset_env(key, EnvParams()), reset_key)
+        fresh = where_needed(terminated | truncated, lambda key: self.reset_env(key, self.default_params), reset_key)
         return end_or_go_on(fresh, (observation, after), (reward, terminated, truncated), info)
