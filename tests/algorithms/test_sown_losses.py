@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,20 +11,19 @@ from tests.probes import Clock
 
 from memorax.acting import unroll_with_losses
 from memorax.core.spaces import encode
-from memorax.networks.blocks import FFN, MoE, Stack
-from memorax.networks.sequence_models import GRU
+from memorax.networks.blocks import FFN, MoE, Projection, Stack
 
 EXPERTS, CHOSEN, WIDTH = 4, 2, 11
 KEY = jax.random.key(0)
 
 
-def torso(coefficient, memory=True):
+def torso(coefficient):
     moe = MoE(FFN(5), num_experts=EXPERTS, top_k=CHOSEN, balance_coefficient=coefficient)
-    return Stack(blocks=[GRU(WIDTH) if memory else nn.relu, moe])
+    return Stack(blocks=[Projection(WIDTH), moe])
 
 
-def make(coefficient, memory=True, **options):
-    return agents.ppo(Clock(), partial(torso, coefficient, memory), **options)
+def make(coefficient, **options):
+    return agents.ppo(Clock(), partial(torso, coefficient), **options)
 
 
 def minibatch(agent):
@@ -85,7 +83,7 @@ def test_its_gradient_reaches_the_router_and_not_the_heads(shared):
 @pytest.mark.slow
 def test_training_moves_the_router_by_it():
     def router(coefficient):
-        agent = make(coefficient, memory=False)
+        agent = make(coefficient)
         state = agent.train(KEY, agent.init(KEY), agent.steps_per_update)
         return state.learner.actor.params["params"]["torso"]["blocks_1"]["network"]["router"]["kernel"]
 
@@ -109,6 +107,7 @@ def test_each_of_two_trunks_has_its_own(shared):
     np.testing.assert_array_equal(two, one * 2)
 
 
+@pytest.mark.slow
 def test_burn_in_sows_nothing_and_a_single_network_may_sow(shared):
     agent, params, batch, carry = shared
     network, space = agent.network.actor, agent.stage.action_space

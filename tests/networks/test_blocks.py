@@ -10,9 +10,10 @@ from tests.conformance.sequence_models import DONE, FEATURES, HIDDEN, PROPERTIES
 from memorax.networks import MLP, RNN
 from memorax.networks.blocks import FFN, GLU, GatedResidual, MoE, PostNorm, PreNorm, Projection, Residual, Stack
 from memorax.networks.blocks.wrapping import Wrapping
-from memorax.networks.sequence_models import GRU, LSTM, SimpleRNN, is_sequence_model
+from memorax.networks.sequence_models import GRU, RTRL, SimpleRNN, is_sequence_model
 
 KEY = jax.random.key(0)
+CHECKS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "transforms")) for name in PROPERTIES]
 BATCH, TIME = DONE.shape
 INPUTS = jax.random.normal(KEY, (BATCH, TIME, FEATURES))
 
@@ -21,18 +22,17 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-COMPOSITIONS = {
-    "gates and norms": lambda: Stack(
+def composition():
+    """Every block, with memories at three places."""
+    return Stack(
         blocks=[
             GRU(HIDDEN),
-            GatedResidual(PreNorm(Stack(blocks=[LSTM(HIDDEN), nn.relu]), norm=nn.RMSNorm)),
+            GatedResidual(PreNorm(Stack(blocks=[SimpleRNN(HIDDEN), nn.relu]), norm=nn.RMSNorm)),
             PostNorm(GatedResidual(GLU(7), kind="output")),
+            PreNorm(Residual(MoE(FFN(7), num_experts=3))),
+            Residual(SimpleRNN(HIDDEN)),
         ]
-    ),
-    "experts": lambda: Stack(
-        blocks=[Projection(HIDDEN), PreNorm(Residual(SimpleRNN(HIDDEN))), Residual(MoE(FFN(7), num_experts=3))]
-    ),
-}
+    )
 
 
 class BlindToResets(Residual):
@@ -81,16 +81,13 @@ MUTANTS = [
 
 
 @pytest.fixture(scope="module")
-def cases():
-    return {}
+def case():
+    return make_case(composition())
 
 
-@pytest.mark.parametrize("name", COMPOSITIONS)
-@pytest.mark.parametrize("check", PROPERTIES.values(), ids=PROPERTIES.keys())
-def test_property(cases, name, check):
-    if name not in cases:
-        cases[name] = make_case(COMPOSITIONS[name]())
-    check(cases[name])
+@pytest.mark.parametrize("name", CHECKS)
+def test_property(case, name):
+    PROPERTIES[name](case)
 
 
 @pytest.mark.parametrize(("mutant", "name"), MUTANTS, ids=["blind", "old carry", "afresh", "over time", "bounded"])
@@ -252,6 +249,14 @@ def test_a_block_that_stands_twice_has_one_set_of_parameters_and_two_carries():
     assert len(jax.tree.leaves(params)) == len(jax.tree.leaves(run(Stack(blocks=[block]))[1]))
     assert [np.shape(x) for x in jax.tree.leaves(carry)] == [(BATCH, FEATURES)] * 2
     assert jnp.abs(carry[0] - carry[1]).max() > 0.01
+
+
+def test_derivatives_in_a_stack_have_the_width_of_what_comes_to_them():
+    stack = Stack(blocks=[Projection(3), RTRL(SimpleRNN(4)), nn.relu, PreNorm(RTRL(SimpleRNN(2))), GRU(7)])
+    carry = stack.initialize_carry(KEY, (BATCH, FEATURES))
+    assert [part.sensitivity["cell"]["i"]["kernel"].shape[2] for part in (carry[1], carry[3])] == [3, 4]
+    (after, _), _ = jax.eval_shape(stack.init_with_output, KEY, INPUTS, DONE)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, carry)
 
 
 @pytest.mark.parametrize("kind", ["gru", "output"])

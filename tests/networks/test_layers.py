@@ -19,6 +19,7 @@ from memorax.networks.layers import (
 )
 
 KEY = jax.random.key(0)
+CHECKS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "transforms")) for name in PROPERTIES]
 BATCH, TIME = DONE.shape
 WIDTH = 6
 INPUTS = jax.random.normal(KEY, (BATCH, TIME, WIDTH))
@@ -40,9 +41,9 @@ def case():
     return make_case(Stack(blocks=blocks), reach=4)
 
 
-@pytest.mark.parametrize("check", PROPERTIES.values(), ids=PROPERTIES.keys())
-def test_layers_with_a_tail_keep_the_properties(case, check):
-    check(case)
+@pytest.mark.parametrize("name", CHECKS)
+def test_layers_with_a_tail_keep_the_properties(case, name):
+    PROPERTIES[name](case)
 
 
 def test_convolutions_weigh_the_last_steps():
