@@ -6,6 +6,8 @@ and a subtree is zero exactly where all its weights are. Every step down chooses
 bits of its own: 24 of them could not tell more than 16 million leaves apart.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import jax
@@ -101,14 +103,12 @@ def set_windows(tree: SumTree, size: int, windows: Sequence[Window]) -> SumTree:
         size: Weights of each row.
         windows: What to write, each window at most `size` wide.
     """
-    level, *sums = tree.levels
-    spans = []
-    for window in windows:
-        width = window.values.shape[1]
-        leaves = jnp.where(window.changed, (window.first + jnp.arange(width)) % size, level.shape[1] * FANOUT)
-        values = window.values.astype(level.dtype)
-        level = level.at[:, leaves // FANOUT, leaves % FANOUT].set(values, mode="drop")
-        spans.append((window.first, width))
+    lowest, *sums = tree.levels
+    spans = [(window.first, window.values.shape[1]) for window in windows]
+    leaves = jnp.concatenate([(first + jnp.arange(width)) % size for first, width in spans])
+    leaves = jnp.where(jnp.concatenate([window.changed for window in windows]), leaves, lowest.shape[1] * FANOUT)
+    values = jnp.concatenate([window.values for window in windows], axis=1).astype(lowest.dtype)
+    level = lowest.at[:, leaves // FANOUT, leaves % FANOUT].set(values, mode="drop")
     levels = [level]
     for above in sums:
         groups = level.shape[1]
@@ -134,12 +134,12 @@ def draw(tree: SumTree, key: Key, batch_size: int) -> tuple[Array, Array]:
         Rows and leaves, each `[batch_size]`, int32; meaningless where all weights are zero.
     """
     above = _over_rows(total(tree))
-    keys = jax.random.split(key, len(above) + len(tree.levels))
+    bits = iter(jax.random.bits(key, (len(above) + len(tree.levels), batch_size), jnp.uint32))
     row = node = jnp.zeros(batch_size, jnp.int32)
-    for level, level_key in zip(reversed(above), keys, strict=False):
-        row = row * FANOUT + _choose(level_key, level[row])
-    for level, level_key in zip(reversed(tree.levels), keys[len(above) :], strict=True):
-        node = node * FANOUT + _choose(level_key, level[row, node])
+    for level in reversed(above):
+        row = row * FANOUT + _choose(next(bits), level.at[row].get(mode="clip"))
+    for level in reversed(tree.levels):
+        node = node * FANOUT + _choose(next(bits), level.at[row, node].get(mode="clip"))
     return row, node
 
 
@@ -153,18 +153,26 @@ def _over_rows(weights: Array) -> list[Array]:
     return levels
 
 
-def _choose(key: Key, weights: Array) -> Array:
-    """Choose one of `FANOUT` children, `[batch]`, by their weights, `[batch, FANOUT]`."""
+def _choose(bits: Array, weights: Array) -> Array:
+    """Choose one of `FANOUT` children, `[batch]`, by random bits, `[batch]`, and their weights, `[batch, FANOUT]`."""
     sums = [weights[:, 0].astype(_wide(weights.dtype))]
     for i in range(1, FANOUT):  # one after the other: so a weight of zero cannot move a sum by rounding
         sums.append(sums[-1] + weights[:, i])
-    whole = sums[-1]
-    if jnp.issubdtype(whole.dtype, jnp.integer):
-        threshold = jax.random.randint(key, whole.shape, 0, jnp.maximum(whole, 1))
-    else:
-        threshold = jax.random.uniform(key, whole.shape, whole.dtype) * whole
-    passed = sum((running <= threshold).astype(jnp.int32) for running in sums[:-1])
-    return jnp.asarray(passed, jnp.int32)
+    threshold = _below(bits, sums[-1])
+    # The last sum is never passed, for the threshold lies below it; if all are zero, the last child is chosen.
+    passed = [(running <= threshold).astype(jnp.int32) for running in sums[:-1]]
+    return functools.reduce(operator.add, passed)
+
+
+def _below(bits: Array, whole: Array) -> Array:
+    """Spread random bits evenly over what is at least zero and less than the whole."""
+    if jnp.issubdtype(whole.dtype, jnp.floating):
+        return (bits >> 9).astype(whole.dtype) * 2.0**-23 * whole
+    # The upper half of their product, as of school: 64-bit integers need not be there.
+    whole, half = whole.astype(jnp.uint32), jnp.uint32(0xFFFF)
+    middle = (bits >> 16) * (whole & half) + ((bits & half) * (whole & half) >> 16)
+    other = (bits & half) * (whole >> 16) + (middle & half)
+    return ((bits >> 16) * (whole >> 16) + (middle >> 16) + (other >> 16)).astype(jnp.int32)
 
 
 def _parents(width: int) -> int:
