@@ -96,7 +96,7 @@ class Stack(nn.Module):
 
 def _knows_width(block: nn.Module) -> bool:
     """Whether a carry depends on the width of the inputs: derivatives by parameters do, memories do not."""
-    parts = (getattr(block, field.name) for field in dataclasses.fields(block))
+    parts = (getattr(block, field.name) for field in dataclasses.fields(block) if field.name != "parent")
     leaves = jax.tree.leaves(tuple(parts), is_leaf=lambda x: isinstance(x, nn.Module))
     return isinstance(block, RTRL) or any(_knows_width(x) for x in leaves if isinstance(x, nn.Module))
 
