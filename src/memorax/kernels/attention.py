@@ -8,9 +8,8 @@ The cache is a ring: the row of the episode's `p`-th step lies in slot `p % wind
 the cache depends on the episode alone, a step writes one row of it, and its slots need no marks. A rotary key is turned
 by the angle of its slot when it is written; a query is turned twice, for the slots of this round and of the last one.
 
-A sequence is computed in blocks, each of which sees itself and the `window - 1` rows before it: `O(time (window +
-block))` products, and the scores of one block at a time, which the backward pass computes again. Softmax is in float32
-at least.
+A sequence is computed in blocks that see themselves and the `window - 1` rows before them: `O(time (window + block))`
+products, and the scores of one block at a time, computed again backwards. Softmax is in float32 at least.
 """
 
 from functools import partial
@@ -52,8 +51,7 @@ class Positions(NamedTuple):
     relative: tuple[Array, Array] | None = None
 
 
-NOWHERE = Positions()
-"""No positions: what is seen is a set."""
+NOWHERE = Positions()  # what is seen is a set
 
 
 class Rows(NamedTuple):
