@@ -69,13 +69,13 @@ class MinLSTMCell(ConfiguredModule):
         config = self.config
         x = inputs.astype(config.dtype or inputs.dtype)
 
-        def project(name: str) -> Array:
-            kernel = self.param(f"{name}_kernel", nn.initializers.lecun_normal(), (x.shape[-1], config.features))
-            bias = self.param(f"{name}_bias", nn.initializers.zeros, (config.features,))
-            return wide(x @ kernel.astype(x.dtype)) + bias
-
-        ratio = jax.nn.log_sigmoid(project("forget")) - jax.nn.log_sigmoid(project("input"))
-        hidden = project("hidden")
+        shape, names = (x.shape[-1], config.features), ("forget", "input", "hidden")
+        kernels = [self.param(f"{name}_kernel", nn.initializers.lecun_normal(), shape) for name in names]
+        biases = [self.param(f"{name}_bias", nn.initializers.zeros, shape[1:]) for name in names]
+        # One wide product takes half the time of several.
+        projected = wide(x @ jnp.concatenate(kernels, axis=1).astype(x.dtype)) + jnp.concatenate(biases)
+        forget, write, hidden = jnp.split(projected, 3, axis=-1)
+        ratio = jax.nn.log_sigmoid(forget) - jax.nn.log_sigmoid(write)
         positive = jnp.where(hidden >= 0, hidden + 0.5, jax.nn.sigmoid(hidden))
         last, states = linear_scan(jax.nn.sigmoid(ratio), jax.nn.sigmoid(-ratio) * positive, done, carry)
         return last, states.astype(x.dtype)

@@ -82,17 +82,17 @@ class RGLRUCell(ConfiguredModule):
         config, units = self.config, self.config.hidden_dim
         x = inputs.astype(config.dtype or inputs.dtype)
 
-        def project(name: str) -> Array:
-            kernel = self.param(f"{name}_kernel", nn.initializers.lecun_normal(), (x.shape[-1], units))
-            return wide(x @ kernel.astype(x.dtype))
+        shape, init = (x.shape[-1], units), nn.initializers.lecun_normal()
+        kernels = [self.param(f"{name}_kernel", init, shape) for name in ("reset", "input", "value")]
+        biases = [self.param(f"{name}_bias", nn.initializers.zeros, (units,)) for name in ("reset", "input")]
+        # One wide product takes half the time of several.
+        reset, write, value = jnp.split(wide(x @ jnp.concatenate(kernels, axis=1).astype(x.dtype)), 3, axis=-1)
+        reset, write = jax.nn.sigmoid(reset + biases[0]), jax.nn.sigmoid(write + biases[1])
 
-        def gate(name: str) -> Array:
-            return jax.nn.sigmoid(project(name) + self.param(f"{name}_bias", nn.initializers.zeros, (units,)))
-
-        log_decay = -8 * jax.nn.softplus(self.param("Lambda", self._init_decay)) * gate("reset")
+        log_decay = -8 * jax.nn.softplus(self.param("Lambda", self._init_decay)) * reset
         # Bounded below, which bounds the slope of the root: a decay near 1 would make it infinite.
         room = jnp.maximum(-jnp.expm1(2 * log_decay), 2.5e-7)
-        carry, states = linear_scan(jnp.exp(log_decay), jnp.sqrt(room) * gate("input") * project("value"), done, carry)
+        carry, states = linear_scan(jnp.exp(log_decay), jnp.sqrt(room) * write * value, done, carry)
         states = states.astype(x.dtype)
         if config.features != units:
             states = nn.Dense(config.features, dtype=x.dtype, name="output")(states)
