@@ -78,7 +78,7 @@ def test_the_gradient_is_that_of_the_whole_past(name, block):
     params = noisy(model.init(jax.random.key(0), *inputs()))
     want = backpropagated(small(name), {"params": params["params"]["model"]})["params"]
     got = streamed(model, params, block)["params"]["model"]
-    assert error(got, want) <= 1e-5
+    assert error(got, want) <= 5e-5
     if block == 1:  # without the sensitivities the gradient is another one
         truncated = streamed(small(name), {"params": params["params"]["model"]}, block)["params"]
         assert error(truncated, want) > 1e-2

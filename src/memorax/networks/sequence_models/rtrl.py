@@ -1,16 +1,14 @@
 """Exact gradients forward in time: real-time recurrent learning."""
 
-import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from memorax.core.types import Array, Carry, Key, PyTree
+from memorax.kernels.sensitivity import attach, pack
 from memorax.networks.sequence_models.base import check_sequence, is_sequence_model, select_carry
 
 
@@ -93,7 +91,7 @@ class RTRL(nn.Module):
         params = jax.eval_shape(self.model.init, jax.random.key(0), inputs, done).get("params", {})
         recurrent = self._recurrent(params)
         # Its row count is `states`; for a diagonal cell, the parts of its state.
-        rows = jax.eval_shape(lambda: _pack(memory, self._diagonal)[0]).shape[1]
+        rows = jax.eval_shape(lambda: pack(memory, self._diagonal)[0]).shape[1]
         size = sum(x.size for x in jax.tree.leaves(recurrent))
         if 4 * rows * size > self.max_mib * 2**20:
             raise ValueError(
@@ -122,8 +120,8 @@ class RTRL(nn.Module):
             return RTRLCarry(memory, sensitivity), outputs
 
         params = self.model.variables.get("params", {})
-        state, whole = _pack(memory, self._diagonal)
-        state = cast(Array, _attach(self._diagonal, self._recurrent(params), state, jax.lax.stop_gradient(sensitivity)))
+        state, whole = pack(memory, self._diagonal)
+        state = cast(Array, attach(self._diagonal, self._recurrent(params), state, jax.lax.stop_gradient(sensitivity)))
         before = RTRLCarry(whole(state), sensitivity)
         memory, outputs = self.model(inputs, done, before.memory)
 
@@ -140,12 +138,12 @@ class RTRL(nn.Module):
 
     def _advance(self, model: nn.Module, params: PyTree, carry: RTRLCarry, inputs: Array) -> RTRLCarry:
         """Move memory and derivative of one row by one step."""
-        state, whole = _pack(jax.tree.map(lambda x: x[None], carry.memory), self._diagonal)
+        state, whole = pack(jax.tree.map(lambda x: x[None], carry.memory), self._diagonal)
 
         def step(recurrent: PyTree, state: Array) -> tuple[Array, Carry]:
             variables = {"params": self._merge(params, recurrent)}
             memory, _ = model.apply(variables, inputs[None, None], jnp.zeros((1, 1), bool), whole(state[None]))
-            return _pack(memory, self._diagonal)[0][0], jax.tree.map(lambda x: x[0], memory)
+            return pack(memory, self._diagonal)[0][0], jax.tree.map(lambda x: x[0], memory)
 
         recurrent = self._recurrent(params)
         if self._diagonal:
@@ -172,50 +170,3 @@ class RTRL(nn.Module):
 
     def _merge(self, params: PyTree, recurrent: PyTree) -> PyTree:
         return {**params, "cell": {**params["cell"], **recurrent}} if self._diagonal else recurrent
-
-
-def _pack(memory: Carry, diagonal: bool) -> tuple[Array, Callable[[Array], Carry]]:
-    """Write what can be differentiated as one array, `[batch, parts, units]` if diagonal, else `[batch, states]`.
-
-    Returns:
-        The array, and what makes a carry of such an array again.
-    """
-    leaves, tree = jax.tree.flatten(memory)
-    real = [i for i, x in enumerate(leaves) if jnp.issubdtype(x.dtype, jnp.floating)]
-    shapes = [leaves[i].shape for i in real]
-    batch = leaves[0].shape[0]
-    if diagonal:
-        packed = jnp.stack([leaves[i] for i in real], axis=1)
-    else:
-        packed = jnp.concatenate([leaves[i].reshape(batch, -1) for i in real], axis=1)
-
-    def unpack(packed: Array) -> Carry:
-        if diagonal:
-            parts = [packed[:, i] for i in range(len(real))]
-        else:
-            edges = np.cumsum([math.prod(shape[1:]) for shape in shapes])[:-1]
-            parts = [x.reshape(shape) for x, shape in zip(jnp.split(packed, edges, axis=1), shapes, strict=True)]
-        new = dict(zip(real, parts, strict=True))
-        return jax.tree.unflatten(tree, [new.get(i, x) for i, x in enumerate(leaves)])
-
-    return packed, unpack
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attach(diagonal: bool, recurrent: PyTree, state: Array, sensitivity: PyTree) -> Array:
-    """Return `state`, and make its derivative with respect to the recurrent parameters `sensitivity`."""
-    del diagonal, recurrent, sensitivity
-    return state
-
-
-def _attach_forward(diagonal: bool, recurrent: PyTree, state: Array, sensitivity: PyTree) -> tuple[Array, PyTree]:
-    del diagonal, recurrent
-    return state, sensitivity
-
-
-def _attach_backward(diagonal: bool, sensitivity: PyTree, cotangent: Array) -> tuple[PyTree, Array, None]:
-    product = "baj,ba...j->...j" if diagonal else "ba,ba...->..."
-    return jax.tree.map(lambda s: jnp.einsum(product, cotangent, s), sensitivity), cotangent, None
-
-
-_attach.defvjp(_attach_forward, _attach_backward)
