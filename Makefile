@@ -24,7 +24,7 @@ train: $(VENV)/.installed ## Train the default agent and draw its learning curve
 test: $(VENV)/.installed-test ## Run the tests that take seconds
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: $(VENV)/.installed-test ## Run every test, the slow ones too
+test-all: $(VENV)/.installed-test $(VENV)/.installed-oracle ## Run every test: the slow ones, and those beside other implementations
 	$(PYTEST) $(ARGS)
 
 lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
@@ -33,8 +33,8 @@ lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/.installed-gymnax ## Run the benchmarks, and write their tables into the documentation
-	@for name in environments rnn ppo tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+bench: $(VENV)/.installed-peers ## Run the benchmarks, and write their tables into the documentation
+	@for name in environments rnn models kernels buffers ppo tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html

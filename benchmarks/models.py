@@ -40,21 +40,23 @@ def ours(name: str) -> _peers.Peer:
     return _peers.Peer(f"memorax:{name}", initialize, carry, model.apply)
 
 
-def gradient(peer: _peers.Peer, length: int) -> tuple[Any, tuple[Any, jax.Array], dict[str, float]]:
+def gradient(peer: _peers.Peer, length: int) -> tuple[Any, tuple[Any, ...], dict[str, float]]:
     """Compile the gradient over `length` steps; return it, its arguments, and what compiling cost."""
     key = jax.random.key(0)
     inputs = jax.random.normal(key, (BATCH, length, WIDTH))
     done = jax.random.bernoulli(key, 0.01, (BATCH, length))
     params = jax.jit(peer.initialize)(key, inputs[:1, :2], done[:1, :2])
 
-    def loss(params: Any, inputs: jax.Array) -> jax.Array:
-        return jnp.mean(jnp.square(peer.apply(params, inputs, done, peer.carry(BATCH))[1]))
+    # Everything is an argument: what a program closes over, the compiler computes with.
+    def loss(params: Any, inputs: jax.Array, done: jax.Array, carry: Any) -> jax.Array:
+        return jnp.mean(jnp.square(peer.apply(params, inputs, done, carry)[1]))
 
+    arguments = params, inputs, done, peer.carry(BATCH)
     start = time.perf_counter()
-    function = jax.jit(jax.grad(loss, (0, 1))).lower(params, inputs).compile()
+    function = jax.jit(jax.grad(loss, (0, 1))).lower(*arguments).compile()
     seconds = time.perf_counter() - start
     mib = function.memory_analysis().temp_size_in_bytes / 2**20
-    return function, (params, inputs), {"compile_seconds": seconds, "temporary_mib": mib}
+    return function, arguments, {"compile_seconds": seconds, "temporary_mib": mib}
 
 
 def throughput(peers: list[_peers.Peer], length: int, rounds: int) -> Iterator[dict[str, Any]]:
@@ -80,7 +82,7 @@ def latency(peers: list[_peers.Peer], batch: int, rounds: int) -> Iterator[dict[
     for peer in peers:
         params = jax.jit(peer.initialize)(jax.random.key(0), inputs[:1], done[:1])
         carry = peer.carry(batch)
-        function = jax.jit(lambda p, c, peer=peer: peer.apply(p, inputs, done, c)).lower(params, carry).compile()
+        function = jax.jit(peer.apply).lower(params, inputs, done, carry).compile()
         compiled[peer.name] = function, params, carry
     times: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for turn in range(rounds + 1):
@@ -88,7 +90,7 @@ def latency(peers: list[_peers.Peer], batch: int, rounds: int) -> Iterator[dict[
             carry, steps = first, []
             for _ in range(STEPS):
                 start = time.perf_counter()
-                carry, output = function(params, carry)
+                carry, output = function(params, inputs, done, carry)
                 jax.block_until_ready((carry, output))
                 steps.append(time.perf_counter() - start)
             if turn:

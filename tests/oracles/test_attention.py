@@ -8,7 +8,7 @@ import pytest
 from memorax.kernels.attention import NOWHERE, Positions, empty_cache, rotate, window_attention
 from memorax.networks.positional_embeddings import RoPE
 
-torch = pytest.importorskip("torch", reason="the oracle is not installed: pip install torch")
+torch = pytest.importorskip("torch", reason="the oracle is written in torch; install the extra `oracle`")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -40,7 +40,7 @@ def test_attention_equals_torch():
 
 def test_rotary_attention_equals_transformers():
     """Their angles count from the sequence's start, ours from the window's."""
-    llama = pytest.importorskip("transformers.models.llama.modeling_llama", reason="pip install transformers")
+    llama = pytest.importorskip("transformers.models.llama.modeling_llama", reason="install the extra `oracle`")
     (queries, keys, values), reset = draw()
     frequencies = RoPE().keys(DIM).frequencies
     angles = np.arange(TIME)[:, None] * np.concatenate([frequencies, frequencies])

@@ -7,7 +7,7 @@ import pytest
 
 from memorax.networks.sequence_models import GRU, LSTM
 
-torch = pytest.importorskip("torch", reason="the oracle is not installed: pip install torch")
+torch = pytest.importorskip("torch", reason="the oracle is written in torch; install the extra `oracle`")
 
 pytestmark = pytest.mark.slow
 

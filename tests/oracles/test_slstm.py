@@ -7,9 +7,7 @@ import pytest
 
 from memorax.networks import RNN, sLSTMCell
 
-REASON = (
-    "the oracle is not installed: pip install torch, and pip install --no-deps xlstm==2.0.6 (with einops, omegaconf)"
-)
+REASON = "the oracle of sLSTM is the `xlstm` package, in torch; install the extra `oracle`"
 torch = pytest.importorskip("torch", reason=REASON)
 pytest.importorskip("xlstm", reason=REASON)
 
