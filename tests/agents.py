@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import optax
 
-from memorax.algorithms import DQN, PPO, R2D2, DQNConfig, PPOConfig, R2D2Config
+from memorax.algorithms import DQN, PPO, PQN, R2D2, DQNConfig, PPOConfig, PQNConfig, R2D2Config
 from memorax.core.spaces import Box
 from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads
 from memorax.networks.sequence_models import MODELS
@@ -62,6 +62,22 @@ def ppo(
     return cls(PPOConfig(**(SMALL | config)), env, env.default_params, actor, critic, optimizer, optimizer)
 
 
+class Drawn(NamedTuple):
+    """A sample of a replay."""
+
+    experience: Any
+
+
+def recording(cls: type[DQN]) -> type[DQN]:
+    """An algorithm that keeps what it thought of its actions in its replay."""
+
+    class Recording(cls):
+        def record(self, transition):
+            return transition.replace(info={})
+
+    return Recording
+
+
 REPLAY = {
     "num_envs": 2,
     "train_frequency": 12,
@@ -98,3 +114,22 @@ def dqn(
 def r2d2(env: Any, torso: str | Callable[[], nn.Module] = "gru", *, cls: type[R2D2] = R2D2, **options: Any) -> DQN:
     """R2D2 with a small replay."""
     return dqn(env, torso, cls=cls, **options)
+
+
+def pqn(
+    env: Any,
+    torso: str | Callable[[], nn.Module] = "gru",
+    *,
+    head: nn.Module | None = None,
+    cls: type[PQN] = PQN,
+    learning_rate: float = 3e-3,
+    epsilon_schedule: Callable[[Any], Any] | None = None,
+    **config: Any,
+) -> PQN:
+    """PQN on a small network."""
+    make_torso = TORSOS[torso] if isinstance(torso, str) else torso
+    space = env.action_space(env.default_params)
+    head = heads.DiscreteQNetwork(action_dim=space.n) if head is None else head
+    network = Network(extractor(), make_torso(), head)
+    optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(learning_rate))
+    return cls(PQNConfig(**(SMALL | config)), env, env.default_params, network, optimizer, epsilon_schedule)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 
 from memorax.acting.algorithm import Behavior
-from memorax.acting.loop import Loop, Policy, Stage
+from memorax.acting.loop import Loop, Policy, Stage, Value
 from memorax.acting.unroll import add_time, remove_time, unroll, unroll_with_losses
-from memorax.acting.value_outputs import Values, expected
+from memorax.acting.value_outputs import Values, best, expected
 from memorax.core.spaces import Discrete, encode
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.networks import Network
@@ -100,6 +100,14 @@ class QFunction:
             return carry, epsilon_greedy(key, values, chance, _allowed(timestep.observation)), {"q": values}
 
         return act
+
+    def value(self, params: PyTree) -> Value:
+        """Value an observation by its best action, with the memory of its episode."""
+
+        def value(carry: Carry, timestep: Timestep) -> Array:
+            return remove_time(best(self.unroll(params, add_time(timestep), carry)[1]))
+
+        return value
 
 
 def _allowed(observation: PyTree) -> Array | None:

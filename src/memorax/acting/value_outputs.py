@@ -20,6 +20,11 @@ def expected(output: Any) -> Array:
     return output.mean() if isinstance(output, ValueDistribution) else output
 
 
+def best(output: Values) -> Array:
+    """Give the value of the best action, `[batch, time]`."""
+    return jnp.max(expected(output), axis=-1)
+
+
 def choose(output: Values, action: Array) -> Values:
     """Take the values of one action per step.
 

@@ -2,6 +2,7 @@
 
 from memorax.algorithms.dqn import DQN, DQNConfig, DQNState
 from memorax.algorithms.ppo import PPO, PPOConfig, PPOState
+from memorax.algorithms.pqn import PQN, PQNConfig, PQNState
 from memorax.algorithms.r2d2 import R2D2, R2D2Config, R2D2State
 from memorax.core.registry import Registry
 
@@ -9,17 +10,21 @@ ALGORITHMS: Registry[tuple[type, type]] = Registry("algorithm")
 """Name to `(algorithm, configuration)`."""
 ALGORITHMS.register("dqn", (DQN, DQNConfig))
 ALGORITHMS.register("ppo", (PPO, PPOConfig))
+ALGORITHMS.register("pqn", (PQN, PQNConfig))
 ALGORITHMS.register("r2d2", (R2D2, R2D2Config))
 
 __all__ = [
     "ALGORITHMS",
     "DQN",
     "PPO",
+    "PQN",
     "R2D2",
     "DQNConfig",
     "DQNState",
     "PPOConfig",
     "PPOState",
+    "PQNConfig",
+    "PQNState",
     "R2D2Config",
     "R2D2State",
 ]

@@ -14,6 +14,7 @@ from memorax.core.types import Array, PyTree
 from memorax.environments import make
 from memorax.experiment.config import RunConfig
 from memorax.networks import CNN, MLP, FeatureExtractor, Network, heads
+from memorax.networks.blocks import PostNorm
 from memorax.networks.sequence_models import MODELS
 
 _LARGE_IMAGE = 36
@@ -39,7 +40,7 @@ class Parts:
         """What the agent does."""
         return self.env.action_space(self.env_params)
 
-    def trunk(self) -> tuple[nn.Module, nn.Module]:
+    def trunk(self) -> tuple[FeatureExtractor, nn.Module]:
         """Make a feature extractor and a torso; previous action and reward are fed beside the observation."""
         observation = observation_extractor(self.env.observation_space(self.env_params), self.config.features)
         torso = MODELS.get(self.config.model)(features=self.config.features)
@@ -96,9 +97,20 @@ def q_learner(algorithm: Any, parts: Parts) -> Any:
     return agent
 
 
+def q_learner_with_norms(algorithm: Any, parts: Parts) -> Any:
+    """Build an agent of one network that values actions, with a LayerNorm behind feature extractor and memory."""
+    config = parts.config
+    extractor, torso = parts.trunk()
+    observation = nn.Sequential([extractor.observation_extractor, nn.LayerNorm()])
+    extractor = FeatureExtractor(observation, extractor.action_extractor, extractor.reward_extractor)
+    network = Network(extractor, PostNorm(torso), value_head(parts.action_space, config.env))
+    return algorithm(config.hyperparameters, parts.env, parts.env_params, network, parts.optimizer())
+
+
 BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {
     "dqn": q_learner,
     "ppo": actor_critic,
+    "pqn": q_learner_with_norms,
     "r2d2": q_learner,
 }
 """By algorithm: what puts its agent together."""
