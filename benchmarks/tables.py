@@ -105,10 +105,31 @@ def environments(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\n{caption(report)}"
 
 
+def buffers(report: dict[str, Any]) -> str:
+    """Show the prioritized replay's speed beside flashbax's."""
+    head = ["positions", "", "add", "sample", "set", "all three", "one sample alone", "bytes per step"]
+    rows = []
+    for row in report["results"]:
+        for name in ("flashbax", "memorax"):
+            times = [f"{row[f'{name}_{operation}_us']:.1f} us" for operation in ("add", "sample", "set")]
+            rows.append(
+                [
+                    f"{row['positions']:,}" if name == "flashbax" else "",
+                    name,
+                    *times,
+                    "" if name == "flashbax" else f"{row['ratio']:.2f} x as fast",
+                    f"{row[f'{name}_call_us']:.0f} us",
+                    f"{row[f'{name}_bytes_per_step']:.0f}",
+                ]
+            )
+    return f"{table(head, rows)}\n\nA step alone takes {report['sizes']['item_bytes']} bytes. {caption(report)}"
+
+
 def main() -> None:
     """Replace what stands between the markers of every table whose results are there."""
     text = PAGE.read_text()
-    for name, show in {"ppo": ppo, "rnn": rnn, "models": models, "environments": environments}.items():
+    tables = {"ppo": ppo, "rnn": rnn, "models": models, "environments": environments, "buffers": buffers}
+    for name, show in tables.items():
         path = RESULTS / f"{name}-cpu.json"
         if not path.exists():
             continue

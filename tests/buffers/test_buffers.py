@@ -1,5 +1,7 @@
 """What replays promise besides drawing the right sequences: types, sizes, seeds, devices, messages."""
 
+import dataclasses
+
 import flashbax
 import jax
 import jax.numpy as jnp
@@ -36,11 +38,16 @@ def some_steps(rows=ROWS, count=COLUMNS, begin=0, make_steps=lists.steps):
     return make_steps(rows, begin, count, flags)
 
 
+def compiled(buffer):
+    names = ["init", "add", "sample", "can_sample"] + ["set_priorities"] * hasattr(buffer, "set_priorities")
+    return dataclasses.replace(buffer, **{name: jax.jit(getattr(buffer, name)) for name in names})
+
+
 @pytest.fixture(scope="module")
 def replay():
-    buffer = make()
-    add = jax.jit(buffer.add)
-    return buffer, add(add(buffer.init(lists.make_item()), some_steps()), some_steps(count=1, begin=COLUMNS))
+    buffer = compiled(make())
+    state = buffer.add(buffer.init(lists.make_item()), some_steps())
+    return buffer, buffer.add(state, some_steps(count=1, begin=COLUMNS))
 
 
 def test_the_types_are_those_of_flashbax(replay, key):
@@ -135,7 +142,7 @@ def starts_drawn(buffer, state, draws):
 
 def test_the_uniform_one_draws_all_starts_equally_often():
     # Rows with different numbers of starts, after the ring has wrapped.
-    buffer = make(make_episode_buffer, sample_batch_size=20)
+    buffer = compiled(make(make_episode_buffer, sample_batch_size=20))
     steps = some_steps()
     steps["seen"][1][3] = False
     steps["seen"][1][3, 5] = True
@@ -150,7 +157,7 @@ def test_the_uniform_one_draws_all_starts_equally_often():
 
 
 def test_the_prioritized_one_draws_by_priority(key):
-    buffer = make(flags=get_full_start_flags, sample_batch_size=20, priority_exponent=0.5)
+    buffer = compiled(make(flags=get_full_start_flags, sample_batch_size=20, priority_exponent=0.5))
     state = buffer.add(buffer.init(lists.make_item()), some_steps())
     indices = jnp.asarray([(row, step) for row in range(ROWS) for step in range(3, 9)], jnp.uint32)
     priorities = np.random.default_rng(0).exponential(1.0, len(indices))
@@ -161,8 +168,7 @@ def test_the_prioritized_one_draws_by_priority(key):
     assert stats.chisquare(observed, 10_000 * priorities**0.5 / (priorities**0.5).sum()).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("maker", MAKERS)
-@pytest.mark.parametrize("period", [1, 5])
+@pytest.mark.parametrize(("maker", "period"), list(zip(MAKERS, [5, 1], strict=True)))
 def test_a_carry_is_stored_once_per_place_and_drawn_once_per_sequence(maker, period):
     buffer = make(maker, get_full_start_flags, period=period, max_length=80)
     item = lists.make_item(transition=True)
@@ -179,7 +185,7 @@ def test_a_carry_is_stored_once_per_place_and_drawn_once_per_sequence(maker, per
 
 
 def test_no_carry_is_stored_where_sequences_begin_with_episodes(key):
-    buffer = make(make_episode_buffer, get_start_flags_from_done)
+    buffer = compiled(make(make_episode_buffer, get_start_flags_from_done))
     state = buffer.init(lists.make_item(transition=True))
     assert state.experience.carry is None
     steps = some_steps(make_steps=lists.transitions)
@@ -192,7 +198,7 @@ def test_no_carry_is_stored_where_sequences_begin_with_episodes(key):
 @pytest.mark.parametrize("rows", [None, 3])
 @pytest.mark.parametrize("add_sequences", [False, True])
 def test_items_may_be_added_with_the_axes_announced_or_with_all(maker, rows, add_sequences):
-    buffer = make(maker, add_batch_size=rows, add_sequences=add_sequences)
+    buffer = compiled(make(maker, add_batch_size=rows, add_sequences=add_sequences))
     state = buffer.init(lists.make_item())
     steps = some_steps(rows or 1, count=2 if add_sequences else 1)
     given = steps if add_sequences else jax.tree.map(lambda x: x[:, 0], steps)
@@ -221,8 +227,8 @@ def test_importance_weights_are_those_of_the_paper():
     np.testing.assert_array_equal(compute_importance_weights(jnp.asarray(probabilities), 1000, 0.0), 1.0)
 
 
-def test_an_empty_replay_says_so_and_learns_nothing_from_what_it_drew(key):
-    buffer = make()
+def test_an_empty_replay_says_so_and_learns_nothing_from_what_it_drew(replay, key):
+    buffer, _ = replay
     state = buffer.init(lists.make_item())
     assert not buffer.can_sample(state)
     sample = buffer.sample(state, key)

@@ -53,7 +53,7 @@ def test_a_weight_of_zero_is_never_drawn_however_the_others_differ():
 
 def test_every_leaf_of_many_can_be_drawn():
     # More leaves than a float32 can count: half of them would be out of reach of a single threshold.
-    size = 2**25 + 1
+    size = 2**24 + 2**21 + 1
     tree = sum_tree.make_tree(1, size, jnp.float32)
     tree = sum_tree.SumTree(tuple(jnp.full_like(level, 16.0**i) for i, level in enumerate(tree.levels)))
     _, leaves = sum_tree.draw(tree, jax.random.key(0), 4096)
