@@ -12,6 +12,7 @@ from memorax.acting.algorithm import Behavior, OnPolicy
 from memorax.acting.loop import Loop, Policy, Stage, Value
 from memorax.acting.model import Model
 from memorax.acting.unroll import add_time, remove_time, unroll, unroll_with_losses
+from memorax.acting.value_outputs import expected
 from memorax.core.spaces import encode
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.networks import Network
@@ -31,8 +32,10 @@ class ActorCriticLearner:
         return {"actor": self.actor.params, "critic": self.critic.params}
 
 
-class ActorCriticAgent(OnPolicy):
-    """Acts by an actor's distribution and records what a critic thinks of it.
+class ActorCriticActor(OnPolicy):
+    """Acts by an actor's distribution and records what a critic thinks of it; how it learns is left open.
+
+    What its `init_learner` makes has `params`, as `init_params` makes them.
 
     Args:
         config: Configuration of the algorithm.
@@ -40,14 +43,15 @@ class ActorCriticAgent(OnPolicy):
         env_params: Its parameters.
         actor: Network with a policy head.
         critic: Network with a value head; give it the actor's feature extractor and torso objects to share them.
-        actor_optimizer: Moves the actor's parameters, a shared trunk's among them.
-        critic_optimizer: Moves the critic's parameters.
 
     Raises:
         TypeError: A network is none, or its head is not one for a policy or a value.
         ValueError: The actor's head does not serve the action space, or the configuration does not go with the
             networks.
     """
+
+    distributional = False
+    """Whether the critic's values may be distributions that are learned by classification."""
 
     def __init__(
         self,
@@ -56,8 +60,6 @@ class ActorCriticAgent(OnPolicy):
         env_params: PyTree,
         actor: Network,
         critic: Network,
-        actor_optimizer: optax.GradientTransformation,
-        critic_optimizer: optax.GradientTransformation,
     ) -> None:
         super().__init__(config, Stage(env, env_params, config.num_envs))
         for name, network in (("actor", actor), ("critic", critic)):
@@ -66,13 +68,13 @@ class ActorCriticAgent(OnPolicy):
         if not hasattr(actor.head, "check_action_space"):
             raise TypeError(f"`actor` must have a policy head, got {type(actor.head).__name__}")
         self.network = ActorCritic(actor, critic)
-        self.actor_optimizer, self.critic_optimizer = actor_optimizer, critic_optimizer
         actor.head.check_action_space(self.stage.action_space)
         # Tracing everything once makes what does not fit fail here, and tells what the policy's actions are like.
         carry, (distribution, value) = jax.eval_shape(self._first_step, jax.random.key(0))
         if not hasattr(distribution, "bounded"):
             raise TypeError(f"`actor` must have a policy head, got {type(actor.head).__name__}")
-        if getattr(value, "shape", None) != (config.num_envs, 1):
+        numbers = jax.eval_shape(expected, value) if self.distributional else value
+        if getattr(numbers, "shape", None) != (config.num_envs, 1):
             raise TypeError(
                 f"`critic` must have a head that gives one value per step, got {type(critic.head).__name__}"
             )
@@ -87,16 +89,14 @@ class ActorCriticAgent(OnPolicy):
         state = self.init(key)
         return self.unroll(state.learner.params, add_time(state.loop.timestep), state.loop.carry)
 
-    def unroll(
-        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
-    ) -> tuple[Carry, tuple[Any, Array]]:
+    def unroll(self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0) -> tuple[Carry, tuple[Any, Any]]:
         """Run both networks over a sequence; return the memory, and distributions and values, `[batch, time]`."""
         space = self.stage.action_space
         return unroll(self.network, params, inputs, carry, action_space=space, burn_in=burn_in)
 
     def unroll_with_losses(
         self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
-    ) -> tuple[Carry, tuple[Any, Array], list[Array]]:
+    ) -> tuple[Carry, tuple[Any, Any], list[Array]]:
         """Run both networks as `unroll` does; return also the losses that their modules sowed, each `[]`."""
         space = self.stage.action_space
         return unroll_with_losses(self.network, params, inputs, carry, action_space=space, burn_in=burn_in)
@@ -112,32 +112,66 @@ class ActorCriticAgent(OnPolicy):
     def _encode(self, inputs: Timestep) -> Timestep:
         return dataclasses.replace(inputs, action=encode(self.stage.action_space, inputs.action))
 
-    def init_learner(self, key: Key, loop: Loop) -> ActorCriticLearner:
-        """Make both networks and their optimizers."""
+    def init_params(self, key: Key, loop: Loop) -> dict[str, PyTree]:
+        """Make the parameters of both networks."""
         inputs = self._encode(add_time(loop.timestep))
         # One seed after the other: orthogonal initializers are QR decompositions, and of those XLA's CPU backend can
         # wait forever for a batch.
-        params = sequential_vmap(self.network.init)(key, inputs, loop.carry)
-        return ActorCriticLearner(
-            actor=Model.create(self.actor_optimizer, params["actor"]),
-            critic=Model.create(self.critic_optimizer, params["critic"]),
-        )
+        return sequential_vmap(self.network.init)(key, inputs, loop.carry)
 
-    def policy(self, learner: ActorCriticLearner, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: Any, step: Array, behavior: Behavior) -> Policy:
         """Sample from the actor's distribution, or take its mode; record log-probability and value."""
         del step
 
         def act(key: Key, carry: Carry, timestep: Timestep) -> tuple[Carry, Array, dict[str, Array]]:
             carry, (distribution, value) = self.unroll(learner.params, add_time(timestep), carry)
             action = distribution.mode() if behavior == "exploit" else distribution.sample(key)
-            return carry, remove_time(action), remove_time({"log_prob": distribution.log_prob(action), "value": value})
+            aux = {"log_prob": distribution.log_prob(action), "value": expected(value)}
+            return carry, remove_time(action), remove_time(aux)
 
         return act
 
-    def value(self, learner: ActorCriticLearner) -> Value:
+    def value(self, learner: Any) -> Value:
         """Value an observation with the memory of its episode."""
 
         def value(carry: Carry, timestep: Timestep) -> Array:
-            return remove_time(self.unroll(learner.params, add_time(timestep), carry)[1][1])
+            return remove_time(expected(self.unroll(learner.params, add_time(timestep), carry)[1][1]))
 
         return value
+
+
+class ActorCriticAgent(ActorCriticActor):
+    """Acts as `ActorCriticActor` does, and has an optimizer for each network.
+
+    Args:
+        config: Configuration of the algorithm.
+        env: Environment.
+        env_params: Its parameters.
+        actor: Network with a policy head.
+        critic: Network with a value head; give it the actor's feature extractor and torso objects to share them.
+        actor_optimizer: Moves the actor's parameters, a shared trunk's among them.
+        critic_optimizer: Moves the critic's parameters.
+
+    What it raises is as for `ActorCriticActor`.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        env: Any,
+        env_params: PyTree,
+        actor: Network,
+        critic: Network,
+        actor_optimizer: optax.GradientTransformation,
+        critic_optimizer: optax.GradientTransformation,
+    ) -> None:
+        self.actor_optimizer, self.critic_optimizer = actor_optimizer, critic_optimizer
+        super().__init__(config, env, env_params, actor, critic)
+
+    def init_learner(self, key: Key, loop: Loop) -> ActorCriticLearner:
+        """Make both networks and their optimizers."""
+        params = self.init_params(key, loop)
+        return ActorCriticLearner(
+            actor=Model.create(self.actor_optimizer, params["actor"]),
+            critic=Model.create(self.critic_optimizer, params["critic"]),
+        )
