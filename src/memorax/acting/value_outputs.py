@@ -9,7 +9,14 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array
 from memorax.networks.heads import C51Values, HLGaussValues, ValueDistribution
-from memorax.objectives import cross_entropy, gaussian_histogram, n_step_returns, project
+from memorax.objectives import (
+    clipped_value_loss,
+    cross_entropy,
+    gaussian_histogram,
+    n_step_returns,
+    project,
+    weighted_mean,
+)
 
 Values: TypeAlias = Array | ValueDistribution
 """What a head for values gives: `[batch, time]` or `[batch, time, actions]`."""
@@ -62,6 +69,21 @@ def losses(output: Values, target: Array) -> Array:
     if isinstance(output, HLGaussValues):
         return cross_entropy(output.logits, gaussian_histogram(target, output.values))
     return 0.5 * jnp.square(expected(output) - target)
+
+
+def critic_loss(value: Values, old_value: Array, target: Array, weight: Array, clip: float | None) -> Array:
+    """Average the losses of a critic.
+
+    Args:
+        value: Values, `[batch, time]`.
+        old_value: Numbers, the values while acting, `[batch, time]`.
+        target: `[batch, time]`.
+        weight: `[batch, time]`.
+        clip: How far from the old value a number may move and still be rewarded; None, or a distribution: any.
+    """
+    if clip is None or isinstance(value, ValueDistribution):
+        return weighted_mean(losses(value, target), weight)
+    return clipped_value_loss(value, old_value, target, weight, clip)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,18 +9,17 @@ import jax.numpy as jnp
 from memorax import lox
 from memorax.acting import Loop, State, add_time, as_single_steps, minibatch_indices, take
 from memorax.acting.actor_critic import ActorCriticAgent, ActorCriticLearner
+from memorax.acting.value_outputs import critic_loss
 from memorax.core.checks import at_least, between, divides, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.objectives import (
     clip_fraction,
     clipped_policy_loss,
-    clipped_value_loss,
     episode_ends,
     explained_variance,
     kl_estimate,
     lambda_returns,
     standardize,
-    value_loss,
     weighted_mean,
 )
 
@@ -50,7 +49,7 @@ class PPOConfig:
     clip_coefficient: float = 0.2
     """How far the probability ratio, and the value where clipped, may move in one update and still be rewarded."""
     clip_value_loss: bool = True
-    """Whether to keep the value near the one recorded while acting, in units of the return."""
+    """Whether to keep the value, where it is a number, near the one recorded while acting, in units of the return."""
     entropy_coefficient: float = 0.01
     """Weight of the entropy bonus."""
     value_coefficient: float = 1.0
@@ -105,6 +104,8 @@ class PPO(ActorCriticAgent):
     Source:
         Schulman et al. 2017, "Proximal Policy Optimization Algorithms", https://arxiv.org/abs/1707.06347
     """
+
+    distributional = True
 
     def check(self) -> None:
         """Refuse minibatches that do not come out even."""
@@ -184,16 +185,14 @@ class PPO(ActorCriticAgent):
         log_ratio = distribution.log_prob(batch.action) - batch.log_prob
         actor_loss = clipped_policy_loss(log_ratio, advantage, weight, config.clip_coefficient)
         entropy = weighted_mean(distribution.entropy(), weight)
-        if config.clip_value_loss:
-            critic_loss = clipped_value_loss(value, batch.value, batch.target, weight, config.clip_coefficient)
-        else:
-            critic_loss = value_loss(value, batch.target, weight)
+        clip = config.clip_coefficient if config.clip_value_loss else None
+        value_loss = critic_loss(value, batch.value, batch.target, weight, clip)
         metrics = {
             "actor": actor_loss,
-            "critic": critic_loss,
+            "critic": value_loss,
             "entropy": entropy,
             "kl": kl_estimate(log_ratio, weight),
             "clip_fraction": clip_fraction(log_ratio, weight, config.clip_coefficient),
         }
-        loss = actor_loss - config.entropy_coefficient * entropy + config.value_coefficient * critic_loss
+        loss = actor_loss - config.entropy_coefficient * entropy + config.value_coefficient * value_loss
         return sum(sown, loss), metrics
