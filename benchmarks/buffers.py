@@ -129,6 +129,7 @@ def compare(positions: int, rounds: int) -> dict[str, Any]:
         result[f"{name}_bytes_per_step"] = buffer.bytes_per_step
     whole = {name: measured[:, :3].sum(axis=1) for name, measured in times.items()}
     result["ratio"] = float(np.median(whole["flashbax"] / whole["memorax"]))
+    result["ratio_of_fastest"] = float(whole["flashbax"].min() / whole["memorax"].min())
     return result
 
 

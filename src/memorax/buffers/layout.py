@@ -49,7 +49,6 @@ class Layout:
         self._check_sizes()
 
     def _check_sizes(self) -> None:
-        unit = self.rows * self.period
         needed = self.rows * -(-self.sample_sequence_length // self.period) * self.period
         if self.max_length < needed:
             raise ValueError(
@@ -63,7 +62,7 @@ class Layout:
         if self.rows * self.places > MOST_STARTS:
             raise ValueError(
                 f"`max_length` must be below {(MOST_STARTS + 1) * self.period}, the starts that can be counted, "
-                f"got {self.max_length} (in units of {unit})"
+                f"got {self.max_length}"
             )
 
     @property
