@@ -7,7 +7,20 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import optax
 
-from memorax.algorithms import DQN, PPO, PQN, R2D2, DQNConfig, PPOConfig, PQNConfig, R2D2Config
+from memorax.algorithms import (
+    DQN,
+    DQNConfig,
+    PPO,
+    PPOConfig,
+    PQN,
+    PQNConfig,
+    R2D2,
+    R2D2Config,
+    SAC,
+    SACConfig,
+    StreamAC,
+    StreamACConfig,
+)
 from memorax.core.spaces import Box
 from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads
 from memorax.networks.sequence_models import MODELS
@@ -66,9 +79,10 @@ class Drawn(NamedTuple):
     """A sample of a replay."""
 
     experience: Any
+    probabilities: Any = None
 
 
-def recording(cls: type[DQN]) -> type[DQN]:
+def recording(cls: type) -> Any:
     """An algorithm that keeps what it thought of its actions in its replay."""
 
     class Recording(cls):
@@ -133,3 +147,50 @@ def pqn(
     network = Network(extractor(), make_torso(), head)
     optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(learning_rate))
     return cls(PQNConfig(**(SMALL | config)), env, env.default_params, network, optimizer, epsilon_schedule)
+
+
+def stream_ac(
+    env: Any,
+    torso: str | Callable[[], nn.Module] = "gru",
+    *,
+    shared: bool = False,
+    head: nn.Module | None = None,
+    cls: type[StreamAC] = StreamAC,
+    **config: Any,
+) -> StreamAC:
+    """StreamAC on two trunks, or on one where `shared` is on."""
+    make_torso = TORSOS[torso] if isinstance(torso, str) else torso
+    trunk = (extractor(), make_torso())
+    other = trunk if shared else (extractor(), make_torso())
+    space = env.action_space(env.default_params)
+    actor = Network(*trunk, policy_head(space) if head is None else head)
+    critic = Network(*other, heads.VNetwork())
+    return cls(StreamACConfig(**({"num_envs": 3} | config)), env, env.default_params, actor, critic)
+
+
+def sac(
+    env: Any,
+    torso: str | Callable[[], nn.Module] = "gru",
+    *,
+    critic_torso: str | None = None,
+    head: nn.Module | None = None,
+    critic_head: nn.Module | None = None,
+    cls: type[SAC] = SAC,
+    learning_rate: float = 3e-3,
+    arguments: dict[str, Any] | None = None,
+    **config: Any,
+) -> SAC:
+    """SAC with a small replay, on a trunk for each network."""
+    make_torso = TORSOS[torso] if isinstance(torso, str) else torso
+    make_other = make_torso if critic_torso is None else TORSOS[critic_torso]
+    space = env.action_space(env.default_params)
+    continuous = isinstance(space, Box)
+    if head is None:
+        head = heads.SquashedGaussian(space.shape[0]) if continuous else heads.Categorical(space.n)
+    if critic_head is None:
+        critic_head = heads.ContinuousQNetwork((9,)) if continuous else heads.DiscreteQNetwork(space.n)
+    actor = Network(extractor(), make_torso(), head)
+    critic = Network(extractor(), make_other(), critic_head)
+    given = {"actor": actor, "critic": critic, "second_critic": critic} | (arguments or {})
+    optimizers = {f"{name}_optimizer": optax.adam(learning_rate) for name in ("actor", "critic", "alpha")}
+    return cls(SACConfig(**(REPLAY | config)), env, env.default_params, **(given | optimizers))

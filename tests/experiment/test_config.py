@@ -14,6 +14,7 @@ CONFIG = RunConfig(
     env_options={"length": 20, "rate": 0.5, "loud": True, "kind": "long"},
     model="lstm",
     steps=1234,
+    warmup=77,
     seeds=3,
     seed=11,
     features=17,
