@@ -91,7 +91,8 @@ def test_without_a_warmup_nobody_is_asked_for_one(monkeypatch, tmp_path):
     prepare(config(), tmp_path / "run").close()
 
 
-@pytest.mark.parametrize("algorithm", [pytest.param("dqn", marks=pytest.mark.slow), "r2d2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["dqn", "r2d2"])
 def test_a_replay_is_saved_and_resumed_bit_for_bit(algorithm, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "write_summary", lambda *args: None)
     agent = build_agent(small(algorithm))
