@@ -9,14 +9,14 @@ import optax
 
 from memorax.algorithms import (
     DQN,
-    DQNConfig,
     PPO,
-    PPOConfig,
     PQN,
-    PQNConfig,
     R2D2,
-    R2D2Config,
     SAC,
+    DQNConfig,
+    PPOConfig,
+    PQNConfig,
+    R2D2Config,
     SACConfig,
     StreamAC,
     StreamACConfig,

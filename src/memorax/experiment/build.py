@@ -13,7 +13,7 @@ from memorax.core.spaces import Box, Dict, Discrete, encode
 from memorax.core.types import Array, PyTree
 from memorax.environments import make
 from memorax.experiment.config import RunConfig
-from memorax.networks import CNN, MLP, FeatureExtractor, Network, heads
+from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
 from memorax.networks.sequence_models import MODELS
 
@@ -107,11 +107,50 @@ def q_learner_with_norms(algorithm: Any, parts: Parts) -> Any:
     return algorithm(config.hyperparameters, parts.env, parts.env_params, network, parts.optimizer())
 
 
+def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
+    """Build an agent of an actor and a critic without optimizers, with a sparse, normalized layer behind each memory.
+
+    Memories with diagonal cells carry along how they depend on their parameters; for others that costs too much.
+    """
+    config = parts.config
+
+    def network(head: nn.Module) -> Network:
+        extractor, memory = parts.trunk()
+        # Vectors go to the memory as they are: there is nothing to learn below it.
+        vectors = isinstance(extractor.observation_extractor, MLP)
+        extract = _as_it_is if vectors else extractor.observation_extractor
+        memory = RTRL(model=memory) if hasattr(getattr(memory, "cell", None), "recurrent_parameters") else memory
+        return streaming_network(head, memory, observation_extractor=extract, features=(config.features,))
+
+    actor, critic = network(policy_head(parts.action_space, config.env)), network(heads.VNetwork())
+    return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic)
+
+
+def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
+    """Build an agent of a policy and two critics, each on a trunk of its own; its replay follows from the configuration.
+
+    Entropy is paid for by one more optimizer, of the same kind.
+    """
+    config, space = parts.config, parts.action_space
+    head, value = policy_head(space, config.env), heads.ContinuousQNetwork(features=(config.features,))
+    if isinstance(head, heads.Gaussian):
+        head = heads.SquashedGaussian(action_dim=head.action_dim)
+    else:
+        value = value_head(space, config.env)
+    actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(), value)
+    optimizers = [parts.optimizer() for _ in range(3)]
+    agent = algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, critic, *optimizers)
+    check_replay(config)
+    return agent
+
+
 BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {
     "dqn": q_learner,
     "ppo": actor_critic,
     "pqn": q_learner_with_norms,
     "r2d2": q_learner,
+    "sac": soft_actor_critic,
+    "stream_ac": streaming_actor_critic,
 }
 """By algorithm: what puts its agent together."""
 

@@ -1,6 +1,6 @@
 """What an agent computes: feature extractor, torso, head."""
 
-from memorax.networks import architectures, blocks, heads, layers, sequence_models
+from memorax.networks import architectures, blocks, heads, initializers, layers, sequence_models
 from memorax.networks.cnn import CNN
 from memorax.networks.feature_extractor import FeatureExtractor
 from memorax.networks.mlp import MLP
@@ -48,6 +48,7 @@ from memorax.networks.sequence_models import (
     sLSTMCell,
     sLSTMConfig,
 )
+from memorax.networks.streaming import streaming_network
 from memorax.networks.vit import ViT
 
 __all__ = [
@@ -96,10 +97,12 @@ __all__ = [
     "architectures",
     "blocks",
     "heads",
+    "initializers",
     "layers",
     "mLSTMCell",
     "mLSTMConfig",
     "sLSTMCell",
     "sLSTMConfig",
     "sequence_models",
+    "streaming_network",
 ]

@@ -1,8 +1,14 @@
 """Initializers that papers name and Flax does not have."""
 
+import math
+from typing import Any
+
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from flax.linen.initializers import Initializer
 
+from memorax.core.types import Array, Key
 from memorax.networks.checks import check_size
 
 
@@ -46,3 +52,36 @@ def wang(features: int, num_blocks: int) -> Initializer:
     check_size("features", features)
     check_size("num_blocks", num_blocks)
     return nn.initializers.normal(2 / (num_blocks * features**0.5))
+
+
+def sparse(sparsity: float = 0.9) -> Initializer:
+    """Draw uniformly from `[-1, 1] / sqrt(fan_in)`, and zero most of the inputs of every unit, others for each.
+
+    Differs from the paper: the number of zeros is rounded down, so that a unit with few inputs keeps at least one.
+
+    Args:
+        sparsity: Share of the inputs that is zeroed, [0, 1).
+
+    Returns:
+        An initializer of kernels `[..., inputs, units]`.
+
+    Raises:
+        ValueError: If `sparsity` is outside [0, 1).
+
+    Source:
+        Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally Works",
+        https://arxiv.org/abs/2410.14606.
+    """
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"`sparsity` must be in [0, 1), got {sparsity}")
+
+    def init(key: Key, shape: Any, dtype: Any = jnp.float32) -> Array:
+        value_key, place_key = jax.random.split(key)
+        fan_in = math.prod(shape[:-1])
+        bound = fan_in**-0.5
+        kernel = jax.random.uniform(value_key, (fan_in, shape[-1]), dtype, -bound, bound)
+        places = jnp.broadcast_to(jnp.arange(fan_in)[:, None], kernel.shape)
+        places = jax.random.permutation(place_key, places, axis=0, independent=True)
+        return jnp.where(places < math.floor(sparsity * fan_in), 0, kernel).reshape(shape)
+
+    return init

@@ -1,0 +1,170 @@
+"""Streaming actor-critic with eligibility traces: learns from every step at once, and keeps none."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from memorax import lox
+from memorax.acting import Loop, State, add_time, remove_time
+from memorax.acting.actor_critic import ActorCriticActor
+from memorax.core.checks import at_least, between, whole
+from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.objectives import episode_ends, lambda_returns, obgd
+
+StreamACState: TypeAlias = State
+
+
+@dataclass(frozen=True)
+class StreamACConfig:
+    """Configuration of StreamAC."""
+
+    num_steps: ClassVar[int] = 1  # of each environment between two updates: that is what streaming means
+
+    num_envs: int = 1
+    """Streams side by side, each with traces of its own; the parameters move by the mean of what the streams ask for."""
+    gamma: float = 0.99
+    """Discount per step, [0, 1]."""
+    trace_lambda: float = 0.8
+    """How much of a trace is left after a step, before the discount, [0, 1]."""
+    actor_lr: float = 1.0
+    """Largest step size of the actor; the bound of ObGD is nearly always below 1."""
+    critic_lr: float = 1.0
+    """Largest step size of the critic."""
+    actor_kappa: float = 3.0
+    """How far the actor's steps stay below what could overshoot; larger is more careful."""
+    critic_kappa: float = 2.0
+    """The same for the critic."""
+    entropy_coefficient: float = 0.01
+    """Weight of the entropy bonus."""
+
+    def __post_init__(self) -> None:
+        whole(self, "num_envs", 1)
+        between(self, "gamma", 0, 1)
+        between(self, "trace_lambda", 0, 1)
+        for name in ("actor_lr", "critic_lr", "entropy_coefficient"):
+            at_least(self, name, 0)
+        for name in ("actor_kappa", "critic_kappa"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}")
+
+
+@struct.dataclass
+class StreamACLearner:
+    """What is learned, and what of the past the next error is credited to.
+
+    Attributes:
+        params: Of both networks; a shared trunk's are among the actor's.
+        traces: For actor and critic, of the parameters that each moves: `[num_envs, *parameter.shape]`.
+    """
+
+    params: dict[str, PyTree]
+    traces: dict[str, dict[str, PyTree]]
+
+
+class StreamAC(ActorCriticActor):
+    """Learn from each step when it happens, without replay, batches or an optimizer.
+
+    With the error `d = r + gamma V(x') - V(x)` of a step, traces `z_V` of the gradient of `V(x)` and `z_P` of the
+    gradient of `log P(a|x) + c sign(d) H(P(x))` decay by `gamma lambda` and then add that gradient; parameters move by
+    `step d z`, where `obgd` chooses the step. After an episode's last step its traces are zero.
+
+    Memory: the gradient of a step does not reach back into the steps before, unless the torso carries along how its
+    memory depends on the parameters, `RTRL(...)`; then it is exact but for the parameters' own moves.
+
+    Differs from the paper: any number of streams; truncated episodes bootstrap from the value of their final
+    observation; actor and critic may stand on one trunk, which both move.
+
+    Args:
+        config: Configuration.
+        env: Environment.
+        env_params: Its parameters.
+        actor: Network with a policy head; `memorax.networks.streaming_network` makes one as the paper has it.
+        critic: Network with a value head.
+
+    What it raises is as for `ActorCriticActor`.
+
+    Example:
+        >>> agent = StreamAC(StreamACConfig(), env, env_params, actor, critic)
+        >>> state = agent.init(jax.random.key(0))
+        >>> state, logs = lox.spool(agent.train)(jax.random.key(1), state, num_steps=100_000)
+
+    Source:
+        Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally Works",
+        https://arxiv.org/abs/2410.14606.
+    """
+
+    def init_learner(self, key: Key, loop: Loop) -> StreamACLearner:
+        """Make both networks, and traces of nothing."""
+        params = self.init_params(key, loop)
+        batch = loop.timestep.done.shape[0]
+        empty = jax.tree.map(lambda x: jnp.zeros((batch, *x.shape), x.dtype), params)
+        return StreamACLearner(params, {name: self.moved_by(name, empty) for name in params})
+
+    def moved_by(self, name: str, params: dict[str, PyTree]) -> dict[str, PyTree]:
+        """Pick the parameters that actor or critic moves: its own, and for the critic those of a shared trunk."""
+        return params if name == "critic" and self.network.shared else {name: params[name]}
+
+    def learn(
+        self, key: Key, learner: StreamACLearner, trajectory: Transition, loop: Loop, carry: Carry
+    ) -> StreamACLearner:
+        """Learn from a single step of every stream."""
+        del key
+        config, params = self.config, learner.params
+        next_value = self.value(learner)(loop.carry, loop.timestep)
+        values = jnp.concatenate([trajectory.aux["value"], add_time(next_value)], axis=1)
+        target = lambda_returns(*episode_ends(trajectory, config.gamma), values, 0.0)
+        error = remove_time(target - values[:, :-1])
+
+        gradients, entropy = jax.vmap(partial(self.gradients, params))(
+            *remove_time((trajectory.inputs, trajectory.action)), carry, error
+        )
+        decay = config.gamma * config.trace_lambda
+        traces = jax.tree.map(lambda z, g: decay * z + g, learner.traces, gradients)
+
+        metrics = {"td_error": jnp.abs(error), "value": values[:, 0], "entropy": entropy}
+        for name in ("actor", "critic"):
+            options = {"learning_rate": getattr(config, f"{name}_lr"), "kappa": getattr(config, f"{name}_kappa")}
+            moved, metrics[f"{name}_step"] = obgd(self.moved_by(name, params), traces[name], error, **options)
+            params = params | moved
+        lox.log({"losses": jax.tree.map(jnp.mean, metrics)})
+
+        ended = remove_time(trajectory.done)
+        clear = jax.vmap(lambda ended, traces: jax.tree.map(lambda z: jnp.where(ended, 0.0, z), traces))
+        return StreamACLearner(params, clear(ended, traces))
+
+    def gradients(
+        self, params: dict[str, PyTree], inputs: Timestep, action: Array, carry: Carry, error: Array
+    ) -> tuple[dict[str, Any], Array]:
+        """Compute what a step of one stream adds to its traces.
+
+        Args:
+            params: Of both networks.
+            inputs: What was seen, without batch and time.
+            action: What was done.
+            carry: The memory before it.
+            error: The error of the step, `[]`. Parameters move by it times the trace; its sign in front of the entropy
+                makes that a bonus whether things went better or worse than thought.
+
+        Returns:
+            Gradients, in the shape of the traces of one stream, and the policy's entropy.
+        """
+        inputs, action, carry = jax.tree.map(lambda x: x[None], (inputs, action, carry))
+
+        def policy(params: PyTree) -> tuple[Array, Array]:
+            _, (distribution, _) = self.unroll(params, add_time(inputs), carry)
+            entropy = distribution.entropy()[0, 0]
+            bonus = self.config.entropy_coefficient * jnp.sign(error) * entropy
+            return distribution.log_prob(add_time(action))[0, 0] + bonus, entropy
+
+        def value(params: PyTree) -> Array:
+            return self.unroll(params, add_time(inputs), carry)[1][1][0, 0]
+
+        actor, entropy = jax.grad(policy, has_aux=True)(params)
+        return {
+            "actor": self.moved_by("actor", actor),
+            "critic": self.moved_by("critic", jax.grad(value)(params)),
+        }, entropy

@@ -1,0 +1,70 @@
+"""Networks that learn from a stream of single steps, without batches and without an optimizer that adapts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from memorax.core.types import Array
+from memorax.networks.blocks import Stack
+from memorax.networks.feature_extractor import FeatureExtractor
+from memorax.networks.initializers import sparse
+from memorax.networks.mlp import MLP
+from memorax.networks.network import Network
+
+
+def normalized_leaky_relu(x: Array) -> Array:
+    """Bring features to mean 0 and variance 1, and rectify them leakily: a LayerNorm without parameters.
+
+    Args:
+        x: `[..., features]`.
+    """
+    centered = x - jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centered), axis=-1, keepdims=True)
+    return nn.leaky_relu(centered / jnp.sqrt(variance + 1e-5))
+
+
+def streaming_network(
+    head: nn.Module,
+    memory: nn.Module | None = None,
+    *,
+    observation_extractor: Callable[..., Any] | None = None,
+    features: Sequence[int] = (128, 128),
+    sparsity: float = 0.9,
+) -> Network:
+    """Make a network of sparse, normalized layers.
+
+    Previous action and reward are fed beside the observation where there is a memory. The memory comes first: below it
+    there is nothing to learn, so `RTRL(...)` gives exact gradients of all parameters.
+
+    Args:
+        head: What the network computes; its `kernel_init` is replaced by the sparse one.
+        memory: A sequence model; None for a network without.
+        observation_extractor: Maps observations to vectors; None where they are vectors.
+        features: Widths of the hidden layers.
+        sparsity: Share of each unit's inputs that begins at zero, [0, 1).
+
+    Returns:
+        The network.
+
+    Raises:
+        TypeError: If `head` has no `kernel_init`, or `memory` is a recurrent cell.
+        ValueError: If a width is below 1, or `sparsity` out of range.
+
+    Source:
+        Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally Works",
+        https://arxiv.org/abs/2410.14606.
+    """
+    if not hasattr(head, "kernel_init"):
+        raise TypeError(f"`head` must have a `kernel_init` to make sparse, got {type(head).__name__}")
+    kernel_init = sparse(sparsity)
+    layers = MLP(tuple(features), activation=normalized_leaky_relu, kernel_init=kernel_init)
+    extract = _as_it_is if observation_extractor is None else observation_extractor
+    extractor = FeatureExtractor(extract) if memory is None else FeatureExtractor(extract, _as_it_is, _as_it_is)
+    torso = Stack(blocks=[layers] if memory is None else [memory, layers])
+    return Network(extractor, torso, head.clone(kernel_init=kernel_init))
+
+
+def _as_it_is(x: Array) -> Array:
+    return x
