@@ -205,7 +205,7 @@ class Algorithm(abc.ABC):
         def body(carry: tuple) -> tuple:
             loop, t, record = carry
             loop, transition = self.stage.step(jax.random.fold_in(key, t), loop, policy)
-            first = transition.done & ~record["returned_episode"]
+            first = transition.info["returned_episode"] & ~record["returned_episode"]
             record = {name: jnp.where(first, transition.info[name], old) for name, old in record.items()}
             return loop, t + 1, record
 

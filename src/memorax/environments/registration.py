@@ -13,6 +13,7 @@ from memorax.core.types import PyTree
 from memorax.environments.adapters.foreign import as_environment
 from memorax.environments.environment import Environment
 from memorax.environments.memory import ALIASES, TASKS
+from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
 
 ADAPTERS: dict[str, str] = {"gymnax": "memorax.environments.adapters.gymnax"}
 """Namespaces of other libraries: the module that adapts each, imported when the namespace is first used."""
@@ -170,3 +171,5 @@ def _first_line(factory: Callable[..., Any]) -> str:
 
 for _name, _task in TASKS.items():
     register(f"memory::{_name}", _task)
+for _name, _task in MULTI_AGENT_TASKS.items():
+    register(f"multi_agent::{_name}", _task)

@@ -1,13 +1,14 @@
 """From a configuration to an agent."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
+from memorax.acting.joint import OneOfMany
 from memorax.algorithms import ALGORITHMS
 from memorax.core.spaces import Box, Dict, Discrete, encode
 from memorax.core.types import Array, PyTree
@@ -144,8 +145,24 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
     return agent
 
 
+def multi_agent(algorithm: Any, parts: Parts) -> Any:
+    """Build an agent of an actor and a critic for each of several agents; a central critic has a trunk of its own."""
+    config = parts.config
+    one = replace(parts, env=OneOfMany(parts.env, _as_it_is))
+    actor_trunk = critic_trunk = one.trunk()
+    if config.hyperparameters.centralized_critic:
+        critic_trunk = FeatureExtractor(MLP((config.features,)), _as_it_is, _as_it_is), one.trunk()[1]
+    elif not config.share_trunk:
+        critic_trunk = one.trunk()
+    actor = Network(*actor_trunk, policy_head(one.action_space, config.env))
+    critic = Network(*critic_trunk, heads.VNetwork())
+    optimizers = parts.optimizer(), parts.optimizer()
+    return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
+
+
 BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {
     "dqn": q_learner,
+    "mappo": multi_agent,
     "ppo": actor_critic,
     "pqn": q_learner_with_norms,
     "r2d2": q_learner,

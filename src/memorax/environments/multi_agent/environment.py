@@ -1,0 +1,105 @@
+"""What an environment with several agents is."""
+
+from abc import abstractmethod
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
+from memorax.core.types import Array, Key
+from memorax.environments.environment import Environment, Step, end_or_go_on
+
+StateT = TypeVar("StateT")
+ParamsT = TypeVar("ParamsT")
+
+
+class MultiAgentEnvironment(Environment[StateT, ParamsT]):
+    """A world with `num_agents` agents that act at the same time.
+
+    It speaks the protocol of `Environment`, with an axis of agents in front of every leaf of observation and action,
+    of the reward and of both flags: `[agents, ...]`. All agents have the same spaces; where theirs differ, they are
+    padded, and an `"action_mask"` in the observation says which actions exist.
+
+    An agent that is out before the others keeps its flag up in every step that they play on; what it does then does
+    not matter. The episode ends, and the next one begins in the same step, once every agent has a flag up.
+
+    A subclass writes `reset_env` and `step_env` (and `is_truncated`, for each agent or for all) and the spaces of one
+    agent. `optimal_return` and `memoryless_return` are means over the agents.
+
+    Attributes:
+        num_agents: How many agents there are.
+    """
+
+    num_agents: int
+
+    @abstractmethod
+    def agent_action_space(self, params: ParamsT | None = None) -> Space:
+        """The actions of one agent."""
+
+    @abstractmethod
+    def agent_observation_space(self, params: ParamsT | None = None) -> Space:
+        """The observations of one agent."""
+
+    def action_space(self, params: ParamsT | None = None) -> Space:
+        """The actions of all agents side by side."""
+        return side_by_side(self.agent_action_space(params), self.num_agents)
+
+    def observation_space(self, params: ParamsT | None = None) -> Space:
+        """The observations of all agents side by side."""
+        return side_by_side(self.agent_observation_space(params), self.num_agents)
+
+    def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
+        """Take one step with all agents and, where it ends the episode for the last of them, begin the next.
+
+        Args:
+            key: Randomness.
+            state: State before the step.
+            action: An action for each agent, `[agents, ...]`.
+            params: Parameters; by default `default_params`.
+
+        Returns:
+            `(observation, state, reward, terminated, truncated, info)`: observation `[agents, ...]`, reward float32
+            `[agents]`, both flags boolean `[agents]`; `info["final_observation"]` is the observation before a reset.
+        """
+        given: ParamsT = self.default_params if params is None else params
+        step_key, reset_key = jax.random.split(key)
+        observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, given)
+        reward, terminated, truncated = (
+            jnp.broadcast_to(x, (self.num_agents,)) for x in (reward, terminated, self.is_truncated(next_state, given))
+        )
+        over = jnp.all(terminated | truncated)
+        outcome = (jnp.zeros(()), over, jnp.zeros_like(over))
+        observation, next_state, _, _, _, info = end_or_go_on(
+            self.reset_env(reset_key, given), (observation, next_state), outcome, info
+        )
+        flags = terminated.astype(bool), truncated.astype(bool)
+        return observation, next_state, reward.astype(jnp.float32), *flags, info
+
+
+def side_by_side(space: Space, number: int) -> Space:
+    """Describe values of a space side by side: `[number, ...]`.
+
+    Args:
+        space: The space of one.
+        number: How many.
+
+    Returns:
+        The space of all: of the same kind, but a MultiDiscrete where there was a Discrete.
+
+    Raises:
+        TypeError: The space is of a kind that has no such counterpart.
+    """
+    if isinstance(space, Discrete):
+        return MultiDiscrete([space.n] * number, space.dtype)
+    if isinstance(space, Box):
+        shape = (number, *space.shape)
+        return Box(np.broadcast_to(space.low, shape), np.broadcast_to(space.high, shape), shape, space.dtype)
+    if isinstance(space, Dict):
+        return Dict({name: side_by_side(part, number) for name, part in space.spaces.items()})
+    if isinstance(space, Tuple):
+        return Tuple([side_by_side(part, number) for part in space.spaces])
+    raise TypeError(
+        f"`space` of an agent must be made of Discrete and Box, got {space!r}; encode it in the environment"
+    )
