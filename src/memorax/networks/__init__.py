@@ -5,9 +5,10 @@ from memorax.networks.cnn import CNN
 from memorax.networks.feature_extractor import FeatureExtractor
 from memorax.networks.mlp import MLP
 from memorax.networks.network import Network
+from memorax.networks.rl2 import RL2Wrapper
+from memorax.networks.rtrl import RTRL
 from memorax.networks.sequence_models import (
     RNN,
-    RTRL,
     DeltaProductCell,
     DeltaProductConfig,
     FFMCell,
@@ -33,7 +34,6 @@ from memorax.networks.sequence_models import (
     RetNetConfig,
     RGLRUCell,
     RGLRUConfig,
-    RL2Wrapper,
     RTUCell,
     RTUConfig,
     S5Cell,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.sequence_models.rtrl import RTRL
+from memorax.networks.rtrl import RTRL
 from memorax.networks.sequence_models.wrapper import SequenceModelWrapper
 
 

@@ -20,9 +20,7 @@ from memorax.networks.sequence_models.minlstm import MinLSTM, MinLSTMCell, MinLS
 from memorax.networks.sequence_models.mlstm import mLSTM, mLSTMCell, mLSTMConfig
 from memorax.networks.sequence_models.retnet import RetNet, RetNetCell, RetNetConfig
 from memorax.networks.sequence_models.rg_lru import RGLRU, RGLRUCell, RGLRUConfig
-from memorax.networks.sequence_models.rl2 import RL2Wrapper
 from memorax.networks.sequence_models.rnn import GRU, LSTM, RNN, SimpleRNN
-from memorax.networks.sequence_models.rtrl import RTRL
 from memorax.networks.sequence_models.rtu import RTU, RTUCell, RTUConfig
 from memorax.networks.sequence_models.s5 import S5, S5Cell, S5Config
 from memorax.networks.sequence_models.self_attention import Attention, SelfAttention, SelfAttentionConfig
@@ -61,7 +59,6 @@ __all__ = [
     "MODELS",
     "RGLRU",
     "RNN",
-    "RTRL",
     "RTU",
     "S5",
     "SHM",
@@ -98,7 +95,6 @@ __all__ = [
     "Model",
     "RGLRUCell",
     "RGLRUConfig",
-    "RL2Wrapper",
     "RTUCell",
     "RTUConfig",
     "RetNet",
