@@ -9,11 +9,13 @@ import optax
 
 from memorax.algorithms import (
     DQN,
+    MAPPO,
     PPO,
     PQN,
     R2D2,
     SAC,
     DQNConfig,
+    MAPPOConfig,
     PPOConfig,
     PQNConfig,
     R2D2Config,
@@ -73,6 +75,25 @@ def ppo(
     critic = Network(*other, heads.VNetwork())
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(learning_rate))
     return cls(PPOConfig(**(SMALL | config)), env, env.default_params, actor, critic, optimizer, optimizer)
+
+
+def mappo(
+    env: Any,
+    torso: str | Callable[[], nn.Module] = "gru",
+    *,
+    shared: bool = True,
+    cls: type[MAPPO] = MAPPO,
+    learning_rate: float = 3e-3,
+    **config: Any,
+) -> MAPPO:
+    """MAPPO on networks for one agent; with a central critic never on one trunk."""
+    make_torso = TORSOS[torso] if isinstance(torso, str) else torso
+    trunk = (extractor(), make_torso())
+    other = trunk if shared and not config.get("centralized_critic") else (extractor(), make_torso())
+    actor = Network(*trunk, policy_head(env.agent_action_space(env.default_params)))
+    critic = Network(*other, heads.VNetwork())
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(learning_rate))
+    return cls(MAPPOConfig(**(SMALL | config)), env, env.default_params, actor, critic, optimizer, optimizer)
 
 
 class Drawn(NamedTuple):

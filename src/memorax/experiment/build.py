@@ -128,7 +128,7 @@ def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
 
 
 def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
-    """Build an agent of a policy and two critics, each on a trunk of its own; its replay follows from the configuration.
+    """Build an agent of a policy and two critics, each on a trunk of its own, with a replay of its making.
 
     Entropy is paid for by one more optimizer, of the same kind.
     """

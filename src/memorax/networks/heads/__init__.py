@@ -9,9 +9,11 @@ from memorax.networks.heads.distributional import (
     ValueDistribution,
 )
 from memorax.networks.heads.policy import Beta, Categorical, Gaussian, SquashedGaussian
+from memorax.networks.heads.temperature import Alpha
 from memorax.networks.heads.value import ContinuousQNetwork, DiscreteQNetwork, TwinContinuousQNetwork, VNetwork
 
 __all__ = [
+    "Alpha",
     "Beta",
     "C51QNetwork",
     "C51Values",
