@@ -1,6 +1,7 @@
 """StreamAC against its equations in NumPy, against backpropagation through time, and against broken versions of it."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +99,7 @@ def streaming_actor_critic(params, traces, state, following, terminates):
 def follows_the_equations(cls, ends, num_steps):
     states = walk(linear(Clock(ends), cls), num_steps)
     expected = numbers(states[0].learner)
-    for state, following in zip(states, states[1:], strict=False):
+    for state, following in pairwise(states):
         expected = streaming_actor_critic(*expected, state, following, ends == "terminated")
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-5), numbers(following.learner), expected)
     assert sum(bool(state.loop.timestep.done[0]) for state in states[1:]) > 2  # or the ends of episodes were not seen

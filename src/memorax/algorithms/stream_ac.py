@@ -25,7 +25,7 @@ class StreamACConfig:
     num_steps: ClassVar[int] = 1  # of each environment between two updates: that is what streaming means
 
     num_envs: int = 1
-    """Streams side by side, each with traces of its own; the parameters move by the mean of what the streams ask for."""
+    """Streams side by side, each with traces of its own; parameters move by the mean of what the streams ask for."""
     gamma: float = 0.99
     """Discount per step, [0, 1]."""
     trace_lambda: float = 0.8
@@ -119,9 +119,8 @@ class StreamAC(ActorCriticActor):
         target = lambda_returns(*episode_ends(trajectory, config.gamma), values, 0.0)
         error = remove_time(target - values[:, :-1])
 
-        gradients, entropy = jax.vmap(partial(self.gradients, params))(
-            *remove_time((trajectory.inputs, trajectory.action)), carry, error
-        )
+        inputs, action = remove_time((trajectory.inputs, trajectory.action))
+        gradients, entropy = jax.vmap(partial(self.gradients, params))(inputs, action, carry, error)
         decay = config.gamma * config.trace_lambda
         traces = jax.tree.map(lambda z, g: decay * z + g, learner.traces, gradients)
 
