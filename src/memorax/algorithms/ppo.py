@@ -1,7 +1,7 @@
 """Proximal policy optimization, recurrent or feed-forward."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +12,8 @@ from memorax.acting.actor_critic import ActorCriticAgent, ActorCriticLearner
 from memorax.acting.value_outputs import critic_loss
 from memorax.core.checks import at_least, between, divides, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
-from memorax.objectives import (
-    clip_fraction,
-    clipped_policy_loss,
-    episode_ends,
-    explained_variance,
-    kl_estimate,
-    lambda_returns,
-    standardize,
-    weighted_mean,
-)
+from memorax.objectives import episode_ends, explained_variance, lambda_returns, standardize, weighted_mean
+from memorax.objectives.policy import clip_fraction, clipped_policy_loss, kl_estimate
 
 PPOState: TypeAlias = State
 Metrics: TypeAlias = dict[str, Array]
@@ -124,9 +116,7 @@ class PPO(ActorCriticAgent):
         self, key: Key, learner: ActorCriticLearner, trajectory: Transition, loop: Loop, carry: Carry
     ) -> ActorCriticLearner:
         """Go through the rollout `update_epochs` times, or until the policy has moved far enough."""
-        batch = self.batch(learner, trajectory, loop)
-        if not self.recurrent:
-            batch = as_single_steps(batch)
+        batch = self.cut(self.batch(learner, trajectory, loop))
         limit = jnp.inf if self.config.target_kl is None else self.config.target_kl
 
         def skip(learner: ActorCriticLearner, key: Key) -> tuple[ActorCriticLearner, Metrics]:
@@ -165,6 +155,10 @@ class PPO(ActorCriticAgent):
         log_prob, value, weight = trajectory.aux["log_prob"], values[:, :-1], 1.0 - cut
         return Batch(trajectory.inputs, trajectory.action, log_prob, value, target, weight)
 
+    def cut(self, batch: Batch) -> Batch:
+        """Cut rollouts into what is shuffled: whole sequences, or single steps for networks without memory."""
+        return batch if self.recurrent else as_single_steps(batch)
+
     def gradient_step(
         self, learner: ActorCriticLearner, batch: Batch, carry: Carry
     ) -> tuple[ActorCriticLearner, Metrics]:
@@ -179,20 +173,24 @@ class PPO(ActorCriticAgent):
         config = self.config
         _, (distribution, value), sown = self.unroll_with_losses(params, batch.inputs, carry, self.burn_in)
         batch = jax.tree.map(lambda x: x[:, self.burn_in :], batch)
-        advantage, weight = batch.target - batch.value, batch.weight
+        actor_loss, metrics = self.actor_loss(distribution, batch)
+        clip = config.clip_coefficient if config.clip_value_loss else None
+        value_loss = critic_loss(value, batch.value, batch.target, batch.weight, clip)
+        return sum(sown, actor_loss + config.value_coefficient * value_loss), metrics | {"critic": value_loss}
+
+    def actor_loss(self, distribution: Any, batch: Batch) -> tuple[Array, Metrics]:
+        """Compute the loss of the policy alone, and what is worth knowing about it."""
+        config, weight = self.config, batch.weight
+        advantage = batch.target - batch.value
         if config.normalize_advantage:
             advantage = standardize(advantage, weight)
         log_ratio = distribution.log_prob(batch.action) - batch.log_prob
-        actor_loss = clipped_policy_loss(log_ratio, advantage, weight, config.clip_coefficient)
+        surrogate = clipped_policy_loss(log_ratio, advantage, weight, config.clip_coefficient)
         entropy = weighted_mean(distribution.entropy(), weight)
-        clip = config.clip_coefficient if config.clip_value_loss else None
-        value_loss = critic_loss(value, batch.value, batch.target, weight, clip)
         metrics = {
-            "actor": actor_loss,
-            "critic": value_loss,
+            "actor": surrogate,
             "entropy": entropy,
             "kl": kl_estimate(log_ratio, weight),
             "clip_fraction": clip_fraction(log_ratio, weight, config.clip_coefficient),
         }
-        loss = actor_loss - config.entropy_coefficient * entropy + config.value_coefficient * value_loss
-        return sum(sown, loss), metrics
+        return surrogate - config.entropy_coefficient * entropy, metrics
