@@ -389,3 +389,32 @@ def test_single_steps_from_a_replay_are_refused():
 
     with pytest.raises(ValueError, match=re.escape("`buffer` must draw sequences, [batch, time, ...], got []")):
         agents.dqn(Clock(), arguments={"buffer": Items()})
+
+
+def test_a_replay_with_less_room_than_its_sequences_is_refused():
+    class Small:
+        def init(self, item):
+            return agents.Drawn(jax.tree.map(lambda x: jnp.zeros((2, 3, *x.shape)), item))
+
+        add = can_sample = init
+
+        def sample(self, state, key):
+            return agents.Drawn(jax.tree.map(lambda x: jnp.zeros((4, 5, *x.shape[2:])), state.experience))
+
+    message = "`buffer` must hold at least a sequence of 5 steps per environment, got room for 3"
+    with pytest.raises(ValueError, match=message):
+        agents.dqn(Clock(), "mlp", arguments={"buffer": Small()})
+
+
+def test_a_replay_of_flashbax_will_do():
+    flashbax = pytest.importorskip("flashbax")
+    buffer = flashbax.make_trajectory_buffer(
+        add_batch_size=2,
+        sample_batch_size=4,
+        sample_sequence_length=5,
+        period=1,
+        min_length_time_axis=5,
+        max_length_time_axis=50,
+    )
+    agent = agents.dqn(Clock(), arguments={"buffer": buffer})
+    jax.eval_shape(lambda key: agent.train(key, agent.init(key), 12), jax.random.key(0))
