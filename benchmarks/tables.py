@@ -88,6 +88,18 @@ def models(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\n{caption(report)}"
 
 
+def kernels(report: dict[str, Any]) -> str:
+    """Show the chunked kernels' speed."""
+    head = ["kernel", "time", "size", "chunks", "to materialized", "to a scan", "memory", "materialized", "compile"]
+    rows = []
+    for row in report["results"]:
+        ratios = [f"{row[way]['ratio']:.1f}" if "ratio" in row[way] else "-" for way in ("materialized", "scan")]
+        memory = [f"{row[way]['temporary_mib']:,.0f} MiB" for way in ("chunks", "materialized")]
+        measured = [f"{row['chunks']['ms']:.0f} ms", *ratios, *memory, f"{row['compile_seconds']:.1f} s"]
+        rows.append([row["kernel"], str(row["time"]), str(row["size"]), *measured])
+    return f"{table(head, rows)}\n\nBatch {report['batch']}, {report['heads']} heads. {caption(report)}"
+
+
 def environments(report: dict[str, Any]) -> str:
     """Show the environments' speed, beside POPGym's own where that was measured."""
     measured, originals = report["steps_per_second"], report.get("popgym_steps_per_second", {})
@@ -125,10 +137,28 @@ def buffers(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\nA step alone takes {report['sizes']['item_bytes']} bytes. {caption(report)}"
 
 
+TABLES = {
+    "ppo": ppo,
+    "rnn": rnn,
+    "models": models,
+    "kernels": kernels,
+    "environments": environments,
+    "buffers": buffers,
+}
+"""By file of results: what shows it."""
+
+
 def main() -> None:
     """Replace what stands between the markers of every table whose results are there."""
     text = PAGE.read_text()
-    tables = {"ppo": ppo, "rnn": rnn, "models": models, "environments": environments, "buffers": buffers}
+    tables = {
+        "ppo": ppo,
+        "rnn": rnn,
+        "models": models,
+        "kernels": kernels,
+        "environments": environments,
+        "buffers": buffers,
+    }
     for name, show in tables.items():
         path = RESULTS / f"{name}-cpu.json"
         if not path.exists():
