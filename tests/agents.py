@@ -15,6 +15,8 @@ from memorax.algorithms import (
     R2D2,
     SAC,
     DQNConfig,
+    GradientPPO,
+    GradientPPOConfig,
     MAPPOConfig,
     PPOConfig,
     PQNConfig,
@@ -60,6 +62,7 @@ def ppo(
     head: nn.Module | None = None,
     cls: type[PPO] = PPO,
     learning_rate: float = 3e-3,
+    arguments: dict[str, Any] | None = None,
     **config: Any,
 ) -> PPO:
     """PPO on one trunk, or on two where `shared` is off or the critic has a torso of its own."""
@@ -74,7 +77,15 @@ def ppo(
     actor = Network(*trunk, policy_head(space) if head is None else head)
     critic = Network(*other, heads.VNetwork())
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(learning_rate))
-    return cls(PPOConfig(**(SMALL | config)), env, env.default_params, actor, critic, optimizer, optimizer)
+    gradient = issubclass(cls, GradientPPO)
+    fields = SMALL | ({"truncation_length": 4} if gradient else {}) | config
+    hyperparameters = (GradientPPOConfig if gradient else PPOConfig)(**fields)
+    return cls(hyperparameters, env, env.default_params, actor, critic, optimizer, optimizer, **(arguments or {}))
+
+
+def gradient_ppo(env: Any, torso: str | Callable[[], nn.Module] = "gru", **options: Any) -> GradientPPO:
+    """GradientPPO on small networks, in chunks of half a rollout."""
+    return ppo(env, torso, **({"cls": GradientPPO} | options))
 
 
 def mappo(

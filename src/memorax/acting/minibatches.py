@@ -1,13 +1,57 @@
 """Random parts of a rollout."""
 
-import jax
+from collections.abc import Callable
 
-from memorax.core.types import Array, Key, PyTree
+import jax
+import jax.numpy as jnp
+
+from memorax.core.types import Array, Carry, Key, PyTree
 
 
 def as_single_steps(batch: PyTree) -> PyTree:
     """Cut sequences into sequences of one step, for networks without memory: `[batch, time]` to `[batch * time, 1]`."""
     return jax.tree.map(lambda x: x.reshape(-1, 1, *x.shape[2:]), batch)
+
+
+def as_chunks(batch: PyTree, length: int) -> PyTree:
+    """Cut sequences into shorter ones, each with the first step of the next as its last.
+
+    Args:
+        batch: `[batch, time + 1, ...]`.
+        length: Divides `time`.
+
+    Returns:
+        `[batch * time / length, length + 1, ...]`.
+    """
+
+    def cut(x: Array) -> Array:
+        starts = jnp.arange(0, x.shape[1] - 1, length)
+        return x[:, starts[:, None] + jnp.arange(length + 1)].reshape(-1, length + 1, *x.shape[2:])
+
+    return jax.tree.map(cut, batch)
+
+
+def carries_of_chunks(run: Callable[[Carry, PyTree], Carry], carry: Carry, inputs: PyTree, length: int) -> Carry:
+    """Find the memory at the start of every chunk that `as_chunks` makes.
+
+    Args:
+        run: Takes the memory over inputs `[batch, length, ...]`.
+        carry: The memory before the first step, `[batch, ...]`.
+        inputs: `[batch, time, ...]`.
+        length: Divides `time`.
+
+    Returns:
+        `[batch * time / length, ...]`.
+    """
+
+    def step(carry: Carry, chunk: PyTree) -> tuple[Carry, Carry]:
+        return run(carry, chunk), carry
+
+    def chunks_first(x: Array) -> Array:
+        return jnp.swapaxes(x.reshape(x.shape[0], -1, length, *x.shape[2:]), 0, 1)
+
+    _, carries = jax.lax.scan(step, carry, jax.tree.map(chunks_first, inputs))
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), carries)
 
 
 def minibatch_indices(key: Key, size: int, num_minibatches: int) -> Array:

@@ -1,6 +1,7 @@
 """How agents learn: one file an algorithm."""
 
 from memorax.algorithms.dqn import DQN, DQNConfig, DQNState
+from memorax.algorithms.gradient_ppo import GradientPPO, GradientPPOConfig, GradientPPOState
 from memorax.algorithms.mappo import MAPPO, MAPPOConfig, MAPPOState
 from memorax.algorithms.ppo import PPO, PPOConfig, PPOState
 from memorax.algorithms.pqn import PQN, PQNConfig, PQNState
@@ -12,6 +13,7 @@ from memorax.core.registry import Registry
 ALGORITHMS: Registry[tuple[type, type]] = Registry("algorithm")
 """Name to `(algorithm, configuration)`."""
 ALGORITHMS.register("dqn", (DQN, DQNConfig))
+ALGORITHMS.register("gradient_ppo", (GradientPPO, GradientPPOConfig))
 ALGORITHMS.register("mappo", (MAPPO, MAPPOConfig))
 ALGORITHMS.register("ppo", (PPO, PPOConfig))
 ALGORITHMS.register("pqn", (PQN, PQNConfig))
@@ -29,6 +31,9 @@ __all__ = [
     "SAC",
     "DQNConfig",
     "DQNState",
+    "GradientPPO",
+    "GradientPPOConfig",
+    "GradientPPOState",
     "MAPPOConfig",
     "MAPPOState",
     "PPOConfig",

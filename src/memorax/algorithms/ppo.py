@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax import lox
-from memorax.acting import Loop, State, add_time, as_single_steps, minibatch_indices, take
+from memorax.acting import Loop, NormalizationConfig, State, add_time, as_single_steps, minibatch_indices, take
 from memorax.acting.actor_critic import ActorCriticAgent, ActorCriticLearner
 from memorax.acting.value_outputs import critic_loss
 from memorax.core.checks import at_least, between, divides, whole
@@ -21,7 +21,7 @@ Progress: TypeAlias = tuple[ActorCriticLearner, Array]  # the second: whether th
 
 
 @dataclass(frozen=True)
-class PPOConfig:
+class PPOConfig(NormalizationConfig):
     """Configuration of PPO."""
 
     num_envs: int = 8
@@ -74,6 +74,7 @@ class Batch(NamedTuple):
     value: Array
     target: Array
     weight: Array
+    ends: tuple[Array, ...] | None = None  # reward, discount and cut flags, where a variant asks for them
 
 
 class PPO(ActorCriticAgent):

@@ -162,6 +162,7 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
 
 BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {
     "dqn": q_learner,
+    "gradient_ppo": actor_critic,
     "mappo": multi_agent,
     "ppo": actor_critic,
     "pqn": q_learner_with_norms,
