@@ -88,7 +88,7 @@ def bootstraps_as_defined(agent: Any, scale: Any = lambda x: x, unscale: Any = l
     """The loss is that of n-step returns, computed one step at a time."""
     config, k = agent.config, agent.config.burn_in_length
     online, batch, carry = drawn(agent, 80)
-    target_params = jax.tree.map(lambda x: -0.7 * x, online)
+    target_params = jax.tree.map(lambda x: -2.0 * x, online)
     importance = jnp.asarray([1.0, 0.5, 0.25, 2.0])
 
     @jax.jit
