@@ -29,13 +29,13 @@ FIGURE = Path(__file__).parent.parent / "docs" / "memory_length.png"
 
 def build(name: str, length: int, features: int) -> PPO:
     """Build PPO on one trunk with a memory model, for a corridor."""
-    env, env_params = make("memory::TMazePassive", length=length)
+    env, env_params = make("memory::TMazePassive", length=length, penalty="action")
     trunk = FeatureExtractor(MLP((features,))), MODELS.get(name)(features, **OPTIONS.get(name, {}))
     actor = Network(*trunk, heads.Categorical(env.action_space(env_params).n))
     critic = Network(*trunk, heads.VNetwork())
     steps = 1 << (length + 1).bit_length()
     envs = max(8, min(64, 4096 // steps))
-    config = PPOConfig(num_envs=envs, num_steps=steps, num_minibatches=4, entropy_coefficient=0.003)
+    config = PPOConfig(num_envs=envs, num_steps=steps, num_minibatches=4, entropy_coefficient=0.01)
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3, eps=1e-5))
     return PPO(config, env, env_params, actor, critic, optimizer, optimizer)
 
@@ -48,7 +48,7 @@ def success(name: str, length: int, *, features: int, steps: int, seeds: int) ->
     states = jax.vmap(agent.train, in_axes=(0, 0, None))(keys, states, steps)
     play = jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=64)[1])
     returns = np.asarray(play(keys, states)["returned_episode_returns"])
-    # Whoever walks straight to the right arm has a return of 1, to the wrong one of 0 or less.
+    # Straight to the right arm is 1 less the price of the turn, to the wrong one 0 or less.
     return (returns.reshape(seeds, -1) > 0.5).mean(axis=1).tolist()
 
 
