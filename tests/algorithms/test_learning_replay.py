@@ -68,7 +68,8 @@ def test_dqn_remembers(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_r2d2_remembers(task):
-    returns, success = on_task(R2D2, R2D2Config, task, "gru", burn_in_length=2)
+    fields = {"burn_in_length": 2, "epsilon_exponent": 3.0, "target_update_frequency": 400, "priority_exponent": 0.6}
+    returns, success = on_task(R2D2, R2D2Config, task, "gru", **fields)
     assert (returns >= success).all(), returns
 
 
