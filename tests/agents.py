@@ -15,6 +15,7 @@ from memorax.algorithms import (
     R2D2,
     SAC,
     DQNConfig,
+    MAPPOConfig,
     GradientPPO,
     GradientPPOConfig,
     MAPPOConfig,

@@ -53,7 +53,7 @@ def test_arguments_reach_the_environment():
         (
             "CartPole-v1",
             ValueError,
-            "must have the form .*, got `CartPole-v1`; namespaces: gymnax, memory",
+            "must have the form .*, got `CartPole-v1`; namespaces: gymnax, jaxmarl, memory",
         ),
         ("memory::", ValueError, "must have the form `namespace::Name`, got `memory::`"),
         (3, TypeError, "`env_id` must be a string like `memory::RepeatPreviousEasy`, got 3"),

@@ -31,6 +31,8 @@ __all__ = [
     "SAC",
     "DQNConfig",
     "DQNState",
+    "MAPPOConfig",
+    "MAPPOState",
     "GradientPPO",
     "GradientPPOConfig",
     "GradientPPOState",

@@ -15,7 +15,10 @@ from memorax.environments.environment import Environment
 from memorax.environments.memory import ALIASES, TASKS
 from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
 
-ADAPTERS: dict[str, str] = {"gymnax": "memorax.environments.adapters.gymnax"}
+ADAPTERS: dict[str, str] = {
+    "gymnax": "memorax.environments.adapters.gymnax",
+    "jaxmarl": "memorax.environments.adapters.jaxmarl",
+}
 """Namespaces of other libraries: the module that adapts each, imported when the namespace is first used."""
 
 

@@ -1,0 +1,185 @@
+"""The environments of JaxMARL, as `jaxmarl::<id>`."""
+
+import contextlib
+import io
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from memorax.core.registry import suggest
+from memorax.core.spaces import Box, Dict, Discrete, Space, encode, from_foreign
+from memorax.core.types import Array, Key, PyTree
+from memorax.environments.environment import EnvParams
+from memorax.environments.missing import MissingExtraError
+from memorax.environments.multi_agent import MultiAgentEnvironment
+
+try:
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells which optional submodules it did not find
+        import jaxmarl
+except ModuleNotFoundError as error:
+    if error.name != "jaxmarl":
+        raise
+    raise MissingExtraError("jaxmarl") from error
+
+
+def make(name: str, **kwargs: Any) -> tuple["JaxMARL", EnvParams]:
+    """Make an environment of JaxMARL.
+
+    Args:
+        name: Id in JaxMARL, for example `MPE_simple_spread_v3`.
+        **kwargs: Arguments of its constructor.
+
+    Returns:
+        The environment and its parameters, of which it has none.
+
+    Raises:
+        TypeError: If some agents have discrete and others continuous actions, or a space is of no known kind.
+        ValueError: If JaxMARL has no such environment.
+    """
+    known = tuple(jaxmarl.registration.registered_envs)
+    if name not in known:
+        raise ValueError(f"unknown environment `jaxmarl::{name}`{suggest(name, known)}")
+    env = JaxMARL(jaxmarl.make(name, **kwargs))
+    return env, env.default_params
+
+
+@struct.dataclass
+class JaxMARLState:
+    """State of an environment of JaxMARL.
+
+    Attributes:
+        inner: Its own state.
+        out: Which agents are out, boolean `[agents]`.
+        truncated: Which agents were cut, boolean `[agents]`.
+    """
+
+    inner: PyTree
+    out: Array
+    truncated: Array
+
+
+class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
+    """An environment of JaxMARL, whose agents, in its own order, are the rows of every array.
+
+    Observations are written as vectors and padded with zeros to the longest. Discrete action spaces are padded to the
+    largest, and where sizes differ or the environment tells which actions are available, an observation is
+    `{"action_mask": ..., "observation": ...}`. Continuous actions are padded too; what is too much is ignored.
+
+    An agent is out from its own done flag on. The library tells no time limits apart: an end is a truncation where the
+    environment has `max_steps` and its state's clock has reached it, otherwise a termination. An agent that reaches
+    its goal in that very step counts as cut.
+
+    Args:
+        env: Environment of JaxMARL.
+
+    Raises:
+        TypeError: If some agents have discrete and others continuous actions, or a space is of no known kind.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self.foreign = env
+        self.agents = tuple(env.agents)
+        self.num_agents = len(self.agents)
+        self._observations = [from_foreign(env.observation_space(agent)) for agent in self.agents]
+        self._actions: list[Any] = [from_foreign(env.action_space(agent)) for agent in self.agents]
+        kinds = {type(space) for space in self._actions}
+        if kinds not in ({Discrete}, {Box}):
+            raise TypeError(
+                f"`env` must have agents with Discrete actions or agents with Box actions, got {self._actions} of "
+                f"{self.name}"
+            )
+        self._discrete = kinds == {Discrete}
+        key = jax.random.key(0)
+        observation, state = jax.eval_shape(env.reset, key)
+        rows = zip(self._observations, self._rows(observation), strict=True)
+        shapes = [jax.eval_shape(partial(encode, space), row) for space, row in rows]
+        self._width = max(shape.shape[-1] for shape in shapes)
+        self._masked = self._discrete and (len(set(self._actions)) > 1 or self._tells_actions(state))
+
+    @property
+    def name(self) -> str:
+        """What the environment is called there."""
+        return str(self.foreign.name)
+
+    def _rows(self, by_agent: dict[str, Any]) -> list[Any]:
+        return [by_agent[agent] for agent in self.agents]
+
+    def _tells_actions(self, state: PyTree) -> bool:
+        try:
+            jax.eval_shape(self.foreign.get_avail_actions, state)
+        except NotImplementedError:
+            return False
+        return True
+
+    def _observe(self, by_agent: dict[str, Any], state: PyTree) -> PyTree:
+        vectors = [encode(*pair) for pair in zip(self._observations, self._rows(by_agent), strict=True)]
+        observation = jnp.stack([jnp.pad(x, (0, self._width - x.shape[0])) for x in vectors])
+        if not self._masked:
+            return observation
+        sizes = np.array([space.n for space in self._actions])
+        mask = jnp.arange(sizes.max()) < sizes[:, None]
+        if self._tells_actions(state):
+            available = self._rows(self.foreign.get_avail_actions(state))
+            mask &= jnp.stack([jnp.pad(x.astype(bool), (0, sizes.max() - x.shape[0])) for x in available])
+        return {"action_mask": mask, "observation": observation}
+
+    def reset_env(self, key: Key, params: EnvParams) -> tuple[PyTree, JaxMARLState]:
+        """Begin an episode."""
+        by_agent, inner = self.foreign.reset(key)
+        nobody = jnp.zeros(self.num_agents, bool)
+        return self._observe(by_agent, inner), JaxMARLState(inner, nobody, nobody)
+
+    def step_env(
+        self, key: Key, state: JaxMARLState, action: Array, params: EnvParams
+    ) -> tuple[PyTree, JaxMARLState, Array, Array, dict[str, Any]]:
+        """Take one step without any reset."""
+        actions = {name: self._own(i, action[i]) for i, name in enumerate(self.agents)}
+        by_agent, inner, reward, done, _ = self.foreign.step_env(key, state.inner, actions)
+        everyone = jnp.asarray(done["__all__"]).astype(bool)
+        ended = (jnp.stack(self._rows(done)).astype(bool) | everyone) & ~state.out
+        truncated = state.truncated | (ended & self._out_of_time(inner))
+        out = state.out | ended
+        reward = jnp.stack([jnp.asarray(x, jnp.float32).reshape(()) for x in self._rows(reward)])
+        return self._observe(by_agent, inner), JaxMARLState(inner, out, truncated), reward, out & ~truncated, {}
+
+    def _own(self, i: int, action: Array) -> Array:
+        space = self._actions[i]
+        if isinstance(space, Discrete):
+            return jnp.clip(action, 0, space.n - 1).astype(space.dtype)
+        return jnp.clip(action[: space.shape[0]], space.low, space.high).astype(space.dtype)
+
+    def _out_of_time(self, inner: PyTree) -> Array:
+        limit = getattr(self.foreign, "max_steps", None)
+        while hasattr(inner, "state"):  # wrapped, as that of units against a scripted enemy
+            inner = inner.state
+        clock = next((getattr(inner, name) for name in ("step", "time") if hasattr(inner, name)), None)
+        if limit is None or clock is None:
+            return jnp.zeros((), bool)
+        return jnp.asarray(clock >= limit).reshape(())
+
+    def is_truncated(self, state: JaxMARLState, params: EnvParams) -> Array:
+        """Which agents were cut, boolean `[agents]`."""
+        return state.truncated
+
+    def agent_action_space(self, params: EnvParams | None = None) -> Space:
+        """The largest agent's actions."""
+        if self._discrete:
+            return Discrete(max(space.n for space in self._actions))
+        low, high = (self._padded([getattr(space, end) for space in self._actions]) for end in ("low", "high"))
+        return Box(low.min(axis=0), high.max(axis=0))
+
+    def _padded(self, rows: list[np.ndarray]) -> np.ndarray:
+        width = max(row.shape[0] for row in rows)
+        return np.stack([np.pad(row, (0, width - row.shape[0]), mode="edge") for row in rows])
+
+    def agent_observation_space(self, params: EnvParams | None = None) -> Space:
+        """A vector of any numbers, with a mask of actions where there is one."""
+        vector = Box(-jnp.inf, jnp.inf, (self._width,))
+        if not self._masked:
+            return vector
+        mask = Box(0, 1, (max(space.n for space in self._actions),), bool)
+        return Dict({"action_mask": mask, "observation": vector})
