@@ -29,7 +29,7 @@ FIGURE = Path(__file__).parent.parent / "docs" / "memory_length.png"
 
 def build(name: str, length: int, features: int) -> PPO:
     """Build PPO on one trunk with a memory model, for a corridor."""
-    env, env_params = make("memory::TMazePassive", length=length, penalty="action")
+    env, env_params = make("memory::TMazePassive", length=length)
     trunk = FeatureExtractor(MLP((features,))), MODELS.get(name)(features, **OPTIONS.get(name, {}))
     actor = Network(*trunk, heads.Categorical(env.action_space(env_params).n))
     critic = Network(*trunk, heads.VNetwork())
@@ -48,7 +48,7 @@ def success(name: str, length: int, *, features: int, steps: int, seeds: int) ->
     states = jax.vmap(agent.train, in_axes=(0, 0, None))(keys, states, steps)
     play = jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=64)[1])
     returns = np.asarray(play(keys, states)["returned_episode_returns"])
-    # Straight to the right arm is 1 less the price of the turn, to the wrong one 0 or less.
+    # Straight to the right arm is 1, to the wrong one 0; steps that are late cost more than that.
     return (returns.reshape(seeds, -1) > 0.5).mean(axis=1).tolist()
 
 
