@@ -4,6 +4,7 @@ from memorax.acting.algorithm import Algorithm, Behavior, OnPolicy, State
 from memorax.acting.loop import Episode, Loop, Policy, Stage, Value
 from memorax.acting.minibatches import as_single_steps, minibatch_indices, take
 from memorax.acting.model import Model
+from memorax.acting.normalization import NormalizationConfig, Normalizer, Scales
 from memorax.acting.off_policy import Buffer, OffPolicy, crosses, schedule_of_updates
 from memorax.acting.unroll import add_time, remove_time, unroll, unroll_with_losses
 
@@ -14,9 +15,12 @@ __all__ = [
     "Episode",
     "Loop",
     "Model",
+    "NormalizationConfig",
+    "Normalizer",
     "OffPolicy",
     "OnPolicy",
     "Policy",
+    "Scales",
     "Stage",
     "State",
     "Value",

@@ -12,6 +12,7 @@ from flax import struct
 
 from memorax import lox
 from memorax.acting.loop import Loop, Policy, Stage, Value
+from memorax.acting.normalization import Normalizer, Scales
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
@@ -35,12 +36,14 @@ class State:
         loop: Where the environments stand, and the memory in them.
         learner: Parameters, optimizer states and whatever else the algorithm learns.
         buffer: Replay; None for algorithms without.
+        scales: What observations and rewards are normalized by; None where nothing is.
     """
 
     step: Array
     loop: Loop
     learner: PyTree
     buffer: PyTree = None
+    scales: Scales | None = None
 
 
 class Algorithm(abc.ABC):
@@ -62,6 +65,7 @@ class Algorithm(abc.ABC):
     def __init__(self, config: Any, stage: Stage) -> None:
         self.config = config
         self.stage = stage
+        self.normalizer = Normalizer(config, stage)
 
     @abc.abstractmethod
     def initialize_carry(self, key: Key, batch: int) -> Carry:
@@ -84,6 +88,11 @@ class Algorithm(abc.ABC):
         del learner
         return None
 
+    def acting(self, state: State, behavior: Behavior) -> tuple[Policy, Value | None]:
+        """Say how to act, and what is worth what, in a state; both are given what the environments show."""
+        policy, value = self.policy(state.learner, state.step, behavior), self.value(state.learner)
+        return self.normalizer.policy(state.scales, policy), self.normalizer.value(state.scales, value)
+
     @compiled
     def init(self, key: Key) -> State:
         """Begin a run.
@@ -97,7 +106,8 @@ class Algorithm(abc.ABC):
         env_key, carry_key, learner_key = jax.random.split(key, 3)
         loop = self.stage.reset(env_key, self.initialize_carry(carry_key, self.stage.num_envs))
         learner = self.init_learner(learner_key, loop)
-        return State(jnp.zeros((), jnp.uint32), loop, learner, self.init_buffer(loop))
+        buffer, scales = self.init_buffer(loop), self.normalizer.init(loop)
+        return State(jnp.zeros((), jnp.uint32), loop, learner, buffer, scales)
 
     def init_buffer(self, loop: Loop) -> PyTree:
         """Make the replay; algorithms without one have None."""
@@ -152,9 +162,9 @@ class Algorithm(abc.ABC):
         Returns:
             The state after the steps, and the transitions, `[num_envs, num_steps, ...]`.
         """
-        policy = self.policy(state.learner, state.step, "explore")
+        policy, value = self.acting(state, "explore")
         key = jax.random.fold_in(key, state.step)
-        loop, transitions = self.stage.rollout(key, state.loop, policy, num_steps, value=self.value(state.learner))
+        loop, transitions = self.stage.rollout(key, state.loop, policy, num_steps, value=value)
         steps = jnp.uint32(num_steps * self.stage.num_envs)
         return dataclasses.replace(state, step=state.step + steps, loop=loop), transitions
 
@@ -187,7 +197,7 @@ class Algorithm(abc.ABC):
         reset_key, carry_key, rollout_key = jax.random.split(key, 3)
         batch = self.stage.num_envs if num_episodes is None else num_episodes
         loop = self.stage.reset(reset_key, self.initialize_carry(carry_key, batch), batch)
-        policy = self.policy(state.learner, state.step, "exploit")
+        policy, _ = self.acting(state, "exploit")
         if num_episodes is not None:
             lox.log(self._play_episodes(rollout_key, loop, policy, num_steps))
         elif num_steps is not None:
@@ -238,7 +248,10 @@ class OnPolicy(Algorithm):
     def update(self, key: Key, state: State) -> State:
         """Roll out, then learn."""
         rollout_key, learn_key = jax.random.split(key)
-        policy, value = self.policy(state.learner, state.step, "explore"), self.value(state.learner)
+        policy, value = self.acting(state, "explore")
         loop, trajectory = self.stage.rollout(rollout_key, state.loop, policy, self.config.num_steps, value=value)
-        learner = self.learn(learn_key, state.learner, trajectory, loop, state.loop.carry)
-        return State(state.step + jnp.uint32(self.steps_per_update), loop, learner)
+        scales = self.normalizer.after_rewards(state.scales, trajectory)
+        seen = self.normalizer.transition(scales, trajectory), self.normalizer.loop(scales, loop)
+        learner = self.learn(learn_key, state.learner, *seen, state.loop.carry)
+        scales = self.normalizer.after_observations(scales, trajectory, loop)
+        return State(state.step + jnp.uint32(self.steps_per_update), loop, learner, scales=scales)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from memorax.acting.algorithm import Algorithm, Behavior, State, compiled
 from memorax.acting.loop import Loop, Stage
+from memorax.acting.normalization import Scales
 from memorax.core.types import Array, Key, PyTree, Transition
 
 
@@ -149,11 +150,13 @@ class OffPolicy(Algorithm):
 
     def collect(self, key: Key, state: State, num_steps: int, behavior: Behavior) -> State:
         """Act `num_steps` times in every environment and keep it."""
-        policy = self.policy(state.learner, state.step, behavior)
+        policy, _ = self.acting(state, behavior)
         loop, trajectory = self.stage.rollout(key, state.loop, policy, num_steps, store_carry=self.store_carry)
         steps = jnp.uint32(num_steps * self.stage.num_envs)
         buffer = self.buffer.add(state.buffer, self.record(trajectory))
-        return dataclasses.replace(state, step=state.step + steps, loop=loop, buffer=buffer)
+        scales = self.normalizer.after_rewards(state.scales, trajectory)
+        scales = self.normalizer.after_observations(scales, trajectory, loop)
+        return dataclasses.replace(state, step=state.step + steps, loop=loop, buffer=buffer, scales=scales)
 
     def update(self, key: Key, state: State) -> State:
         """Collect, then draw and learn, and give what was drawn its new priorities."""
@@ -164,13 +167,15 @@ class OffPolicy(Algorithm):
 
         def body(carry: tuple[PyTree, PyTree], i: Array) -> tuple[tuple[PyTree, PyTree], None]:
             key = jax.random.fold_in(learn_key, i)
-            return self.draw_and_learn(key, *carry, begin + i * frequency), None
+            return self.draw_and_learn(key, *carry, begin + i * frequency, state.scales), None
 
         numbers = jnp.arange(self.num_updates, dtype=jnp.uint32)
         (learner, buffer), _ = jax.lax.scan(body, (state.learner, state.buffer), numbers)
         return dataclasses.replace(state, learner=learner, buffer=buffer)
 
-    def draw_and_learn(self, key: Key, learner: PyTree, buffer: PyTree, step: Array) -> tuple[PyTree, PyTree]:
+    def draw_and_learn(
+        self, key: Key, learner: PyTree, buffer: PyTree, step: Array, scales: Scales | None = None
+    ) -> tuple[PyTree, PyTree]:
         """Update once, or not at all where there is not enough in the replay.
 
         Args:
@@ -178,6 +183,7 @@ class OffPolicy(Algorithm):
             learner: What is known so far.
             buffer: The replay's state.
             step: Transitions before this update.
+            scales: What the drawn observations and rewards are normalized by.
 
         Returns:
             What is known then, and the replay with its new priorities.
@@ -185,7 +191,7 @@ class OffPolicy(Algorithm):
         sample_key, update_key = jax.random.split(key)
 
         def work(learner: PyTree) -> tuple[PyTree, Array | None, Array | None]:
-            sample = self.buffer.sample(buffer, sample_key)
+            sample = self.normalizer.sample(scales, self.buffer.sample(buffer, sample_key))
             learner, priorities = self.learn(update_key, learner, sample, step)
             return learner, priorities, getattr(sample, "indices", None)
 

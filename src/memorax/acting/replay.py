@@ -5,12 +5,13 @@ from typing import Any
 
 import jax
 
+from memorax.acting.normalization import NormalizationConfig
 from memorax.buffers import get_full_start_flags, make_episode_buffer
 from memorax.core.checks import between, whole
 
 
 @dataclasses.dataclass(frozen=True)
-class ReplayConfig:
+class ReplayConfig(NormalizationConfig):
     """Configuration of what acts, keeps and learns from what it kept."""
 
     num_envs: int = 8

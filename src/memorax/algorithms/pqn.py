@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax import lox
-from memorax.acting import Behavior, Loop, Model, OnPolicy, Policy, Stage, State, Value, add_time
+from memorax.acting import Behavior, Loop, Model, NormalizationConfig, OnPolicy, Policy, Stage, State, Value, add_time
 from memorax.acting.minibatches import as_single_steps, minibatch_indices, take
 from memorax.acting.q_function import QFunction
 from memorax.acting.value_outputs import best, choose, expected, losses, upto
@@ -25,7 +25,7 @@ Schedule: TypeAlias = Callable[[Array], Any]
 
 
 @dataclass(frozen=True)
-class PQNConfig:
+class PQNConfig(NormalizationConfig):
     """Configuration of PQN."""
 
     num_envs: int = 32

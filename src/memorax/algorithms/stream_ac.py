@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
-from memorax.acting import Loop, State, add_time, remove_time
+from memorax.acting import Loop, NormalizationConfig, State, add_time, remove_time
 from memorax.acting.actor_critic import ActorCriticActor
 from memorax.core.checks import at_least, between, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
@@ -19,7 +19,7 @@ StreamACState: TypeAlias = State
 
 
 @dataclass(frozen=True)
-class StreamACConfig:
+class StreamACConfig(NormalizationConfig):
     """Configuration of StreamAC."""
 
     num_steps: ClassVar[int] = 1  # of each environment between two updates: that is what streaming means
