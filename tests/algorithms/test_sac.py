@@ -26,6 +26,8 @@ from memorax.acting.value_outputs import expected
 from memorax.algorithms import ALGORITHMS, SAC, SACConfig, sac
 from memorax.core.distributions import Categorical
 from memorax.core.spaces import Box
+from memorax.experiment import RunConfig, build_agent
+from memorax.experiment.build import gradient_steps
 from memorax.networks import MLP, Network, heads
 from memorax.objectives import episode_ends, soft_value, temperature_loss
 
@@ -379,6 +381,21 @@ def test_the_documented_configuration_runs():
     agent = SAC(config, Clock(), None, networks.actor, *networks.critics, *[optax.adam(3e-4)] * 3)
     assert (agent.collect_steps, agent.num_updates) == (1, 8)
     jax.eval_shape(lambda key: agent.train(key, agent.init(key), 16), jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("env", "actor", "critic"),
+    [
+        ("memory::PositionOnlyPendulumEasy", heads.SquashedGaussian(1), heads.ContinuousQNetwork((7,))),
+        ("memory::MemoryChain", heads.Categorical(2), heads.DiscreteQNetwork(2)),
+    ],
+)
+def test_the_command_line_chooses_heads_by_the_actions(env, actor, critic):
+    hyperparameters = SACConfig(train_frequency=4, gradient_steps=3)
+    config = RunConfig(algorithm="sac", env=env, features=7, steps=8_000, hyperparameters=hyperparameters)
+    networks = build_agent(config).networks
+    assert [network.head for network in (networks.actor, *networks.critics)] == [actor, critic, critic]
+    assert gradient_steps(config) == 6_000
 
 
 def test_sac_is_registered():

@@ -268,7 +268,7 @@ def gradient_steps(config: RunConfig) -> int:
     """Count the gradient steps of a whole run."""
     algorithm = config.hyperparameters
     if hasattr(algorithm, "train_frequency"):
-        return max(1, config.steps // algorithm.train_frequency)
+        return max(1, config.steps // algorithm.train_frequency) * getattr(algorithm, "gradient_steps", 1)
     updates = config.steps // (algorithm.num_envs * algorithm.num_steps)
     return max(1, updates * algorithm.update_epochs * algorithm.num_minibatches)
 
