@@ -18,7 +18,6 @@ from memorax.algorithms import (
     MAPPOConfig,
     GradientPPO,
     GradientPPOConfig,
-    MAPPOConfig,
     PPOConfig,
     PQNConfig,
     R2D2Config,

@@ -36,8 +36,6 @@ __all__ = [
     "GradientPPO",
     "GradientPPOConfig",
     "GradientPPOState",
-    "MAPPOConfig",
-    "MAPPOState",
     "PPOConfig",
     "PPOState",
     "PQNConfig",
