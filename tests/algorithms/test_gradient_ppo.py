@@ -5,7 +5,12 @@ import optax
 import pytest
 from tests import agents
 from tests.conformance import replay
-from tests.conformance.algorithms import PROPERTIES
+from tests.conformance.algorithms import (
+    PROPERTIES,
+    compiles_once,
+    evaluates_whole_episodes,
+    maps_over_seeds,
+)
 from tests.conformance.q_learning import Mixed
 from tests.probes import Clock
 
@@ -14,6 +19,8 @@ from memorax.algorithms import ALGORITHMS, PPO, GradientPPO, GradientPPOConfig, 
 from memorax.networks import MLP, Network, heads
 from memorax.objectives import episode_ends, lambda_returns
 
+SLOW = pytest.mark.slow
+LONG = (maps_over_seeds, compiles_once, evaluates_whole_episodes)
 ONCE = {"update_epochs": 1, "num_minibatches": 1}
 GAMMA, LAMBDA, BETA = 0.9, 0.7, 0.3
 MIXED = {"gamma": GAMMA, "gae_lambda": LAMBDA, "regularization_coefficient": BETA, "normalize_advantage": False}
@@ -24,7 +31,9 @@ def agent():
     return agents.gradient_ppo(Clock("terminated"), "simple")
 
 
-@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "holds", [pytest.param(f, marks=SLOW if f in LONG else ()) for f in PROPERTIES], ids=lambda f: f.__name__
+)
 def test_property(agent, holds):
     holds(agent)
 

@@ -7,7 +7,13 @@ import numpy as np
 import optax
 import pytest
 from tests import agents
-from tests.conformance.algorithms import PROPERTIES, stays_finite
+from tests.conformance.algorithms import (
+    PROPERTIES,
+    compiles_once,
+    evaluates_whole_episodes,
+    maps_over_seeds,
+    stays_finite,
+)
 from tests.conformance.q_learning import Count, Counter, Mixed, knows_that_a_truncated_episode_goes_on
 from tests.probes import Clock, Masked, Recall
 
@@ -20,6 +26,8 @@ from memorax.experiment import build_agent
 from memorax.experiment.defaults import default_run
 from memorax.networks import MLP, RNN, Network, heads
 
+SLOW = pytest.mark.slow
+LONG = (maps_over_seeds, compiles_once, evaluates_whole_episodes)
 ONCE = {"update_epochs": 1, "num_minibatches": 1}
 ENDLESS = {"gamma": 0.5, "td_lambda": 0.5, "num_minibatches": 1, "learning_rate": 0.02, "epsilon_steps": 1}
 
@@ -29,7 +37,9 @@ def agent():
     return agents.pqn(Clock("terminated"), "simple")
 
 
-@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "holds", [pytest.param(f, marks=SLOW if f in LONG else ()) for f in PROPERTIES], ids=lambda f: f.__name__
+)
 def test_property(agent, holds):
     holds(agent)
 

@@ -1,0 +1,59 @@
+"""PQN learns control, and what it must remember; GradientPPO learns what PPO learns."""
+
+import jax
+import numpy as np
+import pytest
+
+from memorax import lox
+from memorax.algorithms import GradientPPOConfig, PPOConfig, PQNConfig
+from memorax.experiment import RunConfig, build_agent
+
+pytestmark = pytest.mark.slow
+
+
+def final_returns(hyperparameters, **fields):
+    """Mean return of 20 episodes of the greedy policy, of each of three seeds."""
+    config = RunConfig(hyperparameters=hyperparameters, **fields)
+    agent = build_agent(config)
+
+    def run(key):
+        state = agent.train(key, agent.init(key), config.steps)
+        return lox.spool(agent.evaluate)(key, state, num_episodes=20)[1]["returned_episode_returns"]
+
+    return np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))).mean(axis=(1, 2))
+
+
+PQN = {"algorithm": "pqn", "steps": 500_000, "anneal_learning_rate": True, "max_grad_norm": 10.0}
+
+
+def test_pqn_balances_a_pole():
+    pytest.importorskip("gymnax")
+    env = {"env": "gymnax::CartPole-v1", "model": "mlp", "features": 64, "learning_rate": 1e-3}
+    returns = final_returns(PQNConfig(), **PQN, **env)
+    assert (returns >= 475.0).all(), returns
+
+
+def test_pqn_remembers_for_fifty_steps():
+    env = {"env": "memory::MemoryChain", "env_options": {"length": 50}, "features": 32, "learning_rate": 2e-3}
+    config = PQNConfig(num_steps=128, num_minibatches=4, epsilon_steps=50_000)
+    returns = final_returns(config, **PQN, **env, model="gru")
+    assert (returns >= 0.95).all(), returns
+
+
+ON_POLICY = {"steps": 200_000, "learning_rate": 2e-3}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sizes", "margin"),
+    [
+        ({"env": "gymnax::CartPole-v1", "model": "mlp", "features": 64}, {"num_envs": 16, "num_steps": 64}, 10.0),
+        ({"env": "memory::RepeatPreviousEasy", "features": 32}, {"num_envs": 32, "num_steps": 64}, 0.05),
+    ],
+    ids=["a pole", "a memory"],
+)
+def test_gradient_ppo_is_no_worse_than_ppo(fields, sizes, margin):
+    if fields["env"].startswith("gymnax"):
+        pytest.importorskip("gymnax")
+    ours = final_returns(GradientPPOConfig(**sizes), algorithm="gradient_ppo", **ON_POLICY, **fields)
+    theirs = final_returns(PPOConfig(**sizes), algorithm="ppo", **ON_POLICY, **fields)
+    assert ours.mean() >= theirs.mean() - margin, (ours, theirs)
