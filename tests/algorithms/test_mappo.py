@@ -267,6 +267,17 @@ def test_numbers_stay_finite_however_episodes_end(flags):
         stays_finite(lambda env: agents.mappo(env, target_kl=0.01, **flags), Copies(Clock(ends, 2, 2), 2))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [{}, BOTH], ids=str)
+def test_observations_and_rewards_are_normalized_for_each_agent(flags):
+    agent = agents.mappo(RollCall(delay=2), normalize_observations=True, normalize_rewards=True, **flags, **ONCE)
+    replay.begins_with_a_ratio_of_one(agent)
+    key = jax.random.key(0)
+    state = agent.train(key, agent.init(key), 2 * agent.steps_per_update)
+    assert state.scales.observations.mean[0].shape == (3, 3)
+    assert state.scales.returns.deviation().shape == (3,)
+
+
 def test_mappo_is_registered_and_has_a_default_job():
     assert ALGORITHMS.get("mappo") == (MAPPO, MAPPOConfig)
     run = dataclasses.replace(default_run("mappo"), features=7)

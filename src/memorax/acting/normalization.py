@@ -92,7 +92,7 @@ class Normalizer:
 
         over_time = trajectory.reward.swapaxes(0, 1), trajectory.done.swapaxes(0, 1)
         running, totals = jax.lax.scan(step, scales.running_return, over_time)
-        returns = scales.returns.update(totals.reshape(-1))
+        returns = scales.returns.update(totals.reshape(-1, *totals.shape[2:]))
         return dataclasses.replace(scales, returns=returns, running_return=running)
 
     def after_observations(self, scales: Scales | None, trajectory: Transition, loop: Loop) -> Scales | None:
