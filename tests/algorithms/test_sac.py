@@ -350,6 +350,14 @@ def test_one_object_given_twice_is_two_critics(key):
     assert all((a != b).all() for a, b in kernels)
 
 
+def test_seeds_side_by_side_begin_as_seeds_alone(key):
+    agent = agents.sac(Clock(action_space=PLANE), "mlp")
+    keys = jax.random.split(key, 2)
+    together = jax.jit(jax.vmap(agent.init))(keys).learner.critics.params
+    alone = jax.jit(agent.init)(keys[1]).learner.critics.params
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x[1], y, atol=1e-6), together, alone)
+
+
 def test_actions_are_stretched_over_the_action_space_and_tried_uniformly(key):
     agent = agents.sac(Clock(action_space=PLANE), "mlp")
     kept = agent.warmup(key, agent.init(key), 200).buffer.experience.action[:, :100]

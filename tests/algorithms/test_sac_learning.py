@@ -46,7 +46,7 @@ def final_returns(agent, num_steps, num_episodes=20):
 @pytest.mark.slow
 def test_a_pendulum_is_swung_up():
     pytest.importorskip("gymnax")
-    agent = build("gymnax::Pendulum-v1", num_envs=4, train_frequency=2, batch_size=64)
+    agent = build("gymnax::Pendulum-v1", num_envs=4, train_frequency=1, batch_size=64)
     returns = final_returns(agent, 30_000)
     assert (returns >= -200.0).all(), returns
 

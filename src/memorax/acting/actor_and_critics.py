@@ -113,7 +113,9 @@ class ActorAndCritics:
         # One seed after the other, as for actor and critic: XLA's CPU backend can wait forever for a batch of QR
         # decompositions.
         critics = [
-            sequential_vmap(lambda *x, network=network: network.init(*x, **options))(key, inputs, carry)
+            sequential_vmap(lambda *given, network=network: network.init(*given[:-1], **given[-1]))(
+                key, inputs, carry, options
+            )
             for key, network, carry in zip(keys, self.critics, loop.carry["critics"], strict=True)
         ]
         actor = sequential_vmap(self.actor.init)(actor_key, inputs, loop.carry["actor"])
