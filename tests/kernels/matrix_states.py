@@ -25,7 +25,19 @@ def difference(got, want):
     def one(a, b):
         return float(np.max(np.abs(np.asarray(a, float) - np.asarray(b, float))) / max(1e-3, np.max(np.abs(b))))
 
-    return max(jax.tree.leaves(jax.tree.map(one, got, want)))
+    return float(np.max(jax.tree.leaves(jax.tree.map(one, got, want))))  # Python's `max` would lose a NaN
+
+
+def steep(seed):
+    """Logarithms of decays so strong that the ratio of two episodes' decays overflows within a chunk."""
+    return -np.random.default_rng(seed).uniform(20, 40, (BATCH, TIME, HEADS)).astype(np.float32)
+
+
+def in_double_precision(kernel, steps, state):
+    """What `with_gradients` gives for a kernel in float64, one step at a time: no step sees another episode's decay."""
+    with jax.enable_x64(True):
+        steps, state = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, float)), (steps, state))
+        return jax.device_get(with_gradients(by_steps(kernel), resets())(steps, state))
 
 
 def by_steps(kernel):

@@ -15,7 +15,9 @@ from tests.kernels.matrix_states import (
     difference,
     draw,
     gradient_bytes,
+    in_double_precision,
     resets,
+    steep,
     with_gradients,
 )
 
@@ -108,6 +110,15 @@ def test_nothing_crosses_a_reset_forwards_or_backwards():
     np.testing.assert_array_equal(got[1, CHUNK:], want[1, CHUNK:])
     np.testing.assert_array_equal(got[2], want[2])
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(gradients))
+
+
+def test_gradients_survive_an_episode_that_decayed_to_nothing():
+    steps, state = problem()
+    steps = steps._replace(log_decay=jnp.asarray(steep(8)))
+    (_, got), gradients = chunked(steps, state)
+    (_, want), want_gradients = in_double_precision(delta_rule, steps, state)
+    assert difference(got, want) < 2e-6
+    assert difference(gradients, want_gradients) < 1e-4
 
 
 def test_gradient_holds_no_state_for_each_step():

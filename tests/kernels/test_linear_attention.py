@@ -15,7 +15,9 @@ from tests.kernels.matrix_states import (
     difference,
     draw,
     gradient_bytes,
+    in_double_precision,
     resets,
+    steep,
     with_gradients,
 )
 
@@ -114,6 +116,28 @@ def test_nothing_crosses_a_reset_forwards_or_backwards():
     assert bool(jnp.isnan(got[1, 3:CHUNK, 1]).all())
     np.testing.assert_array_equal(got[1, :, 2], want[1, :, 2])
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("kind", ["grouped", "everything"])
+def test_gradients_survive_an_episode_that_decayed_to_nothing(kind):
+    steps, state = problem(kind)
+    steps = steps._replace(log_decay=jnp.asarray(steep(8)))
+    (_, got), gradients = chunked(steps, state)
+    (_, want), (exact, exact_state) = in_double_precision(linear_attention, steps, state)
+    assert difference(got, want) < 2e-6
+    if kind == "everything":
+        # A turn of what is forgotten at once hardly matters: what is left of its slope is rounding.
+        np.testing.assert_allclose(gradients[0].angles, exact.angles, atol=1e-4)
+        exact = exact._replace(angles=gradients[0].angles)
+    assert difference(gradients, (exact, exact_state)) < 1e-4
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_masks_forbid_has_no_slope(sign):
+    nothing = genuine_masks(jnp.ones((1, 3), bool), jnp.asarray([[1, 2, 3]]))
+    total = sign * jnp.asarray([[[200.0, 50.0, -150.0]]])
+    slope = jax.grad(lambda x: sum(jnp.sum(weight) for weight in chunks.decay_weights(x, nothing)))(total)
+    np.testing.assert_array_equal(slope, 0)
 
 
 def test_a_single_step_can_be_differentiated_forwards():

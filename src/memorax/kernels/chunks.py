@@ -107,12 +107,17 @@ def decay_weights(total: Array, masks: Masks) -> tuple[Array, Array, Array]:
         From step s to step t `[batch, heads, steps, steps]`, from the chunk's beginning to step t and from step s to
         the chunk's end `[batch, heads, steps]`; 0 where a mask forbids it.
     """
-    # The exponent is masked as well as the result: an overflow that is selected away would make the gradient NaN.
-    exponent = jnp.where(masks.pair, total[..., :, None] - total[..., None, :], 0)
-    between = jnp.where(masks.pair, jnp.exp(exponent), 0)
-    since = jnp.where(masks.old, jnp.exp(total), 0)
-    until = jnp.where(masks.last, jnp.exp(total[..., -1:] - total), 0)
+    # After an episode that decayed to nothing, the exponents that masks forbid are large.
+    between = _masked_exp(total[..., :, None] - total[..., None, :], masks.pair)
+    since = _masked_exp(total, masks.old)
+    until = _masked_exp(total[..., -1:] - total, masks.last)
     return between, since, until
+
+
+def _masked_exp(exponent: Array, mask: Array) -> Array:
+    """The exponential, and 0 outside of the mask."""
+    # The exponent is masked as well as the result: an overflow that is selected away would make the gradient NaN.
+    return jnp.where(mask, jnp.exp(jnp.where(mask, exponent, 0)), 0)
 
 
 def _run_chunk(body: Body, state: State, now: tuple[Any, Array, Array]) -> tuple[State, Array]:
