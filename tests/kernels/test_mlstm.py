@@ -15,7 +15,9 @@ from tests.kernels.matrix_states import (
     difference,
     draw,
     gradient_bytes,
+    in_double_precision,
     resets,
+    steep,
     with_gradients,
 )
 
@@ -81,6 +83,24 @@ def test_extreme_gates_stay_finite_and_alike(scale):
     (_, (_, want)), _ = stepped(steps, empty())
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((got, gradients)))
     assert difference(got, want) < 1e-3
+
+
+def test_gradients_survive_an_episode_that_decayed_to_nothing():
+    steps, state = problem()
+    steps = steps._replace(forget=jnp.asarray(steep(8)))
+    (_, got), gradients = chunked(steps, state)
+    (_, want), want_gradients = in_double_precision(mlstm, steps, state)
+    assert difference(got, want) < 1e-4
+    assert difference(gradients, want_gradients) < 1e-3
+
+
+@pytest.mark.parametrize("run", ["chunked", "stepped"])
+def test_a_query_of_zero_after_a_large_gate_has_a_finite_gradient(run):
+    steps, _ = problem()
+    steps = steps._replace(query=0 * steps.query, write=steps.write + 50)
+    (_, (_, got)), gradients = {"chunked": chunked, "stepped": stepped}[run](steps, empty())
+    np.testing.assert_array_equal(got, 0)
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(gradients))
 
 
 def test_outputs_do_not_depend_on_the_stabilizer():

@@ -110,4 +110,16 @@ def _chunk(state: State, steps: MLSTMSteps, masks: Masks, eps: float) -> tuple[S
 def _normalize(numerator: Array, denominator: Array, largest: Array, eps: float) -> Array:
     # With large gates `exp(-m)` overflows to infinity, or vanishes beside a denominator that is zero.
     bound = jnp.exp(jnp.clip(-largest, -80.0, 80.0))
-    return numerator / (jnp.maximum(jnp.abs(denominator), bound) + eps)[..., None]
+    return cast(Array, _divide(numerator, (jnp.maximum(jnp.abs(denominator), bound) + eps)[..., None]))
+
+
+@jax.custom_jvp
+def _divide(above: Array, below: Array) -> Array:
+    return above / below
+
+
+@_divide.defjvp
+def _divide_tangent(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # The slope that comes with division has the square of the divisor in it, which vanishes with large gates.
+    ratio = cast(Array, _divide(*primals))
+    return ratio, (tangents[0] - ratio * tangents[1]) / primals[1]
