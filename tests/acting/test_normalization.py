@@ -84,7 +84,7 @@ def test_the_statistics_are_those_of_everything_that_was_seen():
     assert sum(state.loop.timestep.done.any() for state in states[1:]) > 3
 
 
-@pytest.mark.parametrize("make", [agents.ppo, agents.dqn], ids=["ppo", "dqn"])
+@pytest.mark.parametrize("make", [agents.ppo, pytest.param(agents.dqn, marks=pytest.mark.slow)], ids=["ppo", "dqn"])
 def test_units_do_not_matter(make, monkeypatch):
     # Without the previous reward, which networks see in the environment's units.
     monkeypatch.setattr(agents, "extractor", lambda: FeatureExtractor(observation_extractor=MLP(features=(7,))))
@@ -119,6 +119,7 @@ def divergence(cls):
     return agent, state, float(np.abs(logs["losses/kl"]).max())
 
 
+@pytest.mark.slow
 def test_the_ratio_is_one_and_evaluation_uses_the_statistics_as_they_are():
     agent, state, far = divergence(PPO)
     assert far < 1e-9
@@ -136,6 +137,7 @@ def test_the_ratio_is_one_and_evaluation_uses_the_statistics_as_they_are():
     assert np.abs(np.asarray(shown(state)) - np.asarray(shown(other))).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_how_training_is_cut_does_not_matter():
     does_not_depend_on_how_it_is_cut(agents.stream_ac(Scaled(), "mlp", num_envs=2, **BOTH))
 

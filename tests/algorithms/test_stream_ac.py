@@ -17,6 +17,8 @@ from memorax.core.spaces import Box
 from memorax.networks import RNN, RTRL, FeatureExtractor, Network, RTUCell, SequenceModelWrapper, heads
 
 KEY = jax.random.key(0)
+LONG = {"maps_over_seeds", "keeps_its_types", "is_repeatable"}
+"""Properties that compile for longer than ten seconds where the machine is busy."""
 SETTINGS = {"gamma": 0.9, "trace_lambda": 0.7, "actor_kappa": 1.5, "critic_kappa": 2.5, "entropy_coefficient": 0.3}
 RATES = {"actor_lr": 0.05, "critic_lr": 0.8}
 
@@ -26,7 +28,11 @@ def agent():
     return agents.stream_ac(Clock("terminated"))
 
 
-@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "holds",
+    [pytest.param(f, marks=pytest.mark.slow if f.__name__ in LONG else []) for f in PROPERTIES],
+    ids=lambda f: f.__name__,
+)
 def test_property(agent, holds):
     holds(agent)
 
@@ -253,6 +259,7 @@ def distance_to_backpropagation(agent, bare):
     return largest
 
 
+@pytest.mark.slow
 def test_traces_through_rtrl_are_the_gradients_of_backpropagation_through_the_episode():
     bare = recurrent(rtu)
     assert distance_to_backpropagation(recurrent(lambda: RTRL(model=rtu())), bare) < 1e-4

@@ -1,0 +1,45 @@
+"""StreamAC learns from a single stream, without memory and with one."""
+
+import jax
+import numpy as np
+import pytest
+
+from memorax import lox
+from memorax.algorithms import StreamAC, StreamACConfig
+from memorax.environments import make
+from memorax.networks import RNN, RTRL, RTUCell, heads, streaming_network
+
+
+def final_return(agent, num_steps):
+    keys = jax.random.split(jax.random.key(0), 3)
+    states = jax.vmap(agent.init)(keys)
+    states = jax.vmap(agent.train, in_axes=(0, 0, None))(keys, states, num_steps)
+    evaluate = jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=100)[1])
+    return np.asarray(evaluate(keys, states)["returned_episode_returns"]).mean(axis=(1, 2))
+
+
+def build(env, memory, features, **config):
+    env, env_params = env
+    actions = env.action_space(env_params).n
+    actor, critic = (
+        streaming_network(head, memory(), features=features) for head in (heads.Categorical(actions), heads.VNetwork())
+    )
+    return StreamAC(StreamACConfig(normalize_rewards=True, **config), env, env_params, actor, critic)
+
+
+@pytest.mark.slow
+def test_one_stream_balances_the_pole():
+    pytest.importorskip("gymnax")
+    agent = build(make("gymnax::CartPole-v1"), lambda: None, (32, 32), normalize_observations=True)
+    returns = final_return(agent, 500_000)
+    assert (returns >= 400).all(), returns
+
+
+@pytest.mark.slow
+def test_one_stream_and_a_memory_with_exact_gradients_recall_a_bit():
+    def memory():
+        return RTRL(model=RNN(cell=RTUCell(features=32, hidden_dim=16)))
+
+    agent = build(make("memory::MemoryChain", length=10), memory, (32,), entropy_coefficient=0.1)
+    returns = final_return(agent, 200_000)
+    assert (returns >= 0.9).all(), returns
