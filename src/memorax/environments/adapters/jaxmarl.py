@@ -1,7 +1,5 @@
 """The environments of JaxMARL, as `jaxmarl::<id>`."""
 
-import contextlib
-import io
 from functools import partial
 from typing import Any
 
@@ -18,8 +16,7 @@ from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import MultiAgentEnvironment
 
 try:
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells which optional submodules it did not find
-        import jaxmarl
+    import jaxmarl
 except ModuleNotFoundError as error:
     if error.name != "jaxmarl":
         raise
