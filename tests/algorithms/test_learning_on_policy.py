@@ -40,7 +40,7 @@ def test_pqn_remembers_for_fifty_steps():
     assert (returns >= 0.95).all(), returns
 
 
-ON_POLICY = {"steps": 200_000, "learning_rate": 2e-3}
+ON_POLICY = {"steps": 200_000, "learning_rate": 2e-3, "share_trunk": False}
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ _RUNS: dict[str, dict[str, Any]] = {
         "steps": 500_000,
         "seeds": 4,
         "features": 64,
+        "share_trunk": False,
         "learning_rate": 2e-3,
     },
     "ppo": {
@@ -76,6 +77,7 @@ _RUNS: dict[str, dict[str, Any]] = {
     },
     "stream_ac": {
         "env": "memory::MemoryChain",
+        "env_options": {"length": 10},
         "model": "rtu",
         "steps": 500_000,
         "seeds": 4,
@@ -93,6 +95,7 @@ _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "pqn": {"num_minibatches": 4, "epsilon_steps": 50_000},
     "r2d2": {"num_envs": 16, "train_frequency": 16, "sequence_length": 26, "burn_in_length": 5},
     "sac": {"num_envs": 8, "train_frequency": 4, "batch_size": 32},
+    "stream_ac": {"normalize_rewards": True, "entropy_coefficient": 0.1},
 }
 """By algorithm: fields of its configuration that differ from the algorithm's own defaults."""
 
