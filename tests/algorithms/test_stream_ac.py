@@ -25,7 +25,7 @@ RATES = {"actor_lr": 0.05, "critic_lr": 0.8}
 
 @pytest.fixture(scope="module")
 def agent():
-    return agents.stream_ac(Clock("terminated"))
+    return agents.stream_ac(Clock("terminated"), "simple")
 
 
 @pytest.mark.parametrize(
