@@ -95,7 +95,8 @@ def test_units_do_not_matter(make, monkeypatch):
         return begin.learner, agent.train(KEY, begin, 2 * agent.steps_per_update).learner
 
     def distance(x, y):
-        return max(float(jnp.abs(x - y).max()) for x, y in zip(*map(jax.tree.leaves, (x, y)), strict=True))
+        pairs = zip(*map(jax.tree.leaves, (x, y)), strict=True)
+        return float(np.max([jnp.abs(x - y).max() for x, y in pairs]))
 
     begin, learned = learn(Scaled(), **BOTH)
     moved = distance(begin, learned)
