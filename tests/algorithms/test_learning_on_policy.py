@@ -44,16 +44,17 @@ ON_POLICY = {"steps": 200_000, "learning_rate": 2e-3, "share_trunk": False}
 
 
 @pytest.mark.parametrize(
-    ("fields", "sizes", "margin"),
+    ("fields", "sizes", "chunk", "margin"),
     [
-        ({"env": "gymnax::CartPole-v1", "model": "mlp", "features": 64}, {"num_envs": 16, "num_steps": 64}, 10.0),
-        ({"env": "memory::RepeatPreviousEasy", "features": 32}, {"num_envs": 32, "num_steps": 64}, 0.05),
+        ({"env": "gymnax::CartPole-v1", "model": "mlp", "features": 64}, {"num_envs": 16, "num_steps": 64}, 16, 10.0),
+        ({"env": "memory::RepeatPreviousEasy", "features": 32}, {"num_envs": 32, "num_steps": 64}, 64, 0.05),
     ],
     ids=["a pole", "a memory"],
 )
-def test_gradient_ppo_is_no_worse_than_ppo(fields, sizes, margin):
+def test_gradient_ppo_is_no_worse_than_ppo(fields, sizes, chunk, margin):
     if fields["env"].startswith("gymnax"):
         pytest.importorskip("gymnax")
-    ours = final_returns(GradientPPOConfig(**sizes), algorithm="gradient_ppo", **ON_POLICY, **fields)
+    config = GradientPPOConfig(**sizes, truncation_length=chunk)
+    ours = final_returns(config, algorithm="gradient_ppo", **ON_POLICY, **fields)
     theirs = final_returns(PPOConfig(**sizes), algorithm="ppo", **ON_POLICY, **fields)
     assert ours.mean() >= theirs.mean() - margin, (ours, theirs)

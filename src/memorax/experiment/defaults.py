@@ -90,7 +90,7 @@ _RUNS: dict[str, dict[str, Any]] = {
 _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "dqn": {"num_envs": 16, "train_frequency": 16, "target_update_frequency": 500, "epsilon_steps": 50_000},
     "mappo": {"num_envs": 32, "num_steps": 32},
-    "gradient_ppo": {"num_envs": 32, "num_steps": 64, "num_minibatches": 4, "update_epochs": 4},
+    "gradient_ppo": {"num_envs": 32, "num_steps": 64, "num_minibatches": 4, "truncation_length": 64},
     "ppo": {"num_envs": 32, "num_steps": 64, "num_minibatches": 4, "update_epochs": 4},
     "pqn": {"num_minibatches": 4, "epsilon_steps": 50_000},
     "r2d2": {"num_envs": 16, "train_frequency": 16, "sequence_length": 26, "burn_in_length": 5},
