@@ -53,9 +53,9 @@ def make_case(model: nn.Module, *, reach: int | None = None, tolerance: float = 
 def close(got: Any, want: Any, tolerance: float, what: str) -> None:
     """Compare two pytrees: the largest difference relative to the largest magnitude."""
     assert jax.tree.structure(got) == jax.tree.structure(want), what
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    for pair in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        a, b = (np.asarray(x, np.float64) for x in pair)
         assert a.shape == b.shape, f"{what}: shape {a.shape}, wanted {b.shape}"
-        a, b = (np.asarray(x, np.float64) for x in (a, b))
         error = np.max(np.abs(a - b), initial=0) / max(1e-3, np.max(np.abs(b), initial=0))
         assert error <= tolerance, f"{what}: differs by {error}"
 

@@ -77,7 +77,7 @@ def test_a_seed_that_is_no_key_is_refused(seed, message):
 
 
 def test_an_unknown_algorithm_is_refused():
-    with pytest.raises(ValueError, match="unknown algorithm `pp0`; nearest: ppo; known: .*ppo"):
+    with pytest.raises(ValueError, match=r"unknown algorithm `pp0`; nearest: ppo; known: .*ppo"):
         default_run("pp0")
 
 
