@@ -6,8 +6,8 @@ from memorax.objectives.obgd import obgd, obgd_step_size
 from memorax.objectives.policy import clip_fraction, clipped_policy_loss, kl_estimate
 from memorax.objectives.rescaling import rescale, unscale
 from memorax.objectives.returns import episode_ends, lambda_returns, n_step_returns
-from memorax.objectives.soft import soft_value, temperature_loss
 from memorax.objectives.running_statistics import RunningStatistics
+from memorax.objectives.soft import soft_value, temperature_loss
 from memorax.objectives.statistics import explained_variance, standardize, weighted_mean
 from memorax.objectives.value import clipped_value_loss, value_loss
 
