@@ -16,7 +16,7 @@ from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import MultiAgentEnvironment
 
 try:
-    import jaxmarl
+    import jaxmarl  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
 except ModuleNotFoundError as error:
     if error.name != "jaxmarl":
         raise
