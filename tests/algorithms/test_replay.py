@@ -12,13 +12,16 @@ from memorax.algorithms import PPO
 from memorax.networks import RNN, FeatureExtractor
 
 ONCE = {"update_epochs": 1, "num_minibatches": 1}
+QUICK = ("gru", "lstm", "mlp", "lru", "mamba2", "gated_deltanet", "attention", "any cell")
+"""One of each kind of memory; the others take a program each, and are for the slow run."""
+TORSOS = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in agents.TORSOS]
 
 
 def clock(ends="terminated"):
     return Clock(ends, min_length=2, max_length=7)
 
 
-@pytest.fixture(scope="module", params=list(agents.TORSOS))
+@pytest.fixture(scope="module", params=TORSOS)
 def agent(request):
     shared = request.param not in ("lstm", "simple")
     return agents.ppo(clock(), request.param, shared=shared, **ONCE)

@@ -34,6 +34,20 @@ EXTRA = {
     "nnx_lstm": lambda: SequenceModelWrapper(RNN(nnx.LSTMCell(FEATURES, HIDDEN, rngs=nnx.Rngs(0)))),
 }
 NAMES = (*MODELS.names(), *EXTRA)
+STACKS = ("gpt2", "gtrxl", "mamba2_stack", "xlstm")
+KINDS = ("gru", "lru", "mamba", "mamba2", "mlstm", "gated_deltanet", "attention")
+"""One of each kernel."""
+
+
+def quick(name, check):
+    """What every change is tested with; the slow run has the rest, which is mostly compilation."""
+    if name in STACKS:
+        return check in ("stepwise", "forgets", "ignores_old_carry")
+    return check not in ("transforms", "half") or name in KINDS
+
+
+def marked(name, check):
+    return pytest.param(name, check, id=f"{check}-{name}", marks=[] if quick(name, check) else [pytest.mark.slow])
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +63,11 @@ def build(name):
     return make_case(EXTRA[name]())
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("check", PROPERTIES.values(), ids=PROPERTIES.keys())
+@pytest.mark.parametrize(("name", "check"), [marked(name, check) for name in NAMES for check in PROPERTIES])
 def test_property(cases, name, check):
     if name not in cases:
         cases[name] = build(name)
-    check(cases[name])
+    PROPERTIES[check](cases[name])
 
 
 @pytest.mark.parametrize("name", MODELS.names())
@@ -74,8 +87,8 @@ def test_initial_carry_of_registered_models_ignores_key():
         assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), first, second))
 
 
-@pytest.mark.parametrize("name", MODELS.names())
-def test_half_precision_is_one_field(name):
+@pytest.mark.parametrize(("name", "check"), [marked(name, "half") for name in MODELS])
+def test_half_precision_is_one_field(name, check):
     """P9: activations of 16 bits, recurrence of 32: close to 32 bits throughout, with the same carry."""
     entry = MODELS.get(name)
     if entry.memoryless:
