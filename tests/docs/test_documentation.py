@@ -1,5 +1,6 @@
 """Every Python block of README and docs runs, and every `memorax ...` line is one the command line understands."""
 
+import contextlib
 import re
 import shlex
 from dataclasses import dataclass, fields
@@ -74,13 +75,15 @@ def check_command(words: list[str]) -> None:
     """Parse a command as the command line would, and look its names up; nothing is run."""
     from memorax import cli
     from memorax.environments import make
+    from memorax.environments.missing import MissingExtraError
     from memorax.networks.sequence_models import MODELS
 
     command, arguments = words[0], words[1:]
     if command == "train":
         # Resuming reads the run's folder, which is not there.
         run, _, _ = cli.train_options([word for word in arguments if word != "--resume"])
-        make(run.env, **run.env_options)
+        with contextlib.suppress(MissingExtraError):  # its name and options are that library's business
+            make(run.env, **run.env_options)
         MODELS.get(run.model)
         return
     options = {"evaluate": cli.EvaluateOptions, "plot": cli.PlotOptions, "list": cli.ListOptions}[command]
