@@ -19,3 +19,10 @@ import pytest
 def key() -> jax.Array:
     """A random key; `jax.random.fold_in` makes further ones."""
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Let the compiled programs of a module go: thousands of them in one process exhaust the system's memory maps."""
+    yield
+    jax.clear_caches()
