@@ -1,6 +1,7 @@
 """Initializers that papers name and Flax does not have."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -52,6 +53,44 @@ def wang(features: int, num_blocks: int) -> Initializer:
     check_size("features", features)
     check_size("num_blocks", num_blocks)
     return nn.initializers.normal(2 / (num_blocks * features**0.5))
+
+
+def step_size_bias(key: Key, shape: Any, dtype: Any = jnp.float32) -> Array:
+    """Draw biases whose softplus, the step size of a state space model, is log-uniform in `[0.001, 0.1]`.
+
+    Args:
+        key: Random key.
+        shape: One bias for each head or channel.
+        dtype: Type of the biases.
+
+    Returns:
+        The biases.
+
+    Source:
+        Gu and Dao 2023, "Mamba", https://arxiv.org/abs/2312.00752.
+    """
+    size = jnp.exp(jax.random.uniform(key, shape, dtype, jnp.log(1e-3), jnp.log(0.1)))
+    return size + jnp.log(-jnp.expm1(-size))
+
+
+def log_of_uniform(low: float, high: float) -> Callable[[Key, tuple[int, ...]], Array]:
+    """Draw logarithms of decay rates that are uniform in `[low, high]`.
+
+    Args:
+        low: Slowest rate, above 0.
+        high: Fastest rate.
+
+    Returns:
+        An initializer of any shape.
+
+    Source:
+        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+    """
+
+    def init(key: Key, shape: tuple[int, ...]) -> Array:
+        return jnp.log(jax.random.uniform(key, shape, minval=low, maxval=high))
+
+    return init
 
 
 def sparse(sparsity: float = 0.9) -> Initializer:

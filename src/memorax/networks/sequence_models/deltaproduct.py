@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.delta_rule import DeltaSteps, delta_rule
+from memorax.networks import initializers
 from memorax.networks.checks import check_size
 from memorax.networks.sequence_models.cell import ConfiguredModule, wide
 from memorax.networks.sequence_models.memoroid import Memoroid
@@ -131,8 +132,8 @@ class DeltaProductCell(ConfiguredModule):
         if not self.config.forget:
             return None
         delta = wide(nn.Dense(heads, use_bias=False, dtype=dtype, name="decay")(u))
-        delta = nn.softplus(delta + self.param("dt_bias", _init_delta, (heads,)))
-        first = -delta * jnp.exp(self.param("A_log", _init_decay, (heads,)))
+        delta = nn.softplus(delta + self.param("dt_bias", initializers.step_size_bias, (heads,)))
+        first = -delta * jnp.exp(self.param("A_log", initializers.log_of_uniform(1e-3, 16.0), (heads,)))
         return jnp.pad(first[:, :, None], ((0, 0), (0, 0), (0, many - 1), (0, 0)))
 
 
@@ -153,16 +154,6 @@ def _run(steps: DeltaSteps, reset: Array, state: Array, chunk: int | None) -> tu
 
 def _direction(x: Array, eps: float) -> Array:
     return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + eps)
-
-
-def _init_delta(key: Key, shape: tuple[int, ...]) -> Array:
-    """Biases whose softplus is log-uniform in [0.001, 0.1]."""
-    delta = jnp.exp(jax.random.uniform(key, shape, minval=jnp.log(1e-3), maxval=jnp.log(0.1)))
-    return delta + jnp.log(-jnp.expm1(-delta))
-
-
-def _init_decay(key: Key, shape: tuple[int, ...]) -> Array:
-    return jnp.log(jax.random.uniform(key, shape, minval=1e-3, maxval=16.0))
 
 
 def DeltaProduct(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.selective_scan import selective_scan
+from memorax.networks import initializers
 from memorax.networks.checks import check_size
 from memorax.networks.sequence_models.cell import ConfiguredModule, wide
 from memorax.networks.sequence_models.memoroid import Memoroid
@@ -94,7 +95,11 @@ class MambaCell(ConfiguredModule):
         mixed = wide(nn.Dense(config.rank + 2 * states, use_bias=False, dtype=dtype, name="select")(x))
         low, writes, reads = jnp.split(mixed, (config.rank, config.rank + states), axis=-1)
         steps = nn.Dense(
-            channels, kernel_init=_uniform(config.rank**-0.5), bias_init=_init_steps, dtype=low.dtype, name="step"
+            channels,
+            kernel_init=_uniform(config.rank**-0.5),
+            bias_init=initializers.step_size_bias,
+            dtype=low.dtype,
+            name="step",
         )(low)
         rates = -jnp.exp(self.param("A_log", _init_rates, (states, channels)))
         skip = self.param("D", nn.initializers.ones, (channels,))
@@ -114,12 +119,6 @@ def _uniform(bound: float) -> Any:
 def _init_rates(key: Key, shape: tuple[int, ...]) -> Array:
     del key
     return jnp.broadcast_to(jnp.log(jnp.arange(1.0, shape[0] + 1))[:, None], shape)
-
-
-def _init_steps(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Biases such that the steps are spread over [0.001, 0.1] by their logarithm."""
-    steps = jnp.exp(jax.random.uniform(key, shape, dtype, jnp.log(1e-3), jnp.log(1e-1)))
-    return steps + jnp.log(-jnp.expm1(-steps))
 
 
 def Mamba(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)

@@ -4,13 +4,13 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from memorax.core.checks import divides
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
+from memorax.networks import initializers
 from memorax.networks.checks import check_size
 from memorax.networks.sequence_models.cell import ConfiguredModule, wide
 from memorax.networks.sequence_models.memoroid import Memoroid
@@ -111,24 +111,14 @@ class Mamba2Cell(ConfiguredModule):
         x = wide(x).reshape(*x.shape[:2], heads, config.head_dim)
         b, c = (part.reshape(*part.shape[:2], config.num_groups, config.state_dim) for part in (b, c))
 
-        delta = nn.softplus(wide(delta) + self.param("dt_bias", _init_delta, (heads,)))
-        log_decay = -delta * jnp.exp(self.param("A_log", _init_decay, (heads,)))
+        delta = nn.softplus(wide(delta) + self.param("dt_bias", initializers.step_size_bias, (heads,)))
+        log_decay = -delta * jnp.exp(self.param("A_log", initializers.log_of_uniform(1.0, 16.0), (heads,)))
         steps = LinearSteps(c, b, delta[..., None] * x, log_decay)
         state, y = linear_attention(steps, done, carry.state, chunk=config.chunk_size)
         y += self.param("D", nn.initializers.ones, (heads,))[:, None] * x
         y = y.reshape(*y.shape[:2], inner) * nn.silu(wide(z))
         y = nn.RMSNorm(epsilon=1e-5, name="norm")(y).astype(dtype)
         return Mamba2Carry(state, tail), nn.Dense(config.features, use_bias=False, dtype=dtype, name="out_proj")(y)
-
-
-def _init_delta(key: Key, shape: tuple[int, ...]) -> Array:
-    """Biases whose softplus is log-uniform in [0.001, 0.1]."""
-    delta = jnp.exp(jax.random.uniform(key, shape, minval=jnp.log(1e-3), maxval=jnp.log(0.1)))
-    return delta + jnp.log(-jnp.expm1(-delta))
-
-
-def _init_decay(key: Key, shape: tuple[int, ...]) -> Array:
-    return jnp.log(jax.random.uniform(key, shape, minval=1.0, maxval=16.0))
 
 
 def Mamba2(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802

@@ -5,12 +5,12 @@ import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from memorax.core.checks import between, divides
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
+from memorax.networks import initializers
 from memorax.networks.checks import check_size
 from memorax.networks.sequence_models.cell import ConfiguredModule, wide
 from memorax.networks.sequence_models.memoroid import Memoroid
@@ -119,7 +119,7 @@ class Mamba3Cell(ConfiguredModule):
         x = wide(x).reshape(*u.shape[:2], heads, config.head_dim)
         b, c = self._normalize("B", b), self._normalize("C", c)
 
-        delta = nn.softplus(wide(delta) + self.param("dt_bias", _init_delta, (heads,)))
+        delta = nn.softplus(wide(delta) + self.param("dt_bias", initializers.step_size_bias, (heads,)))
         log_decay = -delta * jnp.maximum(nn.softplus(wide(rate)), config.decay_floor)
         trapezoid = nn.sigmoid(wide(trapezoid))
         own, before = trapezoid * delta, (1 - trapezoid) * delta
@@ -145,12 +145,6 @@ class Mamba3Cell(ConfiguredModule):
         x = nn.RMSNorm(epsilon=1e-5, name=f"{name}_norm")(x)
         bias = self.param(f"{name}_bias", nn.initializers.ones, (heads, self.config.state_dim))
         return jnp.repeat(x, heads // groups, axis=2) + bias
-
-
-def _init_delta(key: Key, shape: tuple[int, ...]) -> Array:
-    """Biases whose softplus is log-uniform in [0.001, 0.1]."""
-    delta = jnp.exp(jax.random.uniform(key, shape, minval=jnp.log(1e-3), maxval=jnp.log(0.1)))
-    return delta + jnp.log(-jnp.expm1(-delta))
 
 
 def Mamba3(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802

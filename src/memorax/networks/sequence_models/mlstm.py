@@ -11,6 +11,7 @@ from memorax.core.checks import at_least, divides
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.mlstm import EMPTY, MLSTMSteps, mlstm
+from memorax.networks import initializers
 from memorax.networks.checks import check_size
 from memorax.networks.sequence_models.cell import ConfiguredModule, wide
 from memorax.networks.sequence_models.memoroid import Memoroid
@@ -105,7 +106,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         """Compute a sequence, see `Memoroid`."""
         config, dtype = self.config, self.config.dtype or inputs.dtype
         u, heads, inner = inputs.astype(dtype), config.num_heads, config.hidden_dim
-        small = nn.initializers.normal((2 / (5 * u.shape[-1])) ** 0.5)
+        small = initializers.small(u.shape[-1])
         x, z = jnp.split(nn.Dense(2 * inner, use_bias=False, dtype=dtype, kernel_init=small, name="up")(u), 2, axis=-1)
 
         taps = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # of width 1 / sqrt(steps)
@@ -124,7 +125,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         h *= self.param("norm_scale", nn.initializers.ones, (inner,))
         h += self.param("skip", nn.initializers.ones, (inner,)) * wide(mixed)
         h = (h * nn.silu(wide(z))).astype(dtype)
-        last = nn.initializers.normal(2 / (config.num_blocks * u.shape[-1] ** 0.5))
+        last = initializers.wang(u.shape[-1], config.num_blocks)
         outputs = nn.Dense(config.features, use_bias=False, dtype=dtype, kernel_init=last, name="down")(h)
         return mLSTMCarry(*state, tail), outputs
 
