@@ -42,7 +42,7 @@ def test_nothing_to_move_along_and_no_rate_give_finite_steps(trace, rate):
 
 def test_every_stream_has_its_step_and_the_parameters_move_by_the_mean():
     params, errors = tree([0.5] * 8), jnp.asarray([3.0, -0.2, 0.0])
-    traces = jax.tree.map(lambda x: jnp.stack([x, -3 * x, x + 2]), params)
+    traces = jax.tree.map(lambda x: jnp.stack([x, -2 * x, x + 2]), params)
     moved, steps = obgd(params, traces, errors, learning_rate=0.4, kappa=2.0)
     own = [jax.tree.map(lambda z, i=i: z[i], traces) for i in range(3)]
     expected = [obgd_step_size(trace, error, 0.4, 2.0) for trace, error in zip(own, errors, strict=True)]
