@@ -122,15 +122,11 @@ def main() -> None:
         # The longest sequences take most of the time, and their times vary least.
         for row in throughput(fitting, length, options.rounds if length <= 1024 else max(2, options.rounds // 2)):
             results["throughput"].append(row)
-            print(
-                {key: round(value, 1) if isinstance(value, float) else value for key, value in row.items()}, flush=True
-            )
+            report(row)
     for batch in options.batches:
         for row in latency(peers, batch, options.rounds):
             results["latency"].append(row)
-            print(
-                {key: round(value, 1) if isinstance(value, float) else value for key, value in row.items()}, flush=True
-            )
+            report(row)
     write(options.out, results)
 
 
