@@ -56,13 +56,21 @@ def test_a_field_is_won_by_opening_the_rest():
 
 
 def test_an_arm_pays_by_its_odds():
-    odds, drawn = np.linspace(0, 0.9, 10, dtype=np.float32), np.full(200, 0.55, np.float32)
+    odds, drawn = np.linspace(0, 0.9, 10, dtype=np.float32), np.full((200, 2), [0.55, 1.0], np.float32)
     arms = np.arange(200) % 10
     seen, rewards, terminated, truncated = lay("MultiarmedBanditEasy", odds, arms, drawn)
     np.testing.assert_array_equal(seen[:, 0], np.concatenate([[0], arms > 5]))
     np.testing.assert_allclose(rewards, np.where(arms > 5, 1, -1) / 200)
     assert not terminated.any()
     assert np.flatnonzero(truncated).tolist() == [199]
+
+
+def test_odds_are_drawn_when_an_arm_is_first_pulled():
+    """Once an arm: 0.6 for arm 3, which then stays, and 0.1 for arm 5."""
+    unknown = np.full(10, -1, np.float32)
+    drawn = np.array([[0.5, 0.6], [0.7, 0.9], [0.2, 0.1], [0.59, 0.0]], np.float32)
+    seen, *_ = lay("MultiarmedBanditEasy", unknown, [3, 3, 5, 3], drawn)
+    np.testing.assert_array_equal(seen[:, 0], [0, 1, 0, 0, 1])
 
 
 LEFT, RIGHT, UP, DOWN = range(4)

@@ -10,7 +10,8 @@ from tests.environments.laid import lay
 from memorax.environments import make, register, registered
 from memorax.environments.memory import MemoryChain
 from memorax.environments.memory.cart_pole import swing
-from memorax.environments.memory.picture import BLUE, RED, WHITE, characters, paint, paint_cards
+from memorax.environments.memory.drawing import draw_lines
+from memorax.environments.memory.picture import BLUE, ORANGE, PALETTE, RED, WHITE, characters, paint, paint_cards
 
 
 def test_a_pendulum_is_paid_for_standing():
@@ -109,7 +110,52 @@ def test_cards_lie_face_down_or_up():
     np.testing.assert_array_equal(picture[:, 2], picture[:, 3])
 
 
-def test_a_task_without_a_picture_says_so():
+def places(picture, color, zoom=40):
+    """Where a color is, right and up from the middle, `[points, 2]`."""
+    rows, columns = np.nonzero((np.asarray(picture) == PALETTE[color]).all(axis=2))
+    height, width, _ = picture.shape
+    return np.stack([columns + 0.5 - width / 2, height / 2 - 0.5 - rows], 1) / zoom
+
+
+def test_lines_are_drawn():
+    """A long thin line, a disk over it, and what lies outside."""
+    strokes = [((-1.0, 0.0), (1.0, 0.5), 0.1, BLUE), ((0.5, 0.2), (0.5, 0.2), 0.3, RED), ((3, 3), (4, 3), 0.5, ORANGE)]
+    picture = draw_lines(strokes, (2.0, 1.0))
+    assert (picture.shape, picture.dtype) == ((80, 160, 3), np.uint8)
+    disk, line = places(picture, RED), places(picture, BLUE)
+    np.testing.assert_allclose(disk.mean(axis=0), [0.5, 0.2], atol=0.02)
+    assert len(disk) / 40**2 == pytest.approx(np.pi * 0.3**2, rel=0.05)
+    assert np.abs(line @ np.array([-0.25, 1.0]) - 0.25).max() < 0.1 * np.hypot(0.25, 1) + 1e-6
+    assert line[:, 0].min() == pytest.approx(-1.1, abs=0.03)
+    assert line[:, 0].max() == pytest.approx(1.1, abs=0.03)
+    assert len(places(picture, ORANGE)) == 0
+    assert len(places(picture, WHITE)) == 80 * 160 - len(disk) - len(line)
+
+
+@pytest.mark.parametrize(("x", "angle"), [(0.0, 0.0), (-2.3, 0.2), (1.5, -0.2)])
+def test_a_cart_and_its_pole_are_drawn_where_they_are(x, angle):
+    env, _ = make("memory::NoisyPositionOnlyCartPoleEasy")
+    picture = env.render(env.start((np.array([x, 9.0, angle, 9.0]), np.zeros(2)), env.default_params)[1])
+    cart, pole = places(picture, BLUE), places(picture, ORANGE)
+    assert cart[:, 0].mean() == pytest.approx(x, abs=0.02)
+    hinge = np.array([x, -0.5])
+    tip = hinge + np.array([np.sin(angle), np.cos(angle)])
+    assert np.linalg.norm(pole - tip, axis=1).min() < 0.03
+    assert np.linalg.norm(pole - hinge, axis=1).max() == pytest.approx(1.05, abs=0.03)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.8, -1.6, np.pi])
+def test_a_pendulum_is_drawn_as_it_hangs(angle):
+    """0 is upright, and angles grow to the left."""
     env, params = make("memory::PositionOnlyPendulumEasy")
-    with pytest.raises(NotImplementedError, match="`render` must be written by PositionOnlyPendulum, which has"):
+    picture = env.render(env.start((np.array([angle, 5.0]), np.zeros(2)), params)[1], params)
+    rod = places(picture, ORANGE)
+    direction = np.array([-np.sin(angle), np.cos(angle)])
+    assert (rod @ direction).max() == pytest.approx(1.08, abs=0.03)
+    assert np.abs(rod @ np.array([direction[1], -direction[0]])).max() < 0.081
+
+
+def test_a_task_without_a_picture_says_so():
+    env, params = make("memory::MemoryChain")
+    with pytest.raises(NotImplementedError, match="`render` must be written by MemoryChain, which has no picture"):
         env.render(None, params)

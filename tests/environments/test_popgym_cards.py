@@ -1,13 +1,25 @@
 """The rules of the card tasks, with the cards laid by hand, and the returns their docstrings state."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.environments.laid import lay, mean_return
 
+from memorax.environments.memory.deck import pick
+
 
 def shuffled(symbols, seed=0):
     return np.random.default_rng(seed).permutation(np.arange(52) % symbols)
+
+
+def test_a_card_is_picked_by_its_share_of_what_is_left():
+    shares = (jnp.arange(7) + 0.5) / 7
+    found = jax.vmap(lambda share: pick(share, jnp.array([2, 0, 4, 1])))(shares)
+    np.testing.assert_array_equal(found, [0, 0, 2, 2, 2, 2, 3])
+    # The largest share there is, and nothing left.
+    assert pick(jnp.float32(1 - 2**-24), jnp.array([1, 0, 2, 0])) == 2
+    assert pick(jnp.float32(0.7), jnp.zeros(3, jnp.int32)) == 0
 
 
 def test_autoencode_asks_backwards():

@@ -205,12 +205,16 @@ def test_two_bernoulli_arms_are_played():
 
     start = (jnp.zeros(4, jnp.int32), jnp.int32(0))
 
-    def both(key):
-        runs = [play(env, params, *player, key, 5)[0] for player in ((best, start), (always(1), ()))]
-        return jnp.stack(runs)
+    def at_random(memory, observation, reward, key):
+        return env.action_space(params).sample(key), memory
 
-    returns = np.asarray(jit(jax.vmap(both))(jax.random.split(jax.random.key(0), 4000)))
-    for scores, expected in zip(returns.T, (env.optimal_return, 0.5), strict=True):
+    players = ((best, start), (always(1), ()), (at_random, ()))
+
+    def each(key):
+        return jnp.stack([play(env, params, *player, key, 5)[0] for player in players])
+
+    returns = np.asarray(jit(jax.vmap(each))(jax.random.split(jax.random.key(0), 4000)))
+    for scores, expected in zip(returns.T, (env.optimal_return, env.memoryless_return, 0.5), strict=True):
         assert abs(scores.mean() - expected) < 4 * scores.std() / np.sqrt(4000)
 
 

@@ -72,7 +72,9 @@ def counted(env):
 
 def paid(env, horizon):
     future = copy.deepcopy(env.np_random)
-    return env.bandits.copy(), np.array([future.random() for _ in range(horizon)])
+    pays = np.array([future.random() for _ in range(horizon)])
+    # The second number is for arms of which nothing is known.
+    return env.bandits.copy(), np.stack([pays, np.full(horizon, np.nan)], 1)
 
 
 def laid_out(env):

@@ -147,8 +147,28 @@ def test_mines(name, mines):
     assert agree(ours[:, 0].sum(axis=1), theirs[:, 0].sum(axis=1))
 
 
+def odds_of_arms():
+    """Probabilities that were drawn as each arm was pulled, `[episodes, arms]`."""
+    env, params = make("memory::MultiarmedBanditEasy")
+
+    def episode(key):
+        def pull(state, arm):
+            _, state, *_ = env.step_env(jax.random.fold_in(key, arm), state, arm, params)
+            return state, state.odds
+
+        state, odds = jax.lax.scan(pull, env.reset(key, params)[1], jnp.arange(10))
+        return state.odds, odds
+
+    odds, on_the_way = jit(jax.vmap(episode))(jax.random.split(jax.random.key(13), SAMPLES))
+    # Drawn once, and then kept.
+    pulled = np.tri(10, dtype=bool)
+    np.testing.assert_array_equal(np.where(pulled, on_the_way, -1), np.where(pulled, odds[:, None], -1))
+    return np.asarray(odds)
+
+
 def test_arms():
-    ours, theirs = begun("MultiarmedBanditEasy"), resets("MultiarmedBanditEasy", lambda env: env.bandits)
+    ours, theirs = odds_of_arms(), resets("MultiarmedBanditEasy", lambda env: env.bandits)
+    assert np.abs(np.corrcoef(ours.T) - np.eye(10)).max() < 5 / np.sqrt(SAMPLES)
     for read in (lambda x: x[:, 0], lambda x: x[:, 9], lambda x: x.max(axis=1), lambda x: x.min(axis=1)):
         assert agree(*deciles(read(ours), read(theirs)))
     wins = observed("MultiarmedBanditEasy", 8)[:, 1:, 0].sum(axis=1)

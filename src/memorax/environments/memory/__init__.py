@@ -7,14 +7,11 @@ from typing import Any
 from memorax.environments.memory.associative_recall import AssociativeRecall as AssociativeRecall
 from memorax.environments.memory.autoencode import Autoencode as Autoencode
 from memorax.environments.memory.battleship import Battleship as Battleship
-from memorax.environments.memory.cart_pole import NoisyPositionOnlyCartPole as NoisyPositionOnlyCartPole
-from memorax.environments.memory.cart_pole import PositionOnlyCartPole as PositionOnlyCartPole
+from memorax.environments.memory.bernoulli_bandit import BernoulliBandit as BernoulliBandit
 from memorax.environments.memory.concentration import Concentration as Concentration
 from memorax.environments.memory.copy_task import Copy as Copy
 from memorax.environments.memory.copy_task import SelectiveCopy as SelectiveCopy
 from memorax.environments.memory.count_recall import CountRecall as CountRecall
-from memorax.environments.memory.deadline_t_maze import TMazeActive as TMazeActive
-from memorax.environments.memory.deadline_t_maze import TMazePassive as TMazePassive
 from memorax.environments.memory.higher_lower import HigherLower as HigherLower
 from memorax.environments.memory.key_to_door import ActiveKeyToDoor as ActiveKeyToDoor
 from memorax.environments.memory.key_to_door import PassiveKeyToDoor as PassiveKeyToDoor
@@ -24,15 +21,18 @@ from memorax.environments.memory.labyrinth_explore import LabyrinthExplore as La
 from memorax.environments.memory.memory_chain import MemoryChain as MemoryChain
 from memorax.environments.memory.mine_sweeper import MineSweeper as MineSweeper
 from memorax.environments.memory.multiarmed_bandit import MultiarmedBandit as MultiarmedBandit
-from memorax.environments.memory.pendulum import NoisyPositionOnlyPendulum as NoisyPositionOnlyPendulum
-from memorax.environments.memory.pendulum import PositionOnlyPendulum as PositionOnlyPendulum
+from memorax.environments.memory.one_good_arm import OneGoodArm as OneGoodArm
+from memorax.environments.memory.position_cart_pole import NoisyPositionOnlyCartPole as NoisyPositionOnlyCartPole
+from memorax.environments.memory.position_cart_pole import PositionOnlyCartPole as PositionOnlyCartPole
+from memorax.environments.memory.position_pendulum import NoisyPositionOnlyPendulum as NoisyPositionOnlyPendulum
+from memorax.environments.memory.position_pendulum import PositionOnlyPendulum as PositionOnlyPendulum
 from memorax.environments.memory.repeat_first import RepeatFirst as RepeatFirst
 from memorax.environments.memory.repeat_previous import RepeatPrevious as RepeatPrevious
 from memorax.environments.memory.t_maze import TMaze as TMaze
+from memorax.environments.memory.t_maze_active import TMazeActive as TMazeActive
+from memorax.environments.memory.t_maze_passive import TMazePassive as TMazePassive
 from memorax.environments.memory.task import DIFFICULTIES
 from memorax.environments.memory.task import Task as Task
-from memorax.environments.memory.trial_bandit import BernoulliBandit as BernoulliBandit
-from memorax.environments.memory.trial_bandit import OneGoodArm as OneGoodArm
 from memorax.environments.memory.umbrella_chain import UmbrellaChain as UmbrellaChain
 from memorax.environments.memory.velocity_cart_pole import VelocityOnlyCartPole as VelocityOnlyCartPole
 

@@ -1,4 +1,4 @@
-"""Cart and pole without velocities: balance from positions alone, exact or noisy."""
+"""A pole on a cart: what moves, and what the tasks that show only a part of it share."""
 
 from typing import ClassVar
 
@@ -10,6 +10,8 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.drawing import draw_lines
+from memorax.environments.memory.picture import BLUE, LIGHT, ORANGE
 from memorax.environments.memory.task import Task, choose, clipped
 
 _GRAVITY, _CART_MASS, _POLE_MASS, _HALF_POLE = 9.8, 1.0, 0.1, 0.5
@@ -99,7 +101,7 @@ class CartPole(Task[CartPoleState, CartPoleParams]):
         return physics, self._draw_noise(noise_key)
 
     def _draw_noise(self, key: Key) -> Array:
-        return jax.random.normal(key, (2,))
+        return jax.random.normal(key, (2,)) if self.noise else jnp.zeros((2,), jnp.float32)
 
     def start(self, drawn: tuple[Array, Array], params: CartPoleParams) -> tuple[Array, CartPoleState]:
         """Set the pole up."""
@@ -127,6 +129,13 @@ class CartPole(Task[CartPoleState, CartPoleParams]):
         """Whether the time is up, also where the pole falls in that very step."""
         return state.time >= params.max_steps_in_episode
 
+    def render(self, state: CartPoleState, params: CartPoleParams | None = None) -> Array:
+        """Cart and pole from the side, a meter a unit; the rail ends where the cart must not be."""
+        x, _, angle, _ = state.physics
+        hinge, tip = (x, -0.5), (x + 2 * _HALF_POLE * jnp.sin(angle), 2 * _HALF_POLE * jnp.cos(angle) - 0.5)
+        rail, pole = ((-_FAR, -0.6), (_FAR, -0.6), 0.04, LIGHT), (hinge, tip, 0.05, ORANGE)
+        return draw_lines([rail, ((x - 0.2, -0.6), (x + 0.2, -0.6), 0.1, BLUE), pole], (_FAR + 0.3, 0.75))
+
     def action_space(self, params: CartPoleParams | None = None) -> Discrete:
         """Push left, push right."""
         return Discrete(2)
@@ -138,46 +147,3 @@ class CartPole(Task[CartPoleState, CartPoleParams]):
     def horizon(self, params: CartPoleParams | None = None) -> int:
         """The time limit."""
         return int((params or self.default_params).max_steps_in_episode)
-
-
-class PositionOnlyCartPole(CartPole):
-    """Balance a pole from positions alone; velocities must be remembered as differences.
-
-    * Observation: position of the cart and angle of the pole, float32 `[2]`.
-    * Action: push left or right, `Discrete(2)`.
-    * Reward: `1 / T` in every step, also in the one in which the pole falls.
-    * Length: up to T steps; terminated where the cart leaves +-2.4 m or the pole 12 degrees, truncated at T (both
-      flags may be set at once).
-    * Easy, Medium, Hard: T = 200, 400, 600.
-
-    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
-    https://arxiv.org/abs/2303.01859.
-    """
-
-    optimal_return = 1.0
-    _settings: ClassVar = {"Easy": (200, 0.0), "Medium": (400, 0.0), "Hard": (600, 0.0)}
-
-    def _draw_noise(self, key: Key) -> Array:
-        return jnp.zeros((2,), jnp.float32)
-
-    def memory_length(self, params: CartPoleParams | None = None) -> int:
-        """Two positions make a velocity."""
-        return 1
-
-
-class NoisyPositionOnlyCartPole(CartPole):
-    """Balance a pole from noisy positions; many steps must be averaged.
-
-    * Observation: position of the cart and angle of the pole plus normal noise, clipped to +-(4.8 m, 24 degrees),
-      float32 `[2]`.
-    * Action: push left or right, `Discrete(2)`.
-    * Reward: `1 / T` in every step, also in the one in which the pole falls.
-    * Length: up to T = 200 steps; terminated where the cart leaves +-2.4 m or the pole 12 degrees, truncated at T
-      (both flags may be set at once).
-    * Easy, Medium, Hard: standard deviation of the noise 0.1, 0.2, 0.3.
-
-    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
-    https://arxiv.org/abs/2303.01859.
-    """
-
-    _settings: ClassVar = {"Easy": (200, 0.1), "Medium": (200, 0.2), "Hard": (200, 0.3)}

@@ -97,12 +97,14 @@ class Concentration(Task[ConcentrationState, EnvParams]):
         """Turn a card."""
         card, number = clipped(action, self.num_cards), jnp.arange(self.num_cards)
         turned, waiting = number == card, number == state.open
-        new = state.board[card] == self.symbols
-        board = jnp.where(turned & new, jnp.asarray(drawn, jnp.int32), state.board)
-        left = jnp.where(new, take(state.left, board[card]), state.left)
+        face = state.board[card]
+        new = face == self.symbols
+        symbol = jnp.where(new, jnp.asarray(drawn, jnp.int32), face)
+        board = jnp.where(turned, symbol, state.board)
+        left = jnp.where(new, take(state.left, symbol), state.left)
         second = state.open < self.num_cards
         touched = state.up[card]
-        match = second & ~touched & (card != state.open) & jnp.any(waiting & (board == board[card]))
+        match = second & ~touched & (card != state.open) & (state.board[state.open] == symbol)
         observation = self._observe(jnp.where(state.up | turned | waiting, board, self.symbols))
         turn_ends = second | touched
         miss = -jnp.where(touched, 1.0 + second, 2.0) / self.max_steps

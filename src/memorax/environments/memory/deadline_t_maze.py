@@ -1,4 +1,4 @@
-"""TMazePassive and TMazeActive: a T-maze with a deadline, to tell memory from credit assignment."""
+"""What the two T-mazes with a deadline share: a corridor, an oracle, and how late one is."""
 
 from typing import Any
 
@@ -35,8 +35,8 @@ class DeadlineTMazeState(EnvState):
     seen: Array
 
 
-class _DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
-    """What both mazes share; `_oracle` is how far the agent starts from the oracle."""
+class DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
+    """What both mazes share; `_oracle` is how far from the oracle the agent starts."""
 
     optimal_return = 1.0
     _oracle: int
@@ -127,39 +127,3 @@ class _DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
         colors = jnp.full((3, junction + 1), GRAY).at[1].set(WHITE).at[::2, junction].set(WHITE)
         colors = colors.at[1, 0].set(YELLOW).at[1 - state.goal, junction].set(GREEN)
         return paint(colors, jnp.zeros_like(colors).at[1 - state.y, state.x].set(characters("o")[0]), RED)
-
-
-class TMazePassive(_DeadlineTMaze):
-    """Start at the oracle, walk a corridor, turn to the side it named before the deadline.
-
-    A test of memory alone: what matters is decided in the last step. Being in a goal cell early does not end the
-    episode.
-
-    * Observation: float32 `[2]`: whether at the junction, and the goal (-1 or 1) when the oracle is first seen, the
-      side (-1, 0, 1) at the junction, otherwise 0.
-    * Action: right, up, left, down, `Discrete(4)`; blocked moves stay.
-    * Reward: before the end `penalty` for a step that leaves the agent behind a straight walk; at the end 1 in the
-      right goal cell, otherwise 0.
-    * Length: `length + 1` steps, ended by termination.
-    * Returns: 1 with memory, 0.5 at best without it.
-
-    Source: Ni et al. (2023), When Do Transformers Shine in RL? Decoupling Memory from Credit Assignment,
-    https://arxiv.org/abs/2307.03864.
-    """
-
-    _oracle = 0
-
-
-class TMazeActive(_DeadlineTMaze):
-    """Walk one step back to the oracle first, then the corridor, then turn to the side it named.
-
-    A test of memory and of credit assignment: asking the oracle pays only at the end.
-
-    * Observation, action, reward: as TMazePassive; one step of delay for the way to the oracle is free.
-    * Length: `length + 3` steps, ended by termination.
-    * Returns: 1 with memory, 0.5 at best without it (unknown with `penalty="action"`).
-
-    Source: Ni et al. (2023), https://arxiv.org/abs/2307.03864.
-    """
-
-    _oracle = 1

@@ -43,10 +43,17 @@ def pick(share: Array, left: Array) -> Array:
     Returns:
         Symbol, int32 scalar in `[0, symbols)`.
     """
-    total = jnp.sum(left)
+    total, ends = jnp.zeros((), jnp.int32), []
+    # Spelled out: a running sum of a dozen numbers is slow where it is compiled as a scan.
+    for i in range(left.shape[0]):
+        total = total + left[i]
+        ends.append(total)
     # The index of a card among those left; the minimum guards the last one against rounding up.
     card = jnp.minimum(jnp.floor(share * total).astype(jnp.int32), total - 1)
-    return jnp.sum(card >= jnp.cumsum(left), dtype=jnp.int32)
+    symbol = jnp.zeros((), jnp.int32)
+    for end in ends:
+        symbol = symbol + (card >= end)
+    return symbol
 
 
 def take(left: Array, symbol: Array) -> Array:

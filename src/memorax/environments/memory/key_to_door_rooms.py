@@ -7,18 +7,22 @@ from flax import struct
 
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
-from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.picture import BLUE, GRAY, GREEN, RED, WHITE, YELLOW, characters, paint
+from memorax.environments.environment import EnvParams
+from memorax.environments.memory.rooms import (
+    DOOR,
+    ENTRANCES,
+    RoomsState,
+    apple_at,
+    draw_apples,
+    furnish,
+    look_around,
+    paint_room,
+    walls,
+)
 from memorax.environments.memory.task import Task, clipped, whole
 
-_HIGH, _WIDE, _NARROW, _SEEN = 5, 9, 5, 2
 _RESPAWN, _PRIZE = 20, 5.0
 _MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]], np.int32)
-_APPLES, _FILLED = _HIGH * _WIDE // 2, 10
-# Where the agent is put when the second and the third room begin; row and column.
-_ENTRANCES = np.array([[0, 0], [2, 4], [4, 2]], np.int32)
-_DOOR = np.array([0, 2], np.int32)
-_NEVER = np.iinfo(np.int32).max
 
 
 @struct.dataclass
@@ -29,17 +33,6 @@ class RoomsParams(EnvParams):
     length: Array | np.int32
     reward: Array | np.int32
     apple: Array | np.float32
-
-
-@struct.dataclass
-class RoomsState(EnvState):
-    """State: `place` and `key` (row, column), `has_key`, `taken`, and `apples` (when each is there again)."""
-
-    place: Array
-    key: Array
-    has_key: Array
-    taken: Array
-    apples: Array
 
 
 class KeyToDoor(Task[RoomsState, RoomsParams]):
@@ -91,33 +84,18 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
         row_key, column_key, apple_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (2,), 0, 2) + jnp.array([3, 0])
         columns = jax.random.randint(column_key, (2,), 0, 5)
-        # By rank and not by sorting, from halves of words: a reset is computed in every step.
-        words = jax.random.bits(apple_key, (_APPLES // 2,))
-        chance = jnp.concatenate([words >> 16, words & 0xFFFF])
-        earlier = np.tri(_APPLES, k=-1, dtype=bool)
-        filled = jnp.sum((chance[:, None] > chance) | (earlier & (chance[:, None] == chance)), axis=1) < _FILLED
-        return jnp.stack([rows[0], columns[0]]), jnp.stack([rows[1], columns[1]]), filled
+        return jnp.stack([rows[0], columns[0]]), jnp.stack([rows[1], columns[1]]), draw_apples(apple_key)
 
     def start(self, drawn: tuple[Array, Array, Array], params: RoomsParams) -> tuple[Array, RoomsState]:
         """Put the agent into the first room."""
-        place, key = (jnp.asarray(x, jnp.int32) for x in drawn[:2])
-        no, apples = jnp.zeros((), bool), jnp.where(drawn[2], 0, _NEVER)
-        state = RoomsState(jnp.zeros((), jnp.int32), place=place, key=key, has_key=no, taken=no, apples=apples)
-        return self._observe(state, no, params), state
+        state = furnish(*drawn)
+        return self._observe(state, state.taken, params), state
 
     def _room(self, time: Array, params: RoomsParams) -> Array:
         return (time >= params.explore).astype(jnp.int32) + (time >= params.explore + params.length)
 
     def _observe(self, state: RoomsState, lit: Array, params: RoomsParams) -> Array:
-        room, around = self._room(state.time, params), jnp.arange(2 * _SEEN + 1) - _SEEN
-        rows, columns = (state.place[0] + around)[:, None], state.place[1] + around
-        walls, apples = _walls(rows, columns, room), _grown(state, rows, columns) & (room == 1)
-
-        def at(place: Array | np.ndarray) -> Array:
-            return (rows == place[0]) & (columns == place[1])
-
-        key, door = at(state.key) & (room == 0) & ~state.taken, at(_DOOR) & (room == 2)
-        return jnp.stack([walls, apples, key, door, jnp.broadcast_to(lit, (5, 5))]).astype(jnp.float32).ravel()
+        return look_around(state, self._room(state.time, params), lit)
 
     def transition(
         self, state: RoomsState, action: Array, drawn: tuple[()], params: RoomsParams
@@ -125,30 +103,25 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
         """Walk; take, eat, open."""
         room = self._room(state.time, params)
         target = state.place + jnp.asarray(_MOVES)[clipped(action, 4)]
-        at_door = (room == 2) & jnp.all(target == _DOOR)
-        blocked = _walls(target[0], target[1], room) | (at_door & ~state.has_key)
+        at_door = (room == 2) & jnp.all(target == DOOR)
+        blocked = walls(target[0], target[1], room) | (at_door & ~state.has_key)
         place = jnp.where(blocked, state.place, target)
         opens = at_door & state.has_key
         takes = (room == 0) & jnp.all(place == state.key) & ~state.taken
-        here = (room == 1) & (2 * jnp.arange(_APPLES) + 1 == _WIDE * place[0] + place[1])
-        eaten = here & (state.apples <= state.time)
+        eaten = (room == 1) & apple_at(place) & (state.apples <= state.time)
         time = state.time + 1
         entered = self._room(time, params)
         state = RoomsState(
             time=time,
-            place=jnp.where(entered > room, jnp.asarray(_ENTRANCES)[entered], place),
+            place=jnp.where(entered > room, jnp.asarray(ENTRANCES)[entered], place),
             key=state.key,
             has_key=(state.has_key | takes) & ~opens,
             taken=state.taken | takes,
             apples=jnp.where(eaten, time + _RESPAWN, state.apples),
         )
         reward = jnp.where(opens, _PRIZE, 0.0) + params.apple * jnp.any(eaten)
-        return (
-            self._observe(state, takes, params),
-            state,
-            reward,
-            time >= params.explore + params.length + params.reward,
-        )
+        last = time >= params.explore + params.length + params.reward
+        return self._observe(state, takes, params), state, reward, last
 
     def action_space(self, params: RoomsParams | None = None) -> Discrete:
         """North, south, west, east."""
@@ -168,24 +141,5 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
         return int((params or self.default_params).length) + 5
 
     def render(self, state: RoomsState, params: RoomsParams | None = None) -> Array:
-        """Paint the room from above: apples green, key yellow, door blue, the agent a red disk."""
-        room = self._room(state.time, self.default_params if params is None else params)
-        rows, columns = jnp.arange(_HIGH)[:, None], jnp.arange(_WIDE)
-        colors = jnp.where(_walls(rows, columns, room), GRAY, WHITE)
-        colors = jnp.where(_grown(state, rows, columns) & (room == 1), GREEN, colors)
-        show_key = (room == 0) & ~state.taken
-        colors = colors.at[tuple(state.key)].set(jnp.where(show_key, YELLOW, colors[tuple(state.key)]))
-        colors = colors.at[tuple(_DOOR)].set(jnp.where(room == 2, BLUE, colors[tuple(_DOOR)]))
-        return paint(colors, jnp.zeros_like(colors).at[tuple(state.place)].set(characters("o")[0]), RED)
-
-
-def _walls(rows: Array, columns: Array, room: Array) -> Array:
-    """Whether cells lie outside of a room; rows and columns broadcast."""
-    return (rows < 0) | (rows >= _HIGH) | (columns < 0) | (columns >= jnp.where(room == 1, _WIDE, _NARROW))
-
-
-def _grown(state: RoomsState, rows: Array, columns: Array) -> Array:
-    """Whether cells of the second room have an apple now; they grow on every second one, counted along the rows."""
-    cells = _WIDE * rows + columns
-    odd = (cells % 2 == 1) & ~_walls(rows, columns, jnp.int32(1))
-    return odd & (state.apples <= state.time)[jnp.clip(cells // 2, 0, _APPLES - 1)]
+        """The room the agent is in, from above: apples green, key yellow, door blue, the agent a red disk."""
+        return paint_room(state, self._room(state.time, self.default_params if params is None else params))

@@ -10,11 +10,11 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.picture import GREEN, LIGHT, characters, paint
-from memorax.environments.memory.sparse import SparselyReset
-from memorax.environments.memory.task import choose, clipped
+from memorax.environments.memory.picture import BLACK, GRAY, GREEN, LIGHT, characters, paint
+from memorax.environments.memory.task import Task, choose, clipped
 
 _SETTINGS = {"Easy": (10, 200), "Medium": (20, 400), "Hard": (30, 600)}
+_UNKNOWN = -1.0
 
 
 @struct.dataclass
@@ -34,13 +34,14 @@ class MultiarmedBanditState(EnvState):
 
     Attributes:
         time: Completed steps.
-        odds: Probability that each arm pays, float32 `[arms]`.
+        odds: Probability that each arm pays, float32 `[arms]`; negative for arms that were never pulled, whose
+            probability is drawn when they first are.
     """
 
     odds: Array
 
 
-class MultiarmedBandit(SparselyReset[MultiarmedBanditState, MultiarmedBanditParams]):
+class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
     """Pull arms whose probabilities of paying are new in every episode.
 
     Each arm pays with a probability drawn uniformly from [0, 1). Solvable only with the previous action, which the
@@ -80,8 +81,8 @@ class MultiarmedBandit(SparselyReset[MultiarmedBanditState, MultiarmedBanditPara
         return MultiarmedBanditParams(max_steps_in_episode=np.int32(self.max_steps))
 
     def draw_start(self, key: Key, params: MultiarmedBanditParams) -> Array:
-        """Draw the probabilities, `[arms]`."""
-        return jax.random.uniform(key, (self.num_arms,))
+        """Draw nothing: probabilities are drawn as arms are pulled. All unknown, float32 `[arms]`."""
+        return jnp.full((self.num_arms,), _UNKNOWN, jnp.float32)
 
     def start(self, drawn: Array, params: MultiarmedBanditParams) -> tuple[Array, MultiarmedBanditState]:
         """Stand before the arms."""
@@ -89,16 +90,23 @@ class MultiarmedBandit(SparselyReset[MultiarmedBanditState, MultiarmedBanditPara
         return jnp.zeros((1,), jnp.float32), state
 
     def draw(self, key: Key, state: MultiarmedBanditState, params: MultiarmedBanditParams) -> Array:
-        """Draw a number from [0, 1); an arm pays if its probability is larger."""
-        return jax.random.uniform(key)
+        """Draw two numbers from [0, 1), float32 `[2]`.
+
+        An arm pays if its probability is larger than the first; the second is the probability of an arm that is pulled
+        for the first time.
+        """
+        return jax.random.uniform(key, (2,))
 
     def transition(
         self, state: MultiarmedBanditState, action: Array, drawn: Array, params: MultiarmedBanditParams
     ) -> tuple[Array, MultiarmedBanditState, Array, Array]:
         """Pull an arm."""
-        pays = drawn < state.odds[clipped(action, self.num_arms)]
+        share, fresh = jnp.asarray(drawn, jnp.float32)
+        pulled = jnp.arange(self.num_arms) == clipped(action, self.num_arms)
+        odds = jnp.where(pulled & (state.odds < 0), fresh, state.odds)
+        pays = jnp.any(pulled & (share < odds))
         reward = jnp.where(pays, 1.0, -1.0) / params.max_steps_in_episode
-        state = MultiarmedBanditState(time=state.time + 1, odds=state.odds)
+        state = MultiarmedBanditState(time=state.time + 1, odds=odds)
         return pays.astype(jnp.float32)[None], state, reward, jnp.zeros((), bool)
 
     def is_truncated(self, state: MultiarmedBanditState, params: MultiarmedBanditParams) -> Array:
@@ -106,10 +114,13 @@ class MultiarmedBandit(SparselyReset[MultiarmedBanditState, MultiarmedBanditPara
         return state.time >= params.max_steps_in_episode
 
     def render(self, state: MultiarmedBanditState, params: MultiarmedBanditParams | None = None) -> Array:
-        """The arms, ten a row, with the tenths of their probabilities; the best one is green."""
-        tenths = jnp.asarray(characters("0123456789"))[(10 * state.odds).astype(jnp.int32)]
-        colors = jnp.where(state.odds == jnp.max(state.odds), GREEN, LIGHT)
-        return paint(colors.reshape(-1, 10), tenths.reshape(-1, 10))
+        """The arms, ten a row, with the tenths of their probabilities; the best of those pulled so far is green."""
+        known = state.odds >= 0
+        tenths = jnp.asarray(characters("0123456789"))[(10 * jnp.maximum(state.odds, 0)).astype(jnp.int32)]
+        written = jnp.where(known, tenths, characters("?")[0])
+        colors = jnp.where(known & (state.odds == jnp.max(state.odds)), GREEN, LIGHT)
+        inks = jnp.where(known, BLACK, GRAY)
+        return paint(*(grid.reshape(-1, 10) for grid in (colors, written, inks)))
 
     def action_space(self, params: MultiarmedBanditParams | None = None) -> Discrete:
         """An arm."""

@@ -1,4 +1,4 @@
-"""A pendulum without its velocity: swing it up from angles alone, exact or noisy."""
+"""A pendulum: how it moves, and what the tasks that show only its angle share."""
 
 from typing import ClassVar
 
@@ -10,6 +10,8 @@ from flax import struct
 from memorax.core.spaces import Box
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.drawing import draw_lines
+from memorax.environments.memory.picture import BLACK, GREEN, ORANGE
 from memorax.environments.memory.task import Task, choose
 
 _TORQUE, _SPIN, _SECONDS = 2.0, 8.0, 0.05
@@ -41,8 +43,8 @@ class PendulumState(EnvState):
     physics: Array
 
 
-class _Pendulum(Task[PendulumState, PendulumParams]):
-    """What both tasks share."""
+class Pendulum(Task[PendulumState, PendulumParams]):
+    """What the tasks share: physics, noise, the time limit."""
 
     _settings: ClassVar[dict[str, tuple[int, float]]]
 
@@ -75,7 +77,7 @@ class _Pendulum(Task[PendulumState, PendulumParams]):
         return jax.random.uniform(physics_key, (2,), minval=-most, maxval=most), self._draw_noise(noise_key)
 
     def _draw_noise(self, key: Key) -> Array:
-        return jax.random.normal(key, (2,))
+        return jax.random.normal(key, (2,)) if self.noise else jnp.zeros((2,), jnp.float32)
 
     def start(self, drawn: tuple[Array, Array], params: PendulumParams) -> tuple[Array, PendulumState]:
         """Let go."""
@@ -108,6 +110,13 @@ class _Pendulum(Task[PendulumState, PendulumParams]):
         """Whether the time is up."""
         return state.time >= params.max_steps_in_episode
 
+    def render(self, state: PendulumState, params: PendulumParams | None = None) -> Array:
+        """The pendulum from the front, a meter a unit; the mark is where it is to stand."""
+        angle, _ = state.physics
+        rod = ((0.0, 0.0), (-jnp.sin(angle), jnp.cos(angle)), 0.08, ORANGE)
+        mark, axle = ((0.0, 1.15), (0.0, 1.15), 0.05, GREEN), ((0.0, 0.0), (0.0, 0.0), 0.05, BLACK)
+        return draw_lines([mark, rod, axle], (1.3, 1.3))
+
     def action_space(self, params: PendulumParams | None = None) -> Box:
         """A torque."""
         return Box(-_TORQUE, _TORQUE, (1,))
@@ -119,42 +128,3 @@ class _Pendulum(Task[PendulumState, PendulumParams]):
     def horizon(self, params: PendulumParams | None = None) -> int:
         """The time limit."""
         return int((params or self.default_params).max_steps_in_episode)
-
-
-class PositionOnlyPendulum(_Pendulum):
-    """Swing a pendulum up and hold it from angles alone; the velocity must be remembered as a difference.
-
-    * Observation: cosine and sine of the angle, float32 `[2]`.
-    * Action: a torque in [-2, 2], `Box(-2, 2, (1,))`.
-    * Reward: between `-1 / T` (hanging down, spinning as fast as can be) and `1 / T` (upright and still).
-    * Length: T steps, ended by truncation.
-    * Easy, Medium, Hard: T = 200, 150, 100.
-
-    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
-    https://arxiv.org/abs/2303.01859.
-    """
-
-    _settings: ClassVar = {"Easy": (200, 0.0), "Medium": (150, 0.0), "Hard": (100, 0.0)}
-
-    def _draw_noise(self, key: Key) -> Array:
-        return jnp.zeros((2,), jnp.float32)
-
-    def memory_length(self, params: PendulumParams | None = None) -> int:
-        """Two angles make a velocity."""
-        return 1
-
-
-class NoisyPositionOnlyPendulum(_Pendulum):
-    """Swing a pendulum up and hold it from noisy angles; many steps must be averaged.
-
-    * Observation: cosine and sine of the angle plus normal noise, clipped to [-1, 1], float32 `[2]`.
-    * Action: a torque in [-2, 2], `Box(-2, 2, (1,))`.
-    * Reward: between `-1 / T` (hanging down, spinning as fast as can be) and `1 / T` (upright and still).
-    * Length: T = 200 steps, ended by truncation.
-    * Easy, Medium, Hard: standard deviation of the noise 0.1, 0.2, 0.3.
-
-    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
-    https://arxiv.org/abs/2303.01859.
-    """
-
-    _settings: ClassVar = {"Easy": (200, 0.1), "Medium": (200, 0.2), "Hard": (200, 0.3)}

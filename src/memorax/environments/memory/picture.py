@@ -8,7 +8,7 @@ from memorax.core.types import Array
 WHITE, LIGHT, GRAY, BLACK, RED, GREEN, BLUE, YELLOW, ORANGE = range(9)
 """Colors of cells and of what is written on them."""
 
-_PALETTE = np.array(
+PALETTE = np.array(
     [
         (250, 250, 247),
         (218, 220, 224),
@@ -22,6 +22,7 @@ _PALETTE = np.array(
     ],
     np.uint8,
 )
+"""Red, green and blue of each color, uint8 `[9, 3]`."""
 
 _CELL, _LINE = 8, (172, 176, 182)
 
@@ -117,7 +118,7 @@ def paint(colors: Array, written: Array | None = None, inks: Array | int = BLACK
     """
     colors = jnp.asarray(colors)
     rows, columns = colors.shape
-    palette = jnp.asarray(_PALETTE)
+    palette = jnp.asarray(PALETTE)
     ink = palette[jnp.broadcast_to(jnp.asarray(inks), colors.shape)]
     shape = jnp.zeros_like(colors) if written is None else jnp.asarray(written)
     bits = jnp.asarray(_BITMAPS)[shape]

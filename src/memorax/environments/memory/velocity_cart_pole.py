@@ -2,11 +2,10 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.spaces import Box
-from memorax.core.types import Array, Key
+from memorax.core.types import Array
 from memorax.environments.memory.cart_pole import CartPole, CartPoleParams, CartPoleState
 
 
@@ -45,9 +44,6 @@ class VelocityOnlyCartPole(CartPole):
         if not isinstance(popgym_compat, bool):
             raise TypeError(f"`popgym_compat` must be True or False, got {popgym_compat!r}")
         self.popgym_compat = popgym_compat
-
-    def _draw_noise(self, key: Key) -> Array:
-        return jnp.zeros((2,), jnp.float32)
 
     def start(self, drawn: tuple[Array, Array], params: CartPoleParams) -> tuple[Array, CartPoleState]:
         """Set the pole up."""
