@@ -18,7 +18,7 @@ from memorax.core.distributions import Categorical
 from memorax.core.spaces import Discrete, encode
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.networks import Network
-from memorax.networks.heads import C51Values
+from memorax.networks.heads import GVF, C51Values, Horde
 from memorax.objectives import soft_value
 
 Losses: TypeAlias = list[Array]
@@ -52,7 +52,8 @@ class ActorAndCritics:
                     "`critic` must have a feature extractor and a torso of its own, got the actor's objects; make two "
                     "of each"
                 )
-            if not self.discrete and "action" not in inspect.signature(type(critic.head).__call__).parameters:
+            alone = not self.discrete and "action" not in inspect.signature(type(critic.head).__call__).parameters
+            if alone or isinstance(critic.head, GVF | Horde):
                 self._refuse(critic)
         # Tracing everything once makes what does not fit fail here.
         carry, distribution, values = jax.eval_shape(self._first_step, jax.random.key(0))

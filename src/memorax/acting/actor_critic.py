@@ -9,10 +9,11 @@ from flax import struct
 from jax.custom_batching import sequential_vmap
 
 from memorax.acting.algorithm import Behavior, OnPolicy
+from memorax.acting.demons import check_demons, refuse_demons, refuse_gvf
 from memorax.acting.loop import Loop, Policy, Stage, Value
 from memorax.acting.model import Model
 from memorax.acting.unroll import add_time, remove_time, unroll, unroll_with_losses
-from memorax.acting.value_outputs import expected
+from memorax.acting.value_outputs import expected, main, numbers
 from memorax.core.spaces import encode
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.networks import Network
@@ -52,6 +53,8 @@ class ActorCriticActor(OnPolicy):
 
     distributional = False
     """Whether the critic's values may be distributions that are learned by classification."""
+    demons = False
+    """Whether the critic's head may be a `Horde`, whose demons are then learned, too."""
 
     def __init__(
         self,
@@ -67,17 +70,21 @@ class ActorCriticActor(OnPolicy):
                 raise TypeError(f"`{name}` must be a Network, got {type(network).__name__}")
         if not hasattr(actor.head, "check_action_space"):
             raise TypeError(f"`actor` must have a policy head, got {type(actor.head).__name__}")
+        refuse_gvf("critic", critic.head)
+        if not self.demons:
+            refuse_demons("critic", critic.head, type(self).__name__)
         self.network = ActorCritic(actor, critic)
         actor.head.check_action_space(self.stage.action_space)
         # Tracing everything once makes what does not fit fail here, and tells what the policy's actions are like.
         carry, (distribution, value) = jax.eval_shape(self._first_step, jax.random.key(0))
         if not hasattr(distribution, "bounded"):
             raise TypeError(f"`actor` must have a policy head, got {type(actor.head).__name__}")
-        numbers = jax.eval_shape(expected, value) if self.distributional else value
-        if getattr(numbers, "shape", None) != (config.num_envs, 1):
+        number = jax.eval_shape(expected if self.distributional else main, value)
+        if getattr(number, "shape", None) != (config.num_envs, 1):
             raise TypeError(
                 f"`critic` must have a head that gives one value per step, got {type(critic.head).__name__}"
             )
+        check_demons("critic", critic.head, value, self.stage)
         self.stage.bounded = distribution.bounded
         self.recurrent = bool(jax.tree.leaves(carry))
         self.check()
@@ -126,7 +133,7 @@ class ActorCriticActor(OnPolicy):
         def act(key: Key, carry: Carry, timestep: Timestep) -> tuple[Carry, Array, dict[str, Array]]:
             carry, (distribution, value) = self.unroll(learner.params, add_time(timestep), carry)
             action = distribution.mode() if behavior == "exploit" else distribution.sample(key)
-            aux = {"log_prob": distribution.log_prob(action), "value": expected(value)}
+            aux: dict[str, Any] = {"log_prob": distribution.log_prob(action), "value": numbers(value)}
             return carry, remove_time(action), remove_time(aux)
 
         return act
@@ -134,8 +141,8 @@ class ActorCriticActor(OnPolicy):
     def value(self, learner: Any) -> Value:
         """Value an observation with the memory of its episode."""
 
-        def value(carry: Carry, timestep: Timestep) -> Array:
-            return remove_time(expected(self.unroll(learner.params, add_time(timestep), carry)[1][1]))
+        def value(carry: Carry, timestep: Timestep) -> Any:
+            return remove_time(numbers(self.unroll(learner.params, add_time(timestep), carry)[1][1]))
 
         return value
 

@@ -18,8 +18,9 @@ from memorax.environments import as_environment
 
 Policy: TypeAlias = Callable[[Key, Carry, Timestep], tuple[Carry, Array, dict[str, Array]]]
 """`(key, carry, x_t) -> (carry, action, aux)`: the one interface between algorithms and the loop."""
-Value: TypeAlias = Callable[[Carry, Timestep], Array]
-"""`(carry, x) -> value`, `[batch]`: what an observation is worth after what the carry remembers."""
+Value: TypeAlias = Callable[[Carry, Timestep], Any]
+"""`(carry, x) -> value`, `[batch]`, or several of these: what an observation is worth after what the carry
+remembers."""
 
 
 @struct.dataclass
@@ -241,7 +242,7 @@ def _(axis_size: int, in_batched: list[bool], flags: Array) -> tuple[Array, bool
     return anywhere(jnp.any(flags, axis=0)), False
 
 
-def bootstrap(value: Value, carry: Carry, final: Timestep, truncated: Array) -> Array:
+def bootstrap(value: Value, carry: Carry, final: Timestep, truncated: Array) -> Any:
     """Value the final observations of truncated episodes; zero elsewhere, and at no cost where there is none.
 
     Args:
@@ -251,10 +252,13 @@ def bootstrap(value: Value, carry: Carry, final: Timestep, truncated: Array) -> 
         truncated: `[batch]`.
 
     Returns:
-        `[batch]`.
+        `[batch]`, as many as `value` gives.
     """
-    return jax.lax.cond(
-        anywhere(truncated),
-        lambda: jnp.where(truncated, value(carry, final), 0.0),
-        lambda: jnp.zeros(truncated.shape, jnp.float32),
-    )
+
+    def worth() -> Any:
+        return jax.tree.map(lambda x: jnp.where(truncated, x, 0.0), value(carry, final))
+
+    def nothing() -> Any:
+        return jax.tree.map(jnp.zeros_like, jax.eval_shape(worth))
+
+    return jax.lax.cond(anywhere(truncated), worth, nothing)

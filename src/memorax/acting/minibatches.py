@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key, PyTree
+from memorax.objectives import weighted_mean
 
 
 def as_single_steps(batch: PyTree) -> PyTree:
@@ -54,6 +55,11 @@ def carries_of_chunks(run: Callable[[Carry, PyTree], Carry], carry: Carry, input
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), carries)
 
 
+def append(sequence: PyTree, last: PyTree) -> PyTree:
+    """Put one step more behind sequences: `[batch, time, ...]` and `[batch, ...]` to `[batch, time + 1, ...]`."""
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y[:, None]], axis=1), sequence, last)
+
+
 def minibatch_indices(key: Key, size: int, num_minibatches: int) -> Array:
     """Deal `0 .. size - 1` at random to minibatches, each number once.
 
@@ -71,3 +77,37 @@ def minibatch_indices(key: Key, size: int, num_minibatches: int) -> Array:
 def take(batch: PyTree, indices: Array) -> PyTree:
     """Pick sequences along the first axis of every leaf."""
     return jax.tree.map(lambda x: x.take(indices, axis=0), batch)
+
+
+def epochs(
+    run: Callable[[PyTree, Array], tuple[PyTree, dict[str, Array]]],
+    learner: PyTree,
+    number: int,
+    enough: Callable[[dict[str, Array]], Array] | None = None,
+) -> tuple[PyTree, dict[str, Array]]:
+    """Go through a rollout several times, until it was enough.
+
+    Args:
+        run: Goes through it once: `(learner, i) -> (learner, metrics)`, each metric `[]`.
+        learner: What is known so far.
+        number: How often at most.
+        enough: Tells by the metrics of an epoch whether it shall be the last; None: it never is.
+
+    Returns:
+        What is known then, and the metrics averaged over the epochs that ran.
+    """
+
+    def skip(learner: PyTree, i: Array) -> tuple[PyTree, dict[str, Array]]:
+        return learner, jax.tree.map(jnp.zeros_like, jax.eval_shape(run, learner, i)[1])
+
+    def step(state: tuple[PyTree, Array], i: Array) -> tuple[tuple[PyTree, Array], tuple[dict[str, Array], Array]]:
+        learner, stop = state
+        if enough is None:
+            learner, metrics = run(learner, i)
+            return (learner, stop), (metrics, ~stop)
+        learner, metrics = jax.lax.cond(stop, skip, run, learner, i)
+        return (learner, stop | enough(metrics)), (metrics, ~stop)
+
+    numbers = jnp.arange(number, dtype=jnp.uint32)
+    (learner, _), (history, ran) = jax.lax.scan(step, (learner, jnp.zeros((), bool)), numbers)
+    return learner, {name: weighted_mean(x, jnp.asarray(ran, jnp.float32)) for name, x in history.items()}

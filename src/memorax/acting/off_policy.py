@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from memorax.acting.algorithm import Algorithm, Behavior, State, compiled
 from memorax.acting.loop import Loop, Stage
 from memorax.acting.normalization import Scales
+from memorax.acting.replay import check_sequences
 from memorax.core.types import Array, Key, PyTree, Transition
 
 
@@ -114,6 +115,22 @@ class OffPolicy(Algorithm):
         self.store_carry = store_carry
         self.collect_steps, self.num_updates = schedule_of_updates(config.num_envs, config.train_frequency)
         self.steps_per_update = self.collect_steps * config.num_envs
+
+    def check_replay(self, recurrent: bool) -> None:
+        """Refuse a replay that cannot be learned from.
+
+        Args:
+            recurrent: Whether what is learned has a memory.
+
+        Raises:
+            ValueError: As `check_sequences` does.
+        """
+
+        def begin(key: Key) -> Loop:
+            return self.stage.reset(key, self.initialize_carry(key, self.config.num_envs))
+
+        example = self.example(jax.eval_shape(begin, jax.random.key(0)))
+        check_sequences(self.config, self.buffer, example, recurrent)
 
     @abc.abstractmethod
     def learn(self, key: Key, learner: PyTree, sample: Any, step: Array) -> tuple[PyTree, Array | None]:

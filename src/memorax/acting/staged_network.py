@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jax.custom_batching import sequential_vmap
 
+from memorax.acting.demons import refuse_gvf
 from memorax.acting.loop import Loop, Stage
 from memorax.acting.unroll import add_time, unroll, unroll_with_losses
 from memorax.core.spaces import encode
@@ -22,12 +23,13 @@ class StagedNetwork:
         network: The network.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is none, or its head is a GVF alone.
     """
 
     def __init__(self, name: str, stage: Stage, network: Network) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"`{name}` must be a Network, got {type(network).__name__}")
+        refuse_gvf(name, network.head)
         self.stage, self.network = stage, network
 
     def trace(self) -> None:

@@ -1,4 +1,4 @@
-"""Values as heads give them: numbers, or distributions that are learned by classification."""
+"""Values as heads give them: numbers, distributions that are learned by classification, or several of these."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
-from memorax.networks.heads import C51Values, HLGaussValues, ValueDistribution
+from memorax.networks.heads import C51Values, HLGaussValues, HordeValues, ValueDistribution
 from memorax.objectives import (
     clipped_value_loss,
     cross_entropy,
@@ -20,40 +20,69 @@ from memorax.objectives import (
 
 Values: TypeAlias = Array | ValueDistribution
 """What a head for values gives: `[batch, time]` or `[batch, time, actions]`."""
+Answers: TypeAlias = Values | HordeValues
+"""Values, and those of the demons where the head has any."""
+
+
+def main(output: Any) -> Any:
+    """Leave out what belongs to demons."""
+    return output.main if isinstance(output, HordeValues) else output
 
 
 def expected(output: Any) -> Array:
-    """Give values as numbers."""
+    """Give values as numbers, without those of demons."""
+    output = main(output)
     return output.mean() if isinstance(output, ValueDistribution) else output
 
 
-def best(output: Values) -> Array:
-    """Give the value of the best action, `[batch, time]`."""
+def numbers(output: Any) -> Any:
+    """Give values as numbers, with those of demons where there are any."""
+    return _each(expected, output)
+
+
+def best(output: Answers) -> Any:
+    """Give the value of the best action as a number, `[batch, time]`, and what demons predict of that action."""
+    if isinstance(output, HordeValues):
+        return numbers(choose(output, jnp.argmax(expected(output), axis=-1)))
     return jnp.max(expected(output), axis=-1)
 
 
-def choose(output: Values, action: Array) -> Values:
+def choose(output: Any, action: Array) -> Any:
     """Take the values of one action per step.
 
     Args:
-        output: Values, `[batch, time, actions]`.
+        output: Values, `[batch, time, actions]`, with those of demons or without.
         action: `[batch, time]`.
 
     Returns:
-        Values, `[batch, time]`.
+        Values, `[batch, time]`, of the same kind.
     """
-    if isinstance(output, ValueDistribution):
-        logits = jnp.take_along_axis(output.logits, action[..., None, None], axis=-2)[..., 0, :]
-        return dataclasses.replace(output, logits=logits, mask=None)
-    return jnp.take_along_axis(output, action[..., None], axis=-1)[..., 0]
+
+    def take(values: Values) -> Values:
+        if isinstance(values, ValueDistribution):
+            logits = jnp.take_along_axis(values.logits, action[..., None, None], axis=-2)[..., 0, :]
+            return dataclasses.replace(values, logits=logits, mask=None)
+        return jnp.take_along_axis(values, action[..., None], axis=-1)[..., 0]
+
+    return _each(take, output)
 
 
-def upto(output: Values, stop: int) -> Values:
-    """Take the first steps of values."""
-    if isinstance(output, ValueDistribution):
-        mask = None if output.mask is None else output.mask[:, :stop]
-        return dataclasses.replace(output, logits=output.logits[:, :stop], mask=mask)
-    return output[:, :stop]
+def upto(output: Any, stop: int) -> Any:
+    """Take the first steps of values, with those of demons or without."""
+
+    def take(values: Values) -> Values:
+        if isinstance(values, ValueDistribution):
+            mask = None if values.mask is None else values.mask[:, :stop]
+            return dataclasses.replace(values, logits=values.logits[:, :stop], mask=mask)
+        return values[:, :stop]
+
+    return _each(take, output)
+
+
+def _each(function: Callable[[Any], Any], output: Any) -> Any:
+    if isinstance(output, HordeValues):
+        return HordeValues(function(output.main), {name: function(x) for name, x in output.demons.items()})
+    return function(output)
 
 
 def losses(output: Values, target: Array) -> Array:

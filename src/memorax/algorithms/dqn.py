@@ -11,10 +11,11 @@ from flax import struct
 
 from memorax import lox
 from memorax.acting import Behavior, Loop, Model, OffPolicy, Policy, Stage, State, crosses
+from memorax.acting.demons import replayed_demon_losses
 from memorax.acting.off_policy import Buffer
 from memorax.acting.q_function import QFunction
-from memorax.acting.replay import ReplayConfig, check_sequences, default_buffer
-from memorax.acting.value_outputs import NStep, choose, expected, temporal_differences, upto
+from memorax.acting.replay import ReplayConfig, default_buffer
+from memorax.acting.value_outputs import NStep, choose, expected, main, temporal_differences, upto
 from memorax.core.checks import between, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
 from memorax.networks import Network
@@ -70,7 +71,8 @@ class DQN(OffPolicy):
         config: Configuration.
         env: Environment.
         env_params: Its parameters.
-        q_network: Network with a head that values actions: `DiscreteQNetwork`, `C51QNetwork` or `HLGaussQNetwork`.
+        q_network: Network with a head that values actions: `DiscreteQNetwork`, `C51QNetwork` or `HLGaussQNetwork`,
+            or a `Horde` of them.
         optimizer: Moves its parameters.
         buffer: Replay of sequences; None for one that follows from the configuration.
         epsilon_schedule: Probability of a random action after so many transitions, `[]` or `[num_envs]`; None for
@@ -107,8 +109,7 @@ class DQN(OffPolicy):
         self.epsilon_schedule = self.default_epsilon() if epsilon_schedule is None else epsilon_schedule
         replay = self.default_buffer() if buffer is None else buffer
         super().__init__(config, stage, replay, store_carry=config.store_carry and self.q.recurrent)
-        loop = jax.eval_shape(lambda key: stage.reset(key, self.q.initialize_carry(key, config.num_envs)), _key())
-        check_sequences(config, replay, self.example(loop), self.q.recurrent)
+        self.check_replay(self.q.recurrent)
 
     def default_epsilon(self) -> Schedule:
         """Make the schedule of random actions that follows from the configuration."""
@@ -170,7 +171,7 @@ class DQN(OffPolicy):
         following = choose(target_output, jnp.argmax(expected(output if self.config.double else target_output), -1))
         chosen = choose(upto(output, batch.reward.shape[1]), batch.action)
         targets = self.targets(batch)
-        losses, errors = temporal_differences(chosen, following, targets)
+        losses, errors = temporal_differences(main(chosen), main(following), targets)
         weight = 1.0 - targets.cut
         loss = weighted_mean(importance[:, None] * losses, weight)
         metrics = {
@@ -178,11 +179,13 @@ class DQN(OffPolicy):
             "q_value": weighted_mean(expected(chosen), weight),
             "td_error": weighted_mean(jnp.abs(errors), weight),
         }
-        return sum(sown, loss), (metrics, self.priorities(jnp.abs(errors), weight))
+        demons = replayed_demon_losses(self.q.network.head, batch, chosen, following, self.targets, importance)
+        loss = sum([*sown, *demons.values()], loss)
+        return loss, (metrics | demons, self.priorities(jnp.abs(errors), weight))
 
-    def targets(self, batch: Transition) -> NStep:
-        """Say how returns bootstrap."""
-        return NStep(*episode_ends(batch, self.config.gamma), self.config.n_step)
+    def targets(self, batch: Transition, gamma: float | None = None) -> NStep:
+        """Say how returns bootstrap, by the discount of the configuration or another one."""
+        return NStep(*episode_ends(batch, self.config.gamma if gamma is None else gamma), self.config.n_step)
 
     def importance(self, sample: Any, step: Array) -> Array:
         """Weigh the sequences of a sample: all alike."""
@@ -192,7 +195,3 @@ class DQN(OffPolicy):
     def priorities(self, errors: Array, weight: Array) -> Array | None:
         """Say how often sequences are to be drawn, by the size of their errors: all alike."""
         del errors, weight
-
-
-def _key() -> Key:
-    return jax.eval_shape(lambda: jax.random.key(0))

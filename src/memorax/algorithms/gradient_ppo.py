@@ -91,6 +91,7 @@ class GradientPPO(PPO):
     """
 
     distributional = False
+    demons = False
 
     def __init__(  # noqa: PLR0913 (the networks and their optimizers)
         self,

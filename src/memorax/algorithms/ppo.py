@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from memorax import lox
-from memorax.acting import Loop, NormalizationConfig, State, add_time, as_single_steps, minibatch_indices, take
+from memorax.acting import Loop, NormalizationConfig, State, as_single_steps, minibatch_indices, take
 from memorax.acting.actor_critic import ActorCriticAgent, ActorCriticLearner
-from memorax.acting.value_outputs import critic_loss
+from memorax.acting.demons import Question, demon_losses, questions, seen_by_main
+from memorax.acting.minibatches import append, epochs
+from memorax.acting.value_outputs import critic_loss, main
 from memorax.core.checks import at_least, between, divides, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.objectives import episode_ends, explained_variance, lambda_returns, standardize, weighted_mean
@@ -17,7 +19,6 @@ from memorax.objectives.policy import clip_fraction, clipped_policy_loss, kl_est
 
 PPOState: TypeAlias = State
 Metrics: TypeAlias = dict[str, Array]
-Progress: TypeAlias = tuple[ActorCriticLearner, Array]  # the second: whether the policy has moved far enough
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Batch(NamedTuple):
     value: Array
     target: Array
     weight: Array
+    demons: dict[str, Question]
     ends: tuple[Array, ...] | None = None  # reward, discount and cut flags, where a variant asks for them
 
 
@@ -99,6 +101,7 @@ class PPO(ActorCriticAgent):
     """
 
     distributional = True
+    demons = True
 
     def check(self) -> None:
         """Refuse minibatches that do not come out even."""
@@ -118,30 +121,19 @@ class PPO(ActorCriticAgent):
     ) -> ActorCriticLearner:
         """Go through the rollout `update_epochs` times, or until the policy has moved far enough."""
         batch = self.cut(self.batch(learner, trajectory, loop))
-        limit = jnp.inf if self.config.target_kl is None else self.config.target_kl
+        limit = self.config.target_kl
 
-        def skip(learner: ActorCriticLearner, key: Key) -> tuple[ActorCriticLearner, Metrics]:
-            return learner, jax.tree.map(jnp.zeros_like, jax.eval_shape(epoch, learner, key)[1])
-
-        def epoch(learner: ActorCriticLearner, key: Key) -> tuple[ActorCriticLearner, Metrics]:
+        def epoch(learner: ActorCriticLearner, i: Array) -> tuple[ActorCriticLearner, Metrics]:
             def body(learner: ActorCriticLearner, indices: Array) -> tuple[ActorCriticLearner, Metrics]:
                 return self.gradient_step(learner, *take((batch, carry), indices))
 
-            indices = minibatch_indices(key, batch.weight.shape[0], self.config.num_minibatches)
+            epoch_key = jax.random.fold_in(key, i)
+            indices = minibatch_indices(epoch_key, batch.weight.shape[0], self.config.num_minibatches)
             learner, metrics = jax.lax.scan(body, learner, indices)
             return learner, jax.tree.map(jnp.mean, metrics)
 
-        def step(state: Progress, i: Array) -> tuple[Progress, tuple[Metrics, Array]]:
-            (learner, stop), epoch_key = state, jax.random.fold_in(key, i)
-            if self.config.target_kl is None:
-                learner, metrics = epoch(learner, epoch_key)
-            else:
-                learner, metrics = jax.lax.cond(stop, skip, epoch, learner, epoch_key)
-            return (learner, stop | (metrics["kl"] > limit)), (metrics, ~stop)
-
-        epochs = jnp.arange(self.config.update_epochs, dtype=jnp.uint32)
-        (learner, _), (history, ran) = jax.lax.scan(step, (learner, jnp.zeros((), bool)), epochs)
-        metrics = {name: weighted_mean(x, jnp.asarray(ran, jnp.float32)) for name, x in history.items()}
+        enough = None if limit is None else lambda metrics: metrics["kl"] > limit
+        learner, metrics = epochs(epoch, learner, self.config.update_epochs, enough)
         value, target, weight = (x[:, self.burn_in :] for x in (batch.value, batch.target, batch.weight))
         metrics["explained_variance"] = explained_variance(value, target, weight)
         lox.log({"losses": metrics})
@@ -150,11 +142,12 @@ class PPO(ActorCriticAgent):
     def batch(self, learner: ActorCriticLearner, trajectory: Transition, loop: Loop) -> Batch:
         """Compute what the value should have been, and put together what is learned from."""
         last_value = self.value(learner)(loop.carry, loop.timestep)
-        values = jnp.concatenate([trajectory.aux["value"], add_time(last_value)], axis=1)
-        reward, discount, cut = episode_ends(trajectory, self.config.gamma)
-        target = lambda_returns(reward, discount, cut, values, self.config.gae_lambda)
-        log_prob, value, weight = trajectory.aux["log_prob"], values[:, :-1], 1.0 - cut
-        return Batch(trajectory.inputs, trajectory.action, log_prob, value, target, weight)
+        values = append(trajectory.aux["value"], last_value)
+        demons = questions(self.network.critic.head, trajectory, values, self.config.gae_lambda)
+        reward, discount, cut = episode_ends(seen_by_main(trajectory), self.config.gamma)
+        target = lambda_returns(reward, discount, cut, main(values), self.config.gae_lambda)
+        log_prob, value, weight = trajectory.aux["log_prob"], main(values)[:, :-1], 1.0 - cut
+        return Batch(trajectory.inputs, trajectory.action, log_prob, value, target, weight, demons)
 
     def cut(self, batch: Batch) -> Batch:
         """Cut rollouts into what is shuffled: whole sequences, or single steps for networks without memory."""
@@ -176,8 +169,10 @@ class PPO(ActorCriticAgent):
         batch = jax.tree.map(lambda x: x[:, self.burn_in :], batch)
         actor_loss, metrics = self.actor_loss(distribution, batch)
         clip = config.clip_coefficient if config.clip_value_loss else None
-        value_loss = critic_loss(value, batch.value, batch.target, batch.weight, clip)
-        return sum(sown, actor_loss + config.value_coefficient * value_loss), metrics | {"critic": value_loss}
+        value_loss = critic_loss(main(value), batch.value, batch.target, batch.weight, clip)
+        demons = demon_losses(value, batch.demons, batch.weight)
+        loss = actor_loss + config.value_coefficient * sum(demons.values(), value_loss)
+        return sum(sown, loss), metrics | {"critic": value_loss} | demons
 
     def actor_loss(self, distribution: Any, batch: Batch) -> tuple[Array, Metrics]:
         """Compute the loss of the policy alone, and what is worth knowing about it."""

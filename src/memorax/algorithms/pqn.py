@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import optax
 
 from memorax import lox
-from memorax.acting import Behavior, Loop, Model, NormalizationConfig, OnPolicy, Policy, Stage, State, Value, add_time
-from memorax.acting.minibatches import as_single_steps, minibatch_indices, take
+from memorax.acting import Behavior, Loop, Model, NormalizationConfig, OnPolicy, Policy, Stage, State, Value
+from memorax.acting.demons import Question, ask_anew, demon_losses, questions, seen_by_main
+from memorax.acting.minibatches import append, as_single_steps, minibatch_indices, take
 from memorax.acting.q_function import QFunction
-from memorax.acting.value_outputs import best, choose, expected, losses, upto
+from memorax.acting.value_outputs import best, choose, expected, losses, main, upto
 from memorax.core.checks import between, divides, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.networks import Network
-from memorax.networks.heads import C51Values
 from memorax.objectives import episode_ends, lambda_returns, weighted_mean
 
 PQNState: TypeAlias = State
@@ -71,6 +71,7 @@ class Batch(NamedTuple):
     discount: Array
     cut: Array
     target: Array
+    demons: dict[str, Question]
 
 
 class PQN(OnPolicy):
@@ -88,7 +89,8 @@ class PQN(OnPolicy):
         config: Configuration.
         env: Environment.
         env_params: Its parameters.
-        q_network: Network with a head that values actions, `DiscreteQNetwork` or `HLGaussQNetwork`.
+        q_network: Network with a head that values actions, `DiscreteQNetwork` or `HLGaussQNetwork`, or a `Horde`
+            of them.
         optimizer: Moves its parameters.
         epsilon_schedule: Probability of a random action after so many transitions, `[]` or `[num_envs]`; None for
             the configuration's.
@@ -117,12 +119,7 @@ class PQN(OnPolicy):
         epsilon_schedule: Schedule | None = None,
     ) -> None:
         super().__init__(config, Stage(env, env_params, config.num_envs))
-        self.q, self.optimizer = QFunction(self.stage, q_network), optimizer
-        if isinstance(self.q.output, C51Values):
-            raise TypeError(
-                "`q_network` must have a head that learns towards numbers, such as DiscreteQNetwork or "
-                "HLGaussQNetwork, got C51QNetwork"
-            )
+        self.q, self.optimizer = QFunction(self.stage, q_network, distributional=False), optimizer
         default = optax.linear_schedule(config.epsilon_start, config.epsilon_end, config.epsilon_steps)
         self.epsilon_schedule: Schedule = default if epsilon_schedule is None else epsilon_schedule
         self.sequences = self.q.recurrent or config.refresh_targets
@@ -172,27 +169,28 @@ class PQN(OnPolicy):
     def batch(self, learner: Model, trajectory: Transition, loop: Loop) -> Batch:
         """Compute what the values should have been, and put together what is learned from."""
         last_value = self.value(learner)(loop.carry, loop.timestep)
-        values = jnp.concatenate([jnp.max(trajectory.aux["q"], axis=-1), add_time(last_value)], axis=1)
-        reward, discount, cut = episode_ends(trajectory, self.config.gamma)
-        target = lambda_returns(reward, discount, cut, values, self.config.td_lambda)
-        inputs = trajectory.inputs
-        if self.config.refresh_targets:
-            inputs = jax.tree.map(lambda x, y: jnp.concatenate([x, y[:, None]], axis=1), inputs, loop.timestep)
-        return Batch(inputs, trajectory.action, reward, discount, cut, target)
+        values = append(best(trajectory.aux["q"]), last_value)
+        demons = questions(self.q.network.head, trajectory, values, self.config.td_lambda)
+        reward, discount, cut = episode_ends(seen_by_main(trajectory), self.config.gamma)
+        target = lambda_returns(reward, discount, cut, main(values), self.config.td_lambda)
+        inputs = append(trajectory.inputs, loop.timestep) if self.config.refresh_targets else trajectory.inputs
+        return Batch(inputs, trajectory.action, reward, discount, cut, target, demons)
 
     def loss(self, params: PyTree, batch: Batch, carry: Carry) -> tuple[Array, Metrics]:
         """Compute how far the values of what was done are from their targets, and what is worth knowing about it."""
         _, output, sown = self.q.unroll_with_losses(params, batch.inputs, carry, self.burn_in)
-        action, reward, discount, cut, target = (x[:, self.burn_in :] for x in batch[1:])
+        action, reward, discount, cut, target, demons = jax.tree.map(lambda x: x[:, self.burn_in :], batch[1:])
         if self.config.refresh_targets:
             values = jax.lax.stop_gradient(best(output))
-            target = lambda_returns(reward, discount, cut, values, self.config.td_lambda)
+            target = lambda_returns(reward, discount, cut, main(values), self.config.td_lambda)
+            demons = ask_anew(demons, values, self.config.td_lambda)
         chosen = choose(upto(output, action.shape[1]), action)
         weight = 1.0 - cut
-        loss = weighted_mean(losses(chosen, target), weight)
+        loss = weighted_mean(losses(main(chosen), target), weight)
         metrics = {
             "q": loss,
             "q_value": weighted_mean(expected(chosen), weight),
             "td_error": weighted_mean(jnp.abs(target - expected(chosen)), weight),
         }
-        return sum(sown, loss), metrics
+        more = demon_losses(chosen, demons, weight)
+        return sum([*sown, *more.values()], loss), metrics | more

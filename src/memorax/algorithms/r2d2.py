@@ -1,6 +1,6 @@
 """Recurrent Q-learning from a replay that draws surprising sequences more often."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from memorax.buffers import compute_importance_weights, make_prioritised_episode
 from memorax.core.checks import at_least, between, whole
 from memorax.core.types import Array, PyTree, Transition
 from memorax.networks import Network
-from memorax.objectives import episode_ends, epsilon_per_actor, rescale, unscale
+from memorax.objectives import epsilon_per_actor, rescale, unscale
 
 R2D2State: TypeAlias = State
 _LEAST_PRIORITY = 1e-6
@@ -132,10 +132,12 @@ class R2D2(DQN):
         make, exponent = make_prioritised_episode_buffer, config.priority_exponent
         return default_buffer(config, self.q.recurrent, config.n_step, make, priority_exponent=exponent)
 
-    def targets(self, batch: Transition) -> NStep:
-        """Say how returns bootstrap, on the scale that values are learned on."""
-        scales = (rescale, unscale) if self.config.value_rescaling else (None, None)
-        return NStep(*episode_ends(batch, self.config.gamma), self.config.n_step, *scales)
+    def targets(self, batch: Transition, gamma: float | None = None) -> NStep:
+        """Say how returns bootstrap, on the scale that values are learned on; those of demons, too."""
+        targets = super().targets(batch, gamma)
+        if not self.config.value_rescaling:
+            return targets
+        return replace(targets, scale=rescale, unscale=unscale)
 
     def importance(self, sample: Any, step: Array) -> Array:
         """Weigh the sequences the less, the more often they are drawn; the largest weight is 1."""

@@ -12,7 +12,7 @@ from memorax import lox
 from memorax.acting import Behavior, Loop, Model, OffPolicy, Policy, Stage, State, crosses
 from memorax.acting.actor_and_critics import ActorAndCritics, Drawn
 from memorax.acting.off_policy import Buffer
-from memorax.acting.replay import ReplayConfig, check_sequences, default_buffer
+from memorax.acting.replay import ReplayConfig, default_buffer
 from memorax.acting.soft_policy import Decision
 from memorax.acting.value_outputs import expected, losses
 from memorax.core.checks import at_least, whole
@@ -123,9 +123,7 @@ class SAC(OffPolicy):
         self.burn_in = config.burn_in_length if recurrent else 0
         replay = default_buffer(config, recurrent, n_step=1) if buffer is None else buffer
         super().__init__(config, stage, replay, store_carry=config.store_carry and recurrent)
-        key = jax.random.key(0)
-        loop = jax.eval_shape(lambda key: stage.reset(key, self.initialize_carry(key, config.num_envs)), key)
-        check_sequences(config, replay, self.example(loop), recurrent)
+        self.check_replay(recurrent)
 
     def initialize_carry(self, key: Key, batch: int) -> Carry:
         """Make the memory of actor and critics."""

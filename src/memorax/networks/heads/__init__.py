@@ -8,11 +8,13 @@ from memorax.networks.heads.distributional import (
     HLGaussVNetwork,
     ValueDistribution,
 )
+from memorax.networks.heads.horde import GVF, Horde, HordeValues
 from memorax.networks.heads.policy import Beta, Categorical, Gaussian, SquashedGaussian
 from memorax.networks.heads.temperature import Alpha
 from memorax.networks.heads.value import ContinuousQNetwork, DiscreteQNetwork, TwinContinuousQNetwork, VNetwork
 
 __all__ = [
+    "GVF",
     "Alpha",
     "Beta",
     "C51QNetwork",
@@ -24,6 +26,8 @@ __all__ = [
     "HLGaussQNetwork",
     "HLGaussVNetwork",
     "HLGaussValues",
+    "Horde",
+    "HordeValues",
     "SquashedGaussian",
     "TwinContinuousQNetwork",
     "VNetwork",
