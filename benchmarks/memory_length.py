@@ -1,55 +1,132 @@
 """How far does each model remember? `python -m benchmarks.memory_length`.
 
 Trains PPO with several memory models on the passive T-maze, whose corridor says how long a sign must be remembered, and
-draws the share of episodes that end at the right arm against the length of the corridor. Rollouts are as long as the
-corridor, so that what is compared is the memory and not how far gradients reach.
+draws the share of episodes that end at the right arm against the length of the corridor. What is compared is the memory
+alone: in the corridor the agent may only walk on, and at the junction only turn, so that walking straight need not be
+learned; and rollouts are whole episodes, so that gradients reach the sign. Training ends early where every seed has
+solved the maze.
 """
 
 import argparse
+import dataclasses
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from benchmarks._report import add_output_option, write
 
 from memorax import lox
 from memorax.algorithms import PPO, PPOConfig
+from memorax.core.spaces import Box, Dict
 from memorax.environments import make
+from memorax.environments.wrappers.base import ObservationWrapper
 from memorax.networks import MLP, FeatureExtractor, Network, heads
+from memorax.networks.blocks import FFN, PreNorm, Residual, Stack
 from memorax.networks.sequence_models import MODELS
 
 NAMES = ("gru", "lru", "mamba2", "attention", "gated_deltanet", "mlp")
 LENGTHS = (10, 30, 100, 300)
-OPTIONS: dict[str, dict[str, Any]] = {"attention": {"context_length": 128}}
-"""What differs from a model's own defaults."""
+SOLVED = 0.95
+"""Training ends where so many episodes of every seed end at the right arm."""
+_WALK, _TURN = np.array([1, 0, 0, 0], bool), np.array([0, 1, 0, 1], bool)
 FIGURE = Path(__file__).parent.parent / "docs" / "memory_length.png"
 
 
-def build(name: str, length: int, features: int) -> PPO:
-    """Build PPO on one trunk with a memory model, for a corridor."""
+@dataclass(frozen=True)
+class Settings:
+    """How each model is trained on each corridor."""
+
+    features: int = 32
+    """Width of everything."""
+    steps: int = 1_000_000
+    """The most environment steps of a seed."""
+    rounds: int = 20
+    """How often a run is looked at, and may end."""
+    seeds: int = 3
+    """How many seeds, side by side."""
+    seed: int = 0
+    """The first of them."""
+    learning_rate: float = 1e-3
+    """Step size of Adam."""
+    entropy: float = 0.02
+    """Weight of the entropy bonus for steps of which all choose; one in `length + 1` does. Advantages, standardized over
+    all steps, grow with the root of that, and so does the weight."""
+
+
+def memory(name: str, length: int, features: int) -> Any:
+    """Build a memory model; all of them with their defaults, but attention with a window that covers the corridor."""
+    options = {"context_length": length + 1} if name == "attention" else {}
+    return MODELS.get(name)(features, **options)
+
+
+class OneWay(ObservationWrapper):
+    """Let the agent of a passive T-maze only walk on in the corridor, and only turn at the junction."""
+
+    def show(self, key: jax.Array, observation: jax.Array) -> dict[str, jax.Array]:
+        """Put a mask of right, up, left and down beside the observation, whose first number says "at the junction"."""
+        junction = observation[0] == 1
+        return {"observation": observation, "action_mask": jnp.where(junction, _TURN, _WALK)}
+
+    def observation_space(self, params: Any = None) -> Dict:
+        """The observation and the mask."""
+        return Dict({"observation": self.env.observation_space(params), "action_mask": Box(0, 1, (4,), jnp.bool_)})
+
+
+def build(name: str, length: int, settings: Settings) -> PPO:
+    """Build PPO on one trunk, a block with the memory and one without, for a corridor."""
+    features = settings.features
     env, env_params = make("memory::TMazePassive", length=length)
-    trunk = FeatureExtractor(MLP((features,))), MODELS.get(name)(features, **OPTIONS.get(name, {}))
+    env = OneWay(env)
+    layers = memory(name, length, features), FFN(2 * features)
+    torso = Stack(blocks=[Residual(PreNorm(layer)) for layer in layers])
+    trunk = FeatureExtractor(MLP((features,))), torso
     actor = Network(*trunk, heads.Categorical(env.action_space(env_params).n))
     critic = Network(*trunk, heads.VNetwork())
-    steps = 1 << (length + 1).bit_length()
-    envs = max(8, min(64, 4096 // steps))
-    config = PPOConfig(num_envs=envs, num_steps=steps, num_minibatches=4, entropy_coefficient=0.01)
-    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3, eps=1e-5))
+    episodes = max(1, 64 // (length + 1))  # of each environment in a rollout: whole ones
+    config = PPOConfig(
+        num_envs=32,
+        num_steps=episodes * (length + 1),
+        num_minibatches=4,
+        entropy_coefficient=settings.entropy * (length + 1) ** 0.5,
+    )
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(settings.learning_rate, eps=1e-5))
     return PPO(config, env, env_params, actor, critic, optimizer, optimizer)
 
 
-def success(name: str, length: int, *, features: int, steps: int, seeds: int) -> list[float]:
-    """Train, then play; return the share of episodes that end at the right arm, for each seed."""
-    agent = build(name, length, features)
-    keys = jax.random.split(jax.random.key(0), seeds)
-    states = jax.vmap(agent.init)(keys)
-    states = jax.vmap(agent.train, in_axes=(0, 0, None))(keys, states, steps)
-    play = jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=64)[1])
-    returns = np.asarray(play(keys, states)["returned_episode_returns"])
-    # Straight to the right arm is 1, to the wrong one 0; steps that are late cost more than that.
-    return (returns.reshape(seeds, -1) > 0.5).mean(axis=1).tolist()
+def success(agent: PPO, keys: jax.Array, states: Any, episodes: int) -> np.ndarray:
+    """Play; return the share of episodes that end at the right arm, for each seed."""
+    play = jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=episodes)[1])
+    returns = np.asarray(jax.jit(play)(keys, states)["returned_episode_returns"])
+    # The right arm pays 1, the wrong one 0.
+    return (returns.reshape(len(keys), -1) > 0.5).mean(axis=1)
+
+
+def measure(name: str, length: int, settings: Settings) -> dict[str, Any]:
+    """Train until every seed has solved the maze or the steps are used up, then play; return what happened."""
+    agent = build(name, length, settings)
+    keys = jax.vmap(jax.random.key)(settings.seed + jnp.arange(settings.seeds))
+    states, curve = jax.vmap(agent.init)(keys), []
+    train = jax.jit(jax.vmap(agent.train, in_axes=(0, 0, None)), static_argnums=2)
+    start, part = time.perf_counter(), max(agent.steps_per_update, settings.steps // settings.rounds)
+    for _ in range(settings.rounds):
+        states = train(keys, states, part)
+        curve.append(success(agent, keys, states, 64).tolist())
+        if min(curve[-1]) >= SOLVED:
+            break
+    final = success(agent, jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys), states, 256)
+    return {
+        "model": name,
+        "length": length,
+        "success": final.tolist(),
+        "steps": int(states.step[0]),
+        "seconds": round(time.perf_counter() - start, 1),
+        "curve": curve,
+    }
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
@@ -79,19 +156,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS.names(), default=NAMES)
     parser.add_argument("--lengths", nargs="+", type=int, default=LENGTHS)
-    parser.add_argument("--steps", type=int, default=500_000, help="environment steps of each seed")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--features", type=int, default=32)
+    for field in dataclasses.fields(Settings):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     parser.add_argument("--figure", type=Path, default=FIGURE)
     add_output_option(parser, "memory_length")
     options = parser.parse_args()
-    settings = {"features": options.features, "steps": options.steps, "seeds": options.seeds}
+    settings = Settings(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)})
     results = []
     for length in options.lengths:
         for name in options.models:
-            results.append({"model": name, "length": length, "success": success(name, length, **settings)})
-            print(results[-1], flush=True)
-    write(options.out, {"settings": settings, "results": results})
+            results.append(measure(name, length, settings))
+            print({key: value for key, value in results[-1].items() if key != "curve"}, flush=True)
+            write(options.out, {"settings": dataclasses.asdict(settings), "results": results})
     draw(results, options.figure)
 
 
