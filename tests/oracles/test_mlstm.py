@@ -1,6 +1,8 @@
 """The matrix memory of mLSTM against the recurrence of `transformers`."""
 
 import functools
+import importlib
+import sys
 import warnings
 
 import jax
@@ -15,15 +17,21 @@ torch = pytest.importorskip("torch", reason="the oracle of mLSTM is written in t
 BATCH, TIME, HEADS, KEYS, VALUES = 2, 70, 3, 8, 5
 
 
-@pytest.mark.parametrize("eps", [0.0, 1e-6])
-def test_equals_the_recurrence_of_transformers(eps):
-    pytest.importorskip("transformers", reason="the recurrence comes from transformers; install the extra `oracle`")
+@pytest.fixture
+def theirs(monkeypatch):
+    """The module of transformers with a recurrence of its own; with the package xlstm it would defer to that."""
+    utils = pytest.importorskip("transformers.utils", reason="install the extra `oracle`")
+    name = "transformers.models.xlstm.modeling_xlstm"
+    monkeypatch.setattr(utils, "is_xlstm_available", lambda: False)
+    monkeypatch.delitem(sys.modules, name, raising=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from transformers.models.xlstm import modeling_xlstm as theirs
+        yield importlib.import_module(name)
+    sys.modules.pop(name)
 
-    if not hasattr(theirs, "mlstm_recurrent_sequence_native"):
-        pytest.skip("transformers defers to the package xlstm, which is installed")
+
+@pytest.mark.parametrize("eps", [0.0, 1e-6])
+def test_equals_the_recurrence_of_transformers(eps, theirs):
     draw = np.random.default_rng(0).normal
     query, key = (draw(size=(BATCH, TIME, HEADS, KEYS)).astype(np.float32) for _ in range(2))
     value = draw(size=(BATCH, TIME, HEADS, VALUES)).astype(np.float32)
