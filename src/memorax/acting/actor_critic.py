@@ -9,7 +9,7 @@ from flax import struct
 from jax.custom_batching import sequential_vmap
 
 from memorax.acting.algorithm import Behavior, OnPolicy
-from memorax.acting.demons import check_demons, refuse_demons, refuse_gvf
+from memorax.acting.demons import check_demons, check_head, refuse_demons
 from memorax.acting.loop import Loop, Policy, Stage, Value
 from memorax.acting.model import Model
 from memorax.acting.unroll import add_time, remove_time, unroll, unroll_with_losses
@@ -70,7 +70,7 @@ class ActorCriticActor(OnPolicy):
                 raise TypeError(f"`{name}` must be a Network, got {type(network).__name__}")
         if not hasattr(actor.head, "check_action_space"):
             raise TypeError(f"`actor` must have a policy head, got {type(actor.head).__name__}")
-        refuse_gvf("critic", critic.head)
+        check_head("critic", critic.head)
         if not self.demons:
             refuse_demons("critic", critic.head, type(self).__name__)
         self.network = ActorCritic(actor, critic)

@@ -1,6 +1,7 @@
 """What the demons of a head learn: predictions of their own cumulants, by their own discounts."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -47,17 +48,24 @@ def refuse_demons(name: str, head: Any, whom: str) -> None:
         )
 
 
-def refuse_gvf(name: str, head: Any) -> None:
-    """Refuse a demon in the place of a head.
+def check_head(name: str, head: Any) -> None:
+    """Refuse a head that values a given action only, and a demon in the place of a head.
+
+    Args:
+        name: What the network is called in messages.
+        head: Its head.
 
     Raises:
-        TypeError: It is one.
+        TypeError: It is one of these.
     """
+    kind = type(head).__name__
     if isinstance(head, GVF):
         raise TypeError(
             f"`{name}` must have a head for the values that the agent itself needs, got GVF; wrap it in Horde, beside "
             f"a main head such as {type(head.head).__name__}"
         )
+    if "action" in inspect.signature(type(head).__call__).parameters:
+        raise TypeError(f"`{name}` must have a head that values states, or all actions at once, got {kind}")
 
 
 def check_demons(name: str, head: Any, output: Any, stage: Stage) -> None:

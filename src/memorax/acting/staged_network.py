@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax.custom_batching import sequential_vmap
 
-from memorax.acting.demons import refuse_gvf
+from memorax.acting.demons import check_head
 from memorax.acting.loop import Loop, Stage
 from memorax.acting.unroll import add_time, unroll, unroll_with_losses
 from memorax.core.spaces import encode
@@ -23,17 +23,21 @@ class StagedNetwork:
         network: The network.
 
     Raises:
-        TypeError: It is none, or its head is a GVF alone.
+        TypeError: It is none.
     """
 
     def __init__(self, name: str, stage: Stage, network: Network) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"`{name}` must be a Network, got {type(network).__name__}")
-        refuse_gvf(name, network.head)
-        self.stage, self.network = stage, network
+        self.name, self.stage, self.network = name, stage, network
 
     def trace(self) -> None:
-        """Run everything once, without numbers: what does not fit fails here."""
+        """Run everything once, without numbers: what does not fit fails here.
+
+        Raises:
+            TypeError: The head values a given action only, or is a GVF.
+        """
+        check_head(self.name, self.network.head)
         carry, output = jax.eval_shape(self._first_step, jax.random.key(0))
         self.output = output
         """Shapes and kind of what the head gives, `[num_envs, 1, ...]`."""
