@@ -57,10 +57,42 @@ class Uneven:
         return masks | {"c": masks["c"].at[-1].set(state.step % 2 == 1)}
 
 
-def adapted(**kwargs):
+class Numbered(Uneven):
+    """Agents are numbers, and what is theirs is in tuples and arrays; spaces are dictionaries, of which one is wrong;
+    what is legal goes by another name; nobody ends before all do."""
+
+    name = "Numbered"
+    agents = (0, 1)
+
+    def observation_space(self, agent):
+        return {"card": Discrete(4), "hand": Box(0.0, 9.0, ((1, 2), (2, 1))[agent])}
+
+    def action_space(self, agent):
+        return Discrete(3)
+
+    def observe(self, state):
+        return tuple({"card": jnp.int32(state.step), "hand": jnp.array([[7.0, 8.0]])} for _ in self.agents)
+
+    def step_env(self, key, state, actions):
+        state = State(state.step + 1)
+        reward = jnp.stack([actions[agent] for agent in self.agents]).astype(jnp.float32)
+        return self.observe(state), state, reward, {"__all__": state.step >= 3}, {}
+
+    def get_legal_moves(self, state):
+        return {0: jnp.array([True, False, state.step == 1]), 1: jnp.zeros(3)}
+
+
+class Shared(Numbered):
+    """Shows all agents one thing."""
+
+    def observe(self, state):
+        return {"everything": jnp.zeros(2)}
+
+
+def adapted(cls=Uneven, **kwargs):
     from memorax.environments.adapters.jaxmarl import JaxMARL
 
-    return JaxMARL(Uneven(**kwargs))
+    return JaxMARL(cls(**kwargs))
 
 
 def walk(env, actions, steps):
@@ -109,6 +141,18 @@ def test_an_agent_that_is_out_stays_out_until_all_are(max_steps):
     assert seen[-1][0]["observation"][2, 0] == 1
 
 
+def test_agents_may_be_numbers():
+    env = adapted(Numbered)
+    seen, info = walk(env, jnp.array([0, 2]), 3)
+    # The second agent's space does not fit its hand, so that its card is no one-hot vector.
+    np.testing.assert_array_equal(seen[1][0]["observation"], [[0, 1, 0, 0, 7, 8], [1, 7, 8, 0, 0, 0]])
+    np.testing.assert_array_equal(seen[1][0]["action_mask"], [[True, False, True], [True, True, True]])
+    np.testing.assert_array_equal(seen[2][0]["action_mask"], [[True, False, False], [True, True, True]])
+    np.testing.assert_array_equal(seen[1][1], [0, 2])
+    np.testing.assert_array_equal([step[2].all() for step in seen[1:]], [False, False, True])
+    np.testing.assert_array_equal(info["final_observation"]["observation"][1, 0], 3)
+
+
 @pytest.mark.slow
 def test_an_agent_learns_in_it():
     stays_finite(lambda env: agents.mappo(env, "mlp", num_envs=2), adapted())
@@ -120,9 +164,18 @@ def test_an_agent_learns_in_it():
     [
         ("MPE_simple_spread_v3", (Box(-np.inf, np.inf, (18,)), Discrete(5))),
         ("MPE_simple_speaker_listener_v4", (None, Discrete(5))),
-        ("switch_riddle", (None, None)),
-        ("overcooked", (None, Discrete(6))),
-        ("HeuristicEnemySMAX", (None, None)),
+        ("MPE_simple_tag_v3", (None, Discrete(5))),
+        ("MPE_simple_facmac_v1", (None, Box(0.0, 1.0, (5,)))),
+        ("switch_riddle", (Box(-np.inf, np.inf, (4,)), Discrete(3))),
+        ("overcooked", (Box(-np.inf, np.inf, (520,)), Discrete(6))),
+        ("overcooked_v2", (Box(-np.inf, np.inf, (600,)), Discrete(6))),
+        ("coin_game", (Box(-np.inf, np.inf, (36,)), Discrete(5))),
+        ("storm_2p", (Box(-np.inf, np.inf, (256,)), Discrete(5))),
+        ("storm_np", (Box(-np.inf, np.inf, (350,)), Discrete(8))),
+        ("hanabi", (None, Discrete(21))),
+        ("jaxnav", (Box(-np.inf, np.inf, (205,)), None)),
+        ("SMAX", (None, Discrete(10))),
+        ("HeuristicEnemySMAX", (None, Discrete(10))),
     ],
 )
 def test_its_environments_run(name, spaces):
@@ -156,6 +209,12 @@ def test_what_it_has_not_is_refused(monkeypatch):
         patch.setattr(Uneven, "action_space", lambda self, agent: Discrete(2) if agent == "a" else Box(0.0, 1.0, (2,)))
         with pytest.raises(TypeError, match="`env` must have agents with Discrete actions or agents with Box actions"):
             adapted()
+
+
+def test_agents_without_an_observation_of_their_own_are_refused():
+    message = "`env` must give every agent an observation of its own, got Numbered, which gives one for all; wrap it"
+    with pytest.raises(TypeError, match=message):
+        adapted(Shared)
 
 
 def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch):

@@ -1,5 +1,8 @@
 """The environments of JaxMARL, as `jaxmarl::<id>`."""
 
+import contextlib
+import io
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,14 +12,15 @@ import numpy as np
 from flax import struct
 
 from memorax.core.registry import suggest
-from memorax.core.spaces import Box, Dict, Discrete, Space, encode, from_foreign
+from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space, encode, from_foreign
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import EnvParams
 from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import MultiAgentEnvironment
 
 try:
-    import jaxmarl  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it did not find
+        import jaxmarl  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
 except ModuleNotFoundError as error:
     if error.name != "jaxmarl":
         raise
@@ -34,7 +38,9 @@ def make(name: str, **kwargs: Any) -> tuple["JaxMARL", EnvParams]:
         The environment and its parameters, of which it has none.
 
     Raises:
-        TypeError: If some agents have discrete and others continuous actions, or a space is of no known kind.
+        ImportError: If it needs a library that JaxMARL does without.
+        TypeError: If some agents have discrete and others continuous actions, a space is of no known kind, or agents
+            have no observations of their own.
         ValueError: If JaxMARL has no such environment.
     """
     known = tuple(jaxmarl.registration.registered_envs)
@@ -62,8 +68,9 @@ class JaxMARLState:
 class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
     """An environment of JaxMARL, whose agents, in its own order, are the rows of every array.
 
-    Observations are written as vectors and padded with zeros to the longest. Discrete action spaces are padded to the
-    largest, and where sizes differ or the environment tells which actions are available, an observation is
+    Observations are written as vectors, as their space says or, where it says something else than what is there, part
+    by part as they are, and padded with zeros to the longest. Discrete action spaces are padded to the largest, and
+    where sizes differ or the environment tells which actions are available, an observation is
     `{"action_mask": ..., "observation": ...}`. Continuous actions are padded too; what is too much is ignored.
 
     An agent is out from its own done flag on. The library tells no time limits apart: an end is a truncation where the
@@ -74,15 +81,15 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
         env: Environment of JaxMARL.
 
     Raises:
-        TypeError: If some agents have discrete and others continuous actions, or a space is of no known kind.
+        TypeError: If some agents have discrete and others continuous actions, a space is of no known kind, or agents
+            have no observations of their own.
     """
 
     def __init__(self, env: Any) -> None:
         self.foreign = env
         self.agents = tuple(env.agents)
         self.num_agents = len(self.agents)
-        self._observations = [from_foreign(env.observation_space(agent)) for agent in self.agents]
-        self._actions: list[Any] = [from_foreign(env.action_space(agent)) for agent in self.agents]
+        self._actions: list[Any] = [_space(env.action_space(agent)) for agent in self.agents]
         kinds = {type(space) for space in self._actions}
         if kinds not in ({Discrete}, {Box}):
             raise TypeError(
@@ -91,9 +98,17 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
             )
         self._discrete = kinds == {Discrete}
         key = jax.random.key(0)
-        observation, state = jax.eval_shape(env.reset, key)
-        rows = zip(self._observations, self._rows(observation), strict=True)
-        shapes = [jax.eval_shape(partial(encode, space), row) for space, row in rows]
+        _, state = jax.eval_shape(env.reset, key)
+        try:
+            rows = jax.eval_shape(lambda: self._rows(env.reset(key)[0]))
+        except (KeyError, TypeError) as error:
+            raise TypeError(
+                f"`env` must give every agent an observation of its own, got {self.name}, which gives one for all; "
+                "wrap it so that it does"
+            ) from error
+        spaces = [_space(env.observation_space(agent)) for agent in self.agents]
+        self._write = [_writer(*pair) for pair in zip(spaces, rows, strict=True)]
+        shapes = [jax.eval_shape(write, row) for write, row in zip(self._write, rows, strict=True)]
         self._width = max(shape.shape[-1] for shape in shapes)
         self._masked = self._discrete and (len(set(self._actions)) > 1 or self._tells_actions(state))
 
@@ -102,26 +117,34 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
         """What the environment is called there."""
         return str(self.foreign.name)
 
-    def _rows(self, by_agent: dict[str, Any]) -> list[Any]:
+    def _rows(self, by_agent: Any) -> list[Any]:
+        # Where agents are numbers, what is theirs may be rows of an array or members of a tuple.
         return [by_agent[agent] for agent in self.agents]
+
+    def _available(self, state: PyTree) -> dict[str, Array]:
+        """Which actions each agent may take."""
+        legal = getattr(self.foreign, "get_legal_moves", None)
+        return self.foreign.get_avail_actions(state) if legal is None else legal(state)
 
     def _tells_actions(self, state: PyTree) -> bool:
         try:
-            jax.eval_shape(self.foreign.get_avail_actions, state)
+            jax.eval_shape(self._available, state)
         except NotImplementedError:
             return False
         return True
 
     def _observe(self, by_agent: dict[str, Any], state: PyTree) -> PyTree:
-        vectors = [encode(*pair) for pair in zip(self._observations, self._rows(by_agent), strict=True)]
+        vectors = [write(row) for write, row in zip(self._write, self._rows(by_agent), strict=True)]
         observation = jnp.stack([jnp.pad(x, (0, self._width - x.shape[0])) for x in vectors])
         if not self._masked:
             return observation
         sizes = np.array([space.n for space in self._actions])
         mask = jnp.arange(sizes.max()) < sizes[:, None]
         if self._tells_actions(state):
-            available = self._rows(self.foreign.get_avail_actions(state))
-            mask &= jnp.stack([jnp.pad(x.astype(bool), (0, sizes.max() - x.shape[0])) for x in available])
+            available = self._rows(self._available(state))
+            told = jnp.stack([jnp.pad(x.astype(bool), (0, sizes.max() - x.shape[0])) for x in available])
+            # Who may do nothing at all, as behind the end of a game, could not act.
+            mask &= told | ~told.any(axis=1, keepdims=True)
         return {"action_mask": mask, "observation": observation}
 
     def reset_env(self, key: Key, params: EnvParams) -> tuple[PyTree, JaxMARLState]:
@@ -137,7 +160,9 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
         actions = {name: self._own(i, action[i]) for i, name in enumerate(self.agents)}
         by_agent, inner, reward, done, _ = self.foreign.step_env(key, state.inner, actions)
         everyone = jnp.asarray(done["__all__"]).astype(bool)
-        ended = (jnp.stack(self._rows(done)).astype(bool) | everyone) & ~state.out
+        # Some say only when it is over for all.
+        each = jnp.stack([jnp.asarray(done.get(agent, everyone)) for agent in self.agents])
+        ended = (each.astype(bool) | everyone) & ~state.out
         truncated = state.truncated | (ended & self._out_of_time(inner))
         out = state.out | ended
         reward = jnp.stack([jnp.asarray(x, jnp.float32).reshape(()) for x in self._rows(reward)])
@@ -180,3 +205,28 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
             return vector
         mask = Box(0, 1, (max(space.n for space in self._actions),), bool)
         return Dict({"action_mask": mask, "observation": vector})
+
+
+def _space(space: Any) -> Space:
+    """Translate a space, with what is particular to this library: dictionaries of spaces, sizes that are numbers."""
+    if isinstance(space, Mapping):
+        return Dict({str(name): _space(part) for name, part in space.items()})
+    if hasattr(space, "num_categories"):
+        return MultiDiscrete(np.asarray(space.num_categories))
+    if isinstance(getattr(space, "shape", None), int | np.integer):
+        return Box(np.asarray(space.low), np.asarray(space.high), (int(space.shape),), space.dtype)
+    return from_foreign(space)
+
+
+def _writer(space: Space, example: PyTree) -> Callable[[PyTree], Array]:
+    """Give what writes an agent's observation as a vector of numbers."""
+
+    def as_it_is(value: PyTree) -> Array:
+        return jnp.concatenate([jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(value)])
+
+    write = partial(encode, space)
+    try:
+        jax.eval_shape(write, example)
+    except (KeyError, TypeError, ValueError):  # the space describes something else
+        return as_it_is
+    return write
