@@ -1,7 +1,5 @@
 """The environments of JaxMARL, as `jaxmarl::<id>`."""
 
-import contextlib
-import io
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -19,8 +17,7 @@ from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import MultiAgentEnvironment
 
 try:
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it did not find
-        import jaxmarl  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
+    import jaxmarl  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
 except ModuleNotFoundError as error:
     if error.name != "jaxmarl":
         raise
