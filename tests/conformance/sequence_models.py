@@ -230,10 +230,11 @@ def transforms(case: Case) -> None:
 
     gradient = compiled(jax.grad(lambda p: loss(p, case.model.apply)))(case.params)
     again = compiled(jax.grad(lambda p: loss(p, jax.checkpoint(case.model.apply))))(case.params)
-    close(again, gradient, 3e-6, "gradient under checkpoint")
+    rounding = max(3e-6, 0.01 * case.tolerance)  # what is computed again is fused otherwise
+    close(again, gradient, rounding, "gradient under checkpoint")
     lifted = nn.remat(type(case.model))(**_fields(case.model))
     rematted = compiled(jax.grad(lambda p: loss(p, lifted.apply)))(case.params)
-    close(rematted, gradient, 3e-6, "gradient under remat")
+    close(rematted, gradient, rounding, "gradient under remat")
 
     shapes = jax.eval_shape(case.model.init, jax.random.key(0), case.inputs, done)
     assert jax.tree.map(lambda x: x.shape, shapes) == jax.tree.map(lambda x: x.shape, case.params)
