@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 from tests.environments.laid import lay, mean_return
 
-from memorax.environments.memory.deck import pick
+from memorax.environments.memory.deck import full, pick, remaining, take
 
 
 def shuffled(symbols, seed=0):
     return np.random.default_rng(seed).permutation(np.arange(52) % symbols)
 
 
-def test_a_card_is_picked_by_its_share_of_what_is_left():
-    shares = (jnp.arange(7) + 0.5) / 7
-    found = jax.vmap(lambda share: pick(share, jnp.array([2, 0, 4, 1])))(shares)
-    np.testing.assert_array_equal(found, [0, 0, 2, 2, 2, 2, 3])
-    # The largest share there is, and nothing left.
-    assert pick(jnp.float32(1 - 2**-24), jnp.array([1, 0, 2, 0])) == 2
-    assert pick(jnp.float32(0.7), jnp.zeros(3, jnp.int32)) == 0
+def test_a_card_is_picked_by_its_number_among_those_that_are_left():
+    """Two cards of symbol 0, none of 1, four of 2, one of 3; and again from the eighth number on."""
+    left = jnp.array([2, 2, 6, 7])
+    found = jax.vmap(lambda word: pick(word, left))(jnp.arange(9, dtype=jnp.uint32))
+    np.testing.assert_array_equal(found, [0, 0, 2, 2, 2, 2, 3, 0, 0])
+    assert pick(jnp.uint32(2**32 - 1), left) == pick(jnp.uint32((2**32 - 1) % 7), left) == 2
+    assert 0 <= pick(jnp.uint32(9), jnp.zeros(4, jnp.int32)) < 4
+    np.testing.assert_array_equal([remaining(left, symbol) for symbol in range(4)], [2, 0, 4, 1])
+    np.testing.assert_array_equal([remaining(take(left, 2), symbol) for symbol in range(4)], [2, 0, 3, 1])
+    np.testing.assert_array_equal([remaining(full(3, 13), symbol) for symbol in (0, 12)], 12)
 
 
 def test_autoencode_asks_backwards():
@@ -96,8 +99,8 @@ def test_concentration_ends_with_the_last_pair_or_the_time():
 
 
 def count_and_guess(state, observation):
-    higher = jnp.sum(jnp.where(jnp.arange(13) > state.rank, state.left, 0))
-    return (higher < jnp.sum(jnp.where(jnp.arange(13) < state.rank, state.left, 0))).astype(jnp.int32)
+    lower = jnp.where(state.rank > 0, state.left[state.rank - 1], 0)
+    return (state.left[12] - state.left[state.rank] < lower).astype(jnp.int32)
 
 
 @pytest.mark.parametrize(

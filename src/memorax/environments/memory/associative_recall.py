@@ -10,6 +10,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.chance import below
 from memorax.environments.memory.task import Task, clipped, whole
 
 
@@ -90,10 +91,9 @@ class AssociativeRecall(Task[RecallState, RecallParams]):
 
     def _draw(self, key: Key, allowed: Array) -> tuple[Array, Array]:
         """Draw one of the allowed keys, and a value."""
-        key_key, value_key = jax.random.split(key)
-        place = jax.random.randint(key_key, (), 0, jnp.maximum(jnp.sum(allowed), 1))
-        drawn = jnp.sum(jnp.cumsum(allowed) <= place, dtype=jnp.int32)
-        return drawn, jax.random.randint(value_key, (), 0, self.values)
+        numbers = jnp.stack([jnp.maximum(jnp.sum(allowed), 1), jnp.int32(self.values)])
+        place, value = below(key, numbers, (2,))
+        return jnp.sum(jnp.cumsum(allowed) <= place, dtype=jnp.int32), value
 
     def draw_start(self, key: Key, params: RecallParams) -> tuple[Array, Array]:
         """Draw the first key and its value."""

@@ -13,6 +13,7 @@ from memorax.environments.memory.picture import paint_cards
 from memorax.environments.memory.task import Task, choose, clipped, whole
 
 _SETTINGS = {"Easy": 1, "Medium": 2, "Hard": 3}
+_PACKED = 16  # cards in a word
 
 
 @struct.dataclass
@@ -21,8 +22,9 @@ class AutoencodeState(EnvState):
 
     Attributes:
         time: Completed steps; while watching, card number `time` is on show.
-        cards: The suits in the order of dealing, int32 `[cards]`; 0 where none was dealt yet.
-        left: How many cards of each suit have not been dealt, int32 `[4]`.
+        cards: The suits in the order of dealing, two bits each, from the lowest on, 0 where none was dealt yet; int32
+            `[cards / 16]`, rounded up. The episode's cards are copied in every step: packed, there is little to copy.
+        left: How many cards are left of each suit and the suits before it, int32 `[4]`.
     """
 
     cards: Array
@@ -79,12 +81,22 @@ class Autoencode(Task[AutoencodeState, EnvParams]):
     def start(self, drawn: Array, params: EnvParams) -> tuple[Array, AutoencodeState]:
         """Show the first card."""
         suit = jnp.asarray(drawn, jnp.int32)
-        cards = jnp.zeros((self.num_cards,), jnp.int32).at[0].set(suit)
+        cards = self._lay(jnp.zeros((-(-self.num_cards // _PACKED),), jnp.int32), 0, suit)
         state = AutoencodeState(time=jnp.zeros((), jnp.int32), cards=cards, left=take(full(self.decks), suit))
         return self._observe(jnp.ones((), bool), suit), state
 
     def _observe(self, watch: Array, suit: Array) -> Array:
         return jnp.concatenate([show(watch.astype(jnp.int32), 2), show(suit)])
+
+    def _lay(self, cards: Array, place: Array | int, suit: Array) -> Array:
+        """Put a card where none was dealt yet; suit 0 changes nothing."""
+        word, number = jnp.divmod(place, _PACKED)
+        return cards | jnp.where(jnp.arange(cards.shape[0]) == word, suit << 2 * number, 0)
+
+    def _suits(self, cards: Array, places: Array) -> Array:
+        """The suits of the cards that were dealt as number so and so."""
+        word, number = jnp.divmod(places, _PACKED)
+        return cards[word] >> 2 * number & 3
 
     def draw(self, key: Key, state: AutoencodeState, params: EnvParams) -> Array:
         """Draw the suit of the next card; what is drawn after the last one is not used."""
@@ -97,12 +109,10 @@ class Autoencode(Task[AutoencodeState, EnvParams]):
         last, time = self.num_cards - 1, state.time + 1
         watching = time <= last
         suit = jnp.where(watching, jnp.asarray(drawn, jnp.int32), 0)
-        right = clipped(action, SUITS) == state.cards[jnp.clip(2 * last - state.time, 0, last)]
+        right = clipped(action, SUITS) == self._suits(state.cards, jnp.clip(2 * last - state.time, 0, last))
         reward = jnp.where(watching, 0.0, jnp.where(right, 1.0, -1.0) / self.num_cards)
-        # Past the end of the deck nothing is written.
-        cards = state.cards.at[time].set(suit, mode="drop")
         left = jnp.where(watching, take(state.left, suit), state.left)
-        state = AutoencodeState(time=time, cards=cards, left=left)
+        state = AutoencodeState(time=time, cards=self._lay(state.cards, time, suit), left=left)
         return self._observe(time < last, suit), state, reward, time > 2 * last
 
     def render(self, state: AutoencodeState, params: EnvParams | None = None) -> Array:
@@ -110,7 +120,7 @@ class Autoencode(Task[AutoencodeState, EnvParams]):
         number = jnp.arange(self.num_cards)
         asked = jnp.maximum(state.time - self.num_cards + 1, 0)
         dealt = (number <= state.time) & (number < self.num_cards - asked)
-        return paint_cards(jnp.where(dealt, state.cards, -1).reshape(-1, 13), SUITS, zoom=3)
+        return paint_cards(jnp.where(dealt, self._suits(state.cards, number), -1).reshape(-1, 13), SUITS, zoom=3)
 
     def action_space(self, params: EnvParams | None = None) -> Discrete:
         """A suit."""

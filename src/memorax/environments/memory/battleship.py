@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -10,6 +9,7 @@ from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.bitboard import at, count, lower, nth, pack, put, unpack
+from memorax.environments.memory.chance import uniform
 from memorax.environments.memory.picture import BLACK, BLUE, GRAY, RED, WHITE, characters, paint
 from memorax.environments.memory.sparse import SparselyReset
 from memorax.environments.memory.task import choose, clipped
@@ -69,7 +69,7 @@ class Battleship(SparselyReset[BattleshipState, EnvParams]):
     def draw_start(self, key: Key, params: EnvParams) -> Array:
         """Draw where ships lie, bool `[n, n]`."""
         board = jnp.zeros((self.size,), jnp.int32)
-        for length, share in zip(_FLEET, jax.random.uniform(key, (len(_FLEET),)), strict=True):
+        for length, share in zip(_FLEET, uniform(key, (len(_FLEET),)), strict=True):
             board = self._place(board, length, share)
         return unpack(board, self.size)
 

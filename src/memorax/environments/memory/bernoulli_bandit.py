@@ -2,10 +2,10 @@
 
 from functools import cache
 
-import jax
 import numpy as np
 
 from memorax.core.types import Array, Key
+from memorax.environments.memory.chance import uniform
 from memorax.environments.memory.one_good_arm import OneGoodArm
 
 _MOST_PULLS = 60  # of longer trials with two Bernoulli arms the optimum is not computed
@@ -32,7 +32,7 @@ class BernoulliBandit(OneGoodArm):
         return 0.5, _best_of_two(self.steps_per_trial) / self.steps_per_trial if known else None
 
     def _draw_arms(self, key: Key) -> Array:
-        return jax.random.uniform(key, (self.arms,))
+        return uniform(key, (self.arms,))
 
 
 @cache

@@ -24,15 +24,17 @@ class ConcentrationState(EnvState):
         time: Completed steps.
         board: Symbol of each card that has ever been turned, int32 `[cards]`; the number of symbols for the others,
             whose symbols are drawn when they are first turned.
-        left: How many cards of each symbol have not been drawn, int32 `[symbols]`.
-        up: Which cards are part of a found pair, bool `[cards]`.
+        left: How many cards are left of each symbol and the symbols before it, int32 `[symbols]`.
+        faces: Symbol of each card that lies face up, int32 `[cards]`; the number of symbols for the others.
         open: The card that waits for its partner, int32; the number of cards where none does.
+        found: How many cards are part of a found pair, int32.
     """
 
     board: Array
     left: Array
-    up: Array
+    faces: Array
     open: Array
+    found: Array
 
 
 class Concentration(Task[ConcentrationState, EnvParams]):
@@ -79,10 +81,10 @@ class Concentration(Task[ConcentrationState, EnvParams]):
 
     def start(self, drawn: Any, params: EnvParams) -> tuple[Array, ConcentrationState]:
         """Lay all cards face down."""
-        n = self.num_cards
-        down, up = jnp.full((n,), self.symbols, jnp.int32), jnp.zeros((n,), bool)
-        left, zero = full(self.decks, self.symbols), jnp.zeros((), jnp.int32)
-        return self._observe(down), ConcentrationState(time=zero, board=down, left=left, up=up, open=zero + n)
+        down, zero = jnp.full((self.num_cards,), self.symbols, jnp.int32), jnp.zeros((), jnp.int32)
+        left = full(self.decks, self.symbols)
+        state = ConcentrationState(zero, board=down, left=left, faces=down, open=zero + self.num_cards, found=zero)
+        return self._observe(down), state
 
     def _observe(self, faces: Array) -> Array:
         return show(faces, self.symbols + 1).reshape(-1)
@@ -96,24 +98,26 @@ class Concentration(Task[ConcentrationState, EnvParams]):
     ) -> tuple[Array, ConcentrationState, Array, Array]:
         """Turn a card."""
         card, number = clipped(action, self.num_cards), jnp.arange(self.num_cards)
-        turned, waiting = number == card, number == state.open
-        face = state.board[card]
-        new = face == self.symbols
-        symbol = jnp.where(new, jnp.asarray(drawn, jnp.int32), face)
-        board = jnp.where(turned, symbol, state.board)
-        left = jnp.where(new, take(state.left, symbol), state.left)
-        second = state.open < self.num_cards
-        touched = state.up[card]
-        match = second & ~touched & (card != state.open) & (state.board[state.open] == symbol)
-        observation = self._observe(jnp.where(state.up | turned | waiting, board, self.symbols))
+        known = state.board[card]
+        new = known == self.symbols
+        symbol = jnp.where(new, jnp.asarray(drawn, jnp.int32), known)
+        shown = state.faces.at[card].set(symbol)
+        second, again = state.open < self.num_cards, card == state.open
+        touched = (state.faces[card] < self.symbols) & ~again
+        match = second & ~touched & ~again & (state.faces[state.open] == symbol)
         turn_ends = second | touched
         miss = -jnp.where(touched, 1.0 + second, 2.0) / self.max_steps
         reward = jnp.where(turn_ends, jnp.where(match, 2.0 / self.num_cards, miss), 0.0)
-        up = state.up | (match & (turned | waiting))
+        hidden = ((number == card) & ~touched) | (number == state.open)
         after = ConcentrationState(
-            time=state.time + 1, board=board, left=left, up=up, open=jnp.where(turn_ends, self.num_cards, card)
+            time=state.time + 1,
+            board=state.board.at[card].set(symbol),
+            left=jnp.where(new, take(state.left, symbol), state.left),
+            faces=jnp.where(hidden & turn_ends & ~match, self.symbols, shown),
+            open=jnp.where(turn_ends, self.num_cards, card),
+            found=state.found + 2 * match,
         )
-        return observation, after, reward, jnp.all(up)
+        return self._observe(shown), after, reward, after.found >= self.num_cards
 
     def is_truncated(self, state: ConcentrationState, params: EnvParams) -> Array:
         """Whether the time is up."""
@@ -121,8 +125,7 @@ class Concentration(Task[ConcentrationState, EnvParams]):
 
     def render(self, state: ConcentrationState, params: EnvParams | None = None) -> Array:
         """The cards, thirteen a row; found pairs and the card that waits for its partner are face up."""
-        visible = state.up | (jnp.arange(self.num_cards) == state.open)
-        return paint_cards(jnp.where(visible, state.board, self.symbols).reshape(-1, 13), self.symbols, zoom=3)
+        return paint_cards(state.faces.reshape(-1, 13), self.symbols, zoom=3)
 
     def action_space(self, params: EnvParams | None = None) -> Discrete:
         """A card."""

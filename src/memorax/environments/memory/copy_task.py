@@ -10,6 +10,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.chance import below, split
 from memorax.environments.memory.task import Task, clipped, whole
 
 
@@ -76,8 +77,8 @@ class Copy(Task[CopyState, CopyParams]):
 
     def draw_start(self, key: Key, params: CopyParams) -> tuple[Array, Array]:
         """Draw the symbols, and whether the first of them is shown at once."""
-        symbols_key, slot_key = jax.random.split(key)
-        symbols = jax.random.randint(symbols_key, (self.items,), 0, self.symbols)
+        symbols_key, slot_key = split(key)
+        symbols = below(symbols_key, self.symbols, (self.items,))
         return symbols, self._draw_slot(slot_key, jnp.int32(0), jnp.int32(0), params)
 
     def _draw_slot(self, key: Key, time: Array, shown: Array, params: CopyParams) -> Array:
@@ -146,4 +147,4 @@ class SelectiveCopy(Copy):
     def _draw_slot(self, key: Key, time: Array, shown: Array, params: CopyParams) -> Array:
         # One place after the other: filled as often as symbols are left for the places that are left.
         places = jnp.maximum(self.items + params.length - time, 1)
-        return jax.random.randint(key, (), 0, places) < self.items - shown
+        return below(key, places) < self.items - shown

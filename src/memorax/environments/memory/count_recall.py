@@ -9,7 +9,8 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.deck import COLORS, DECK, RANKS, SUITS, full, pick
+from memorax.environments.memory.chance import bits
+from memorax.environments.memory.deck import COLORS, DECK, RANKS, SUITS, full, pick, remaining, take
 from memorax.environments.memory.picture import paint_cards
 from memorax.environments.memory.task import Task, choose, clipped, whole
 
@@ -24,7 +25,7 @@ class CountRecallState(EnvState):
         time: Completed steps; card number `time` of both decks is on show.
         value: The symbol of the card on show, int32.
         query: The symbol asked for, int32.
-        left: How many cards of each symbol have not been dealt from either deck, int32 `[2, symbols]`.
+        left: How many cards are left in either deck of each symbol and the symbols before it, int32 `[2, symbols]`.
     """
 
     value: Array
@@ -84,7 +85,7 @@ class CountRecall(Task[CountRecallState, EnvParams]):
         return jnp.stack([full(self.decks, self.symbols)] * 2)
 
     def _deal(self, key: Key, left: Array) -> Array:
-        return jax.vmap(pick)(jax.random.uniform(key, (2,)), left)
+        return jax.vmap(pick)(bits(key, (2,)), left)
 
     def start(self, drawn: Array, params: EnvParams) -> tuple[Array, CountRecallState]:
         """Show the first value and query."""
@@ -93,7 +94,7 @@ class CountRecall(Task[CountRecallState, EnvParams]):
     def _show(self, time: Array, drawn: Array, left: Array) -> tuple[Array, CountRecallState]:
         shown = jnp.asarray(drawn, jnp.int32)
         faces = shown[:, None] == jnp.arange(self.symbols)
-        state = CountRecallState(time=time, value=shown[0], query=shown[1], left=left - faces)
+        state = CountRecallState(time=time, value=shown[0], query=shown[1], left=jax.vmap(take)(left, shown))
         return faces.astype(jnp.float32).reshape(-1), state
 
     def draw(self, key: Key, state: CountRecallState, params: EnvParams) -> Array:
@@ -104,7 +105,7 @@ class CountRecall(Task[CountRecallState, EnvParams]):
         self, state: CountRecallState, action: Array, drawn: Array, params: EnvParams
     ) -> tuple[Array, CountRecallState, Array, Array]:
         """Judge the answer, then show the next value and query."""
-        right = clipped(action, self.most + 1) == self.most - state.left[0, state.query]
+        right = clipped(action, self.most + 1) == self.most - remaining(state.left[0], state.query)
         reward = jnp.where(right, 1.0, -1.0) / (self.num_cards - 1)
         observation, state = self._show(state.time + 1, drawn, state.left)
         return observation, state, reward, state.time >= self.num_cards - 1

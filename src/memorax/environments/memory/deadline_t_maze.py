@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -10,6 +9,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.chance import coin
 from memorax.environments.memory.picture import GRAY, GREEN, RED, WHITE, YELLOW, characters, paint
 from memorax.environments.memory.task import Task, clipped, whole
 
@@ -70,7 +70,7 @@ class DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
 
     def draw_start(self, key: Key, params: DeadlineTMazeParams) -> Array:
         """Draw the goal, -1 or 1."""
-        return 2 * jax.random.bernoulli(key).astype(jnp.int32) - 1
+        return 2 * coin(key).astype(jnp.int32) - 1
 
     def start(self, drawn: Array, params: DeadlineTMazeParams) -> tuple[Array, DeadlineTMazeState]:
         """Put the agent in its place."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array, Key
+from memorax.environments.memory.chance import bits
 
 DECK = 52
 COLORS, SUITS, RANKS = 2, 4, 13
@@ -16,8 +17,8 @@ COLORS, SUITS, RANKS = 2, 4, 13
 
 
 def full(decks: int, symbols: int = SUITS) -> Array:
-    """How many cards of each symbol there are, int32 `[symbols]`."""
-    return jnp.full((symbols,), decks * DECK // symbols, jnp.int32)
+    """All cards of some decks: how many there are of each symbol and the symbols before it, int32 `[symbols]`."""
+    return decks * DECK // symbols * jnp.arange(1, symbols + 1, dtype=jnp.int32)
 
 
 def deal(key: Key, left: Array) -> Array:
@@ -25,40 +26,38 @@ def deal(key: Key, left: Array) -> Array:
 
     Args:
         key: Randomness.
-        left: How many cards of each symbol are left, int32 `[symbols]`. Where none are left, the result is 0.
+        left: What is left, as of `full`. Where nothing is, the result means nothing.
 
     Returns:
         Symbol, int32 scalar in `[0, symbols)`.
     """
-    return pick(jax.random.uniform(key), left)
+    return pick(bits(key), left)
 
 
-def pick(share: Array, left: Array) -> Array:
-    """The symbol of the card that lies at a share of the way through what is left.
+def pick(word: Array, left: Array) -> Array:
+    """The symbol of one of the cards that are left, all of them equally likely but for a part in a million.
 
     Args:
-        share: In [0, 1), float32 scalar.
-        left: How many cards of each symbol are left, int32 `[symbols]`. Where none are left, the result is 0.
+        word: Random bits, uint32 scalar.
+        left: What is left, as of `full`. Where nothing is, the result means nothing.
 
     Returns:
         Symbol, int32 scalar in `[0, symbols)`.
     """
-    total, ends = jnp.zeros((), jnp.int32), []
-    # Spelled out: a running sum of a dozen numbers is slow where it is compiled as a scan.
-    for i in range(left.shape[0]):
-        total = total + left[i]
-        ends.append(total)
-    # The index of a card among those left; the minimum guards the last one against rounding up.
-    card = jnp.minimum(jnp.floor(share * total).astype(jnp.int32), total - 1)
-    symbol = jnp.zeros((), jnp.int32)
-    for end in ends:
-        symbol = symbol + (card >= end)
-    return symbol
+    # The compiler keeps a remainder, and does not compute it again wherever the card is used, as it does with products.
+    card = (word % jnp.maximum(left[-1], 1).astype(jnp.uint32)).astype(jnp.int32)
+    return jnp.sum(card >= left[:-1], dtype=jnp.int32)
 
 
 def take(left: Array, symbol: Array) -> Array:
     """What is left after a card with this symbol was dealt, int32 `[symbols]`."""
-    return left - jax.nn.one_hot(symbol, left.shape[0], dtype=jnp.int32)
+    return left - (jnp.arange(left.shape[0]) >= symbol)
+
+
+def remaining(left: Array, symbol: Array) -> Array:
+    """How many cards of a symbol are left, int32 scalar."""
+    each = left - jnp.concatenate([jnp.zeros((1,), left.dtype), left[:-1]])
+    return jnp.sum(jnp.where(jnp.arange(left.shape[0]) == symbol, each, 0), dtype=jnp.int32)
 
 
 def show(symbol: Array, symbols: int = SUITS) -> Array:

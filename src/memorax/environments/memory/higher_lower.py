@@ -24,7 +24,7 @@ class HigherLowerState(EnvState):
     Attributes:
         time: Completed steps; card number `time` is on show.
         rank: Its rank, int32.
-        left: How many cards of each rank have not been dealt, int32 `[13]`.
+        left: How many cards are left of each rank and the ranks before it, int32 `[13]`.
     """
 
     rank: Array

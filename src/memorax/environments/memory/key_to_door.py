@@ -8,6 +8,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.chance import below, normal
 from memorax.environments.memory.task import Task, clipped, whole
 
 
@@ -82,7 +83,7 @@ class PassiveKeyToDoor(Task[CorridorState, CorridorParams]):
 
     def draw_start(self, key: Key, params: CorridorParams) -> Array:
         """Draw the color of the key."""
-        return jax.random.randint(key, (), 0, self.colors)
+        return below(key, self.colors)
 
     def start(self, drawn: Array, params: CorridorParams) -> tuple[Array, CorridorState]:
         """Show the key, or wait to be asked for it."""
@@ -97,7 +98,7 @@ class PassiveKeyToDoor(Task[CorridorState, CorridorParams]):
 
     def draw(self, key: Key, state: CorridorState, params: CorridorParams) -> Array:
         """Draw standard normal noise for the reward."""
-        return jax.random.normal(key)
+        return normal(key)
 
     def transition(
         self, state: CorridorState, action: Array, drawn: Array, params: CorridorParams

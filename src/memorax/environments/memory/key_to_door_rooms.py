@@ -1,6 +1,5 @@
 """KeyToDoor: take a key, pick apples for a long time, open a door with the key."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -8,6 +7,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams
+from memorax.environments.memory.chance import below, split
 from memorax.environments.memory.rooms import (
     DOOR,
     ENTRANCES,
@@ -81,9 +81,9 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
 
     def draw_start(self, key: Key, params: RoomsParams) -> tuple[Array, Array, Array]:
         """Draw the places of agent and key, and which cells have an apple."""
-        row_key, column_key, apple_key = jax.random.split(key, 3)
-        rows = jax.random.randint(row_key, (2,), 0, 2) + jnp.array([3, 0])
-        columns = jax.random.randint(column_key, (2,), 0, 5)
+        row_key, column_key, apple_key = split(key, 3)
+        rows = below(row_key, 2, (2,)) + jnp.array([3, 0])
+        columns = below(column_key, 5, (2,))
         return jnp.stack([rows[0], columns[0]]), jnp.stack([rows[1], columns[1]]), draw_apples(apple_key)
 
     def start(self, drawn: tuple[Array, Array, Array], params: RoomsParams) -> tuple[Array, RoomsState]:

@@ -10,6 +10,7 @@ from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.bitboard import at, pack, put, unpack
+from memorax.environments.memory.chance import split
 from memorax.environments.memory.maze import carve, entrances
 from memorax.environments.memory.picture import BLACK, GREEN, RED, WHITE, YELLOW, characters, paint
 from memorax.environments.memory.sparse import SparselyReset
@@ -67,7 +68,7 @@ class Labyrinth(SparselyReset[LabyrinthState, EnvParams]):
 
     def draw_start(self, key: Key, params: EnvParams) -> tuple[Array, Array, Array]:
         """Draw what is open, bool `[S, S]`, and two entrances, row and column each."""
-        maze_key, entrance_key = jax.random.split(key)
+        maze_key, entrance_key = split(key)
         return unpack(carve(maze_key, self._cells), self.size), *entrances(entrance_key, self._cells)
 
     def start(self, drawn: tuple[Array, Array, Array], params: EnvParams) -> tuple[Array, LabyrinthState]:

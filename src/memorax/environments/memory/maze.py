@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array, Key
 from memorax.environments.memory.bitboard import at, count, lower, nth, put
+from memorax.environments.memory.chance import below, split, uniform
 
 Walk = tuple[Array, Array, Array, Array, Array]
 """Visited cells, passages to the right, passages down (each int32 `[side]`, rows of bits), row, column."""
@@ -23,11 +24,11 @@ def carve(key: Key, side: int) -> Array:
     Returns:
         What is open, rows of bits, int32 `[2 side + 1]`: cells lie at odd rows and columns, passages between them.
     """
-    start_key, walk_key = jax.random.split(key)
-    row, column = jax.random.randint(start_key, (2,), 0, side)
+    start_key, walk_key = split(key)
+    row, column = below(start_key, side, (2,))
     closed = jnp.zeros((side,), jnp.int32)
     # One random number a cell serves both choices: what is left of it after the first is as random as before.
-    shares = jax.random.uniform(walk_key, (side * side - 1,))
+    shares = uniform(walk_key, (side * side - 1,))
     walk = (put(closed, row, column), closed, closed, row, column)
     (visited, right, down, _, _), _ = jax.lax.scan(lambda walk, share: (_dig(walk, share, side), None), walk, shares)
     return _draw(visited, right, down, side)
@@ -85,9 +86,9 @@ def entrances(key: Key, side: int) -> tuple[Array, Array]:
     Returns:
         Row and column of both, int32 `[2]` each.
     """
-    where_key, wall_key = jax.random.split(key)
-    first, second = 2 * jax.random.randint(where_key, (2,), 0, side) + 1
-    wall = jax.random.randint(wall_key, (), 0, 4)
+    where_key, wall_key = split(key)
+    first, second = 2 * below(where_key, side, (2,)) + 1
+    wall = below(wall_key, 4)
     near = jnp.where(wall % 2 == 0, 0, 2 * side)
     upright = wall < 2
     here, there = jnp.stack([near, first]), jnp.stack([2 * side - near, second])

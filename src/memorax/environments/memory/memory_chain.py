@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -10,6 +9,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.chance import uniform
 from memorax.environments.memory.task import Task, clipped, whole
 
 
@@ -79,7 +79,7 @@ class MemoryChain(Task[MemoryChainState, MemoryChainParams]):
 
     def draw_start(self, key: Key, params: MemoryChainParams) -> tuple[Array, Array]:
         """Draw the bits and which one is asked for."""
-        drawn = jax.random.uniform(key, (self.num_bits + 1,))
+        drawn = uniform(key, (self.num_bits + 1,))
         query = jnp.minimum(jnp.floor(drawn[0] * self.num_bits), self.num_bits - 1)
         return (drawn[1:] < 0.5).astype(jnp.int32), query.astype(jnp.int32)
 

@@ -4,11 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.chance import below
 from memorax.environments.memory.picture import BLACK, GRAY, LIGHT, RED, characters, paint
 from memorax.environments.memory.task import Task, choose, clipped
 
@@ -70,7 +72,7 @@ class MineSweeper(Task[MineSweeperState, EnvParams]):
         """Draw where mines lie, bool `[n, n]`: every set of m cells is equally likely."""
         cells = self.size**2
         tops = range(cells - self.num_mines, cells)
-        drawn = jax.random.randint(key, (self.num_mines,), 0, jnp.array(tops) + 1)
+        drawn = below(key, np.array(tops) + 1, (self.num_mines,))
         number, mines = jnp.arange(cells), jnp.zeros((cells,), bool)
         # Of the first k + 1 cells take one at random, and where it is taken the last; for k up to all cells.
         for top, cell in zip(tops, drawn, strict=True):

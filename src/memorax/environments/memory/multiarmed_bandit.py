@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -10,6 +9,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.chance import uniform
 from memorax.environments.memory.picture import BLACK, GRAY, GREEN, LIGHT, characters, paint
 from memorax.environments.memory.task import Task, choose, clipped
 
@@ -95,7 +95,7 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
         An arm pays if its probability is larger than the first; the second is the probability of an arm that is pulled
         for the first time.
         """
-        return jax.random.uniform(key, (2,))
+        return uniform(key, (2,))
 
     def transition(
         self, state: MultiarmedBanditState, action: Array, drawn: Array, params: MultiarmedBanditParams
@@ -103,8 +103,8 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
         """Pull an arm."""
         share, fresh = jnp.asarray(drawn, jnp.float32)
         pulled = jnp.arange(self.num_arms) == clipped(action, self.num_arms)
-        odds = jnp.where(pulled & (state.odds < 0), fresh, state.odds)
-        pays = jnp.any(pulled & (share < odds))
+        of_arm = jnp.max(jnp.where(pulled, jnp.where(state.odds < 0, fresh, state.odds), _UNKNOWN))
+        odds, pays = jnp.where(pulled, of_arm, state.odds), share < of_arm
         reward = jnp.where(pays, 1.0, -1.0) / params.max_steps_in_episode
         state = MultiarmedBanditState(time=state.time + 1, odds=odds)
         return pays.astype(jnp.float32)[None], state, reward, jnp.zeros((), bool)

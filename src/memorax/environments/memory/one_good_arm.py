@@ -8,6 +8,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState, Step
+from memorax.environments.memory.chance import below, coin, split, uniform
 from memorax.environments.memory.task import Task, clipped, whole
 
 
@@ -74,7 +75,7 @@ class OneGoodArm(Task[TrialState, TrialParams]):
         return 1 / self.arms, float(np.minimum(tried, 1.0).mean())
 
     def _draw_arms(self, key: Key) -> Array:
-        return jax.nn.one_hot(jax.random.randint(key, (), 0, self.arms), self.arms)
+        return jax.nn.one_hot(below(key, self.arms), self.arms)
 
     @property
     def default_params(self) -> TrialParams:
@@ -83,8 +84,8 @@ class OneGoodArm(Task[TrialState, TrialParams]):
 
     def draw_start(self, key: Key, params: TrialParams) -> tuple[Array, Array]:
         """Draw how likely each arm pays, and a coin."""
-        arm_key, coin_key = jax.random.split(key)
-        return self._draw_arms(arm_key), jax.random.bernoulli(coin_key)
+        arm_key, coin_key = split(key)
+        return self._draw_arms(arm_key), coin(coin_key)
 
     def start(self, drawn: tuple[Array, Array], params: TrialParams) -> tuple[Array, TrialState]:
         """Begin a trial with these arms, and a coin."""
@@ -93,8 +94,8 @@ class OneGoodArm(Task[TrialState, TrialParams]):
 
     def draw(self, key: Key, state: TrialState, params: TrialParams) -> tuple[Array, Array]:
         """Draw what decides whether the arm pays, uniform in `[0, 1)`, and a coin."""
-        pay_key, coin_key = jax.random.split(key)
-        return jax.random.uniform(pay_key), jax.random.bernoulli(coin_key)
+        share, side = uniform(key, (2,))
+        return share, side < 0.5
 
     def transition(
         self, state: TrialState, action: Array, drawn: tuple[Array, Array], params: TrialParams

@@ -23,7 +23,7 @@ class RepeatFirstState(EnvState):
         time: Completed steps; card number `time` is on show.
         first: The suit of the first card, int32.
         suit: The suit of the card on show, int32.
-        left: How many cards of each suit have not been dealt, int32 `[4]`.
+        left: How many cards are left of each suit and the suits before it, int32 `[4]`.
     """
 
     first: Array

@@ -22,7 +22,7 @@ class RepeatPreviousState(EnvState):
     Attributes:
         time: Completed steps; card number `time` is on show.
         recent: The suits of the last k cards, int32 `[k]`; card i lies in slot `i % k`.
-        left: How many cards of each suit have not been dealt, int32 `[4]`.
+        left: How many cards are left of each suit and the suits before it, int32 `[4]`.
     """
 
     recent: Array

@@ -1,12 +1,12 @@
 """The three rooms of KeyToDoor: what is where, what is seen of it, and pictures."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvState
+from memorax.environments.memory.chance import bits
 from memorax.environments.memory.picture import BLUE, GRAY, GREEN, RED, WHITE, YELLOW, characters, paint
 
 _HIGH, _WIDE, _NARROW, _SEEN = 5, 9, 5, 2
@@ -40,7 +40,7 @@ class RoomsState(EnvState):
 def draw_apples(key: Key) -> Array:
     """Draw which of the places for apples have one, bool `[22]`, all choices equally likely."""
     # By rank and not by sorting, from halves of words: a reset is computed in every step.
-    words = jax.random.bits(key, (_APPLES // 2,))
+    words = bits(key, (_APPLES // 2,))
     chance = jnp.concatenate([words >> 16, words & 0xFFFF])
     earlier = np.tri(_APPLES, k=-1, dtype=bool)
     return jnp.sum((chance[:, None] > chance) | (earlier & (chance[:, None] == chance)), axis=1) < _FILLED

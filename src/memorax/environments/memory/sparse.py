@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.environment import EnvParams, EnvState, Step, end_or_go_on
+from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.task import Task
 
 StateT = TypeVar("StateT", bound=EnvState)
@@ -72,11 +72,5 @@ class SparselyReset(Task[StateT, ParamsT]):
     A step gives what it gives for every environment; the next beginning is drawn only where an episode ended.
     """
 
-    def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next; see `Environment.step`."""
-        given = self.default_params if params is None else params
-        step_key, reset_key = jax.random.split(key)
-        observation, after, reward, terminated, info = self.step_env(step_key, state, action, given)
-        truncated = self.is_truncated(after, given)
-        fresh = where_needed(terminated | truncated, lambda key: self.reset_env(key, self.default_params), reset_key)
-        return end_or_go_on(fresh, (observation, after), (reward, terminated, truncated), info)
+    def _begin(self, ended: Array, key: Key, params: ParamsT) -> tuple[Array, StateT]:
+        return where_needed(ended, lambda key: self.reset_env(key, self.default_params), key)

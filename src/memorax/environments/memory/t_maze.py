@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -10,6 +9,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
+from memorax.environments.memory.chance import coin
 from memorax.environments.memory.picture import GRAY, GREEN, RED, WHITE, YELLOW, characters, paint
 from memorax.environments.memory.task import Task, clipped, whole
 
@@ -87,7 +87,7 @@ class TMaze(Task[TMazeState, TMazeParams]):
 
     def draw_start(self, key: Key, params: TMazeParams) -> Array:
         """Draw the side of the goal, 0 up or 1 down."""
-        return jax.random.bernoulli(key).astype(jnp.int32)
+        return coin(key).astype(jnp.int32)
 
     def start(self, drawn: Array, params: TMazeParams) -> tuple[Array, TMazeState]:
         """Put the agent in front of the sign."""

@@ -3,14 +3,15 @@
 from abc import abstractmethod
 from typing import Any, TypeVar
 
-import jax.numpy as jnp
-
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.environment import Environment
+from memorax.environments.environment import Environment, Step, end_or_go_on
+from memorax.environments.memory.arguments import choose, clipped, whole
+from memorax.environments.memory.chance import split
+
+__all__ = ["DIFFICULTIES", "Task", "choose", "clipped", "whole"]
 
 StateT = TypeVar("StateT")
 ParamsT = TypeVar("ParamsT")
-EntryT = TypeVar("EntryT")
 
 DIFFICULTIES = ("Easy", "Medium", "Hard")
 
@@ -75,6 +76,19 @@ class Task(Environment[StateT, ParamsT]):
             `(observation, state, reward, terminated)`.
         """
 
+    def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
+        """Take one step and, where it ends the episode, begin the next; see `Environment.step`."""
+        given: ParamsT = self.default_params if params is None else params
+        step_key, reset_key = split(key)
+        observation, after, reward, terminated, info = self.step_env(step_key, state, action, given)
+        truncated = self.is_truncated(after, given)
+        fresh = self._begin(terminated | truncated, reset_key, given)
+        return end_or_go_on(fresh, (observation, after), (reward, terminated, truncated), info)
+
+    def _begin(self, ended: Array, key: Key, params: ParamsT) -> tuple[Array, StateT]:
+        """What follows the end of an episode; not used where none ended."""
+        return self.reset_env(key, params)
+
     def reset_env(self, key: Key, params: ParamsT) -> tuple[Array, StateT]:
         """Begin an episode."""
         return self.start(self.draw_start(key, params), params)
@@ -100,51 +114,3 @@ class Task(Environment[StateT, ParamsT]):
             NotImplementedError: If the task has no picture.
         """
         raise NotImplementedError(f"`render` must be written by {type(self).__name__}, which has no picture")
-
-
-def choose(difficulty: str, settings: dict[str, EntryT]) -> EntryT:
-    """Look up the settings of a difficulty.
-
-    Args:
-        difficulty: "Easy", "Medium" or "Hard".
-        settings: Settings by difficulty.
-
-    Returns:
-        The settings.
-
-    Raises:
-        ValueError: If there is no such difficulty.
-    """
-    if difficulty not in settings:
-        raise ValueError(f"`difficulty` must be one of {', '.join(settings)}, got {difficulty!r}")
-    return settings[difficulty]
-
-
-def whole(name: str, value: int, least: int = 1, most: int | None = None) -> int:
-    """Check an integer argument of a task.
-
-    Args:
-        name: Name of the argument, for the message.
-        value: What was given.
-        least: Smallest allowed value.
-        most: Largest allowed value, None for any.
-
-    Returns:
-        The value.
-
-    Raises:
-        TypeError: If it is no integer.
-        ValueError: If it is out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"`{name}` must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}, got {value}")
-    if most is not None and value > most:
-        raise ValueError(f"`{name}` must be at most {most}, got {value}")
-    return value
-
-
-def clipped(action: Array, n: int) -> Array:
-    """The nearest of the actions `0 .. n-1`, int32 scalar."""
-    return jnp.clip(jnp.asarray(action), 0, n - 1).astype(jnp.int32)
