@@ -1,9 +1,10 @@
 """Environment steps per second, automatic resets included, under a random policy, in one process.
 
 Run as `python -m benchmarks.environments [--out FILE] [--only TEXT] [--all] [--envs 1 64 1024] [--seconds 0.5]`. Each
-number is the median of some repeats of one compiled loop; compiling is not counted. Where the package `popgym` is
-installed, its own environment of the same name is measured beside each task: one environment, its actions drawn
-beforehand, reset after every end. The result is one JSON object.
+number is the median of some repeats of one compiled loop; compiling is not counted. Actions are drawn beforehand, and
+observations are written to memory, where an agent would read them. Where the package `popgym` is installed, its own
+environment of the same name is measured beside each task: one environment, its actions drawn beforehand too, reset
+after every end. The result is one JSON object.
 """
 
 import argparse
@@ -23,32 +24,33 @@ from memorax.environments.memory import TASKS
 LIBRARIES = ("gymnax::CartPole-v1",)
 REPEATS = 5
 PROBE = 200
+CYCLE = 250  # as many actions are drawn for each environment, and used again and again
 GRADED = ("Medium", "Hard")
 
 
 def measure(env_id: str, num_envs: int, seconds: float, repeats: int) -> float:
     """Steps per second of `num_envs` environments at once; a short walk tells how long one lasts for `seconds`."""
     env, params = make(env_id)
-    space = env.action_space(params)
-
-    def act(i: jax.Array, loop: tuple[Any, jax.Array, jax.Array]) -> tuple[Any, jax.Array, jax.Array]:
-        state, checksum, key = loop
-        action_key, step_key = jax.random.split(jax.random.fold_in(key, i))
-        action = jax.vmap(space.sample)(jax.random.split(action_key, num_envs))
-        step_keys = jax.random.split(step_key, num_envs)
-        step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
-        observation, state, reward, terminated, truncated, _ = step(step_keys, state, action, params)
-        # Everything must be used, or the compiler leaves it out.
-        seen = sum(jnp.sum(part, dtype=jnp.float32) for part in jax.tree.leaves(observation))
-        return state, checksum + jnp.sum(reward) + jnp.sum(terminated | truncated) + seen, key
+    draw = jax.jit(jax.vmap(jax.vmap(env.action_space(params).sample)))
+    actions = draw(jax.random.split(jax.random.key(2), (CYCLE, num_envs)))
+    step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
 
     @jax.jit
-    def walk(key: jax.Array, state: Any, num_steps: int) -> tuple[Any, jax.Array]:
-        return jax.lax.fori_loop(0, num_steps, act, (state, jnp.float32(0), key))[:2]
+    def walk(key: jax.Array, start: tuple[Any, Any], actions: jax.Array, num_steps: int) -> tuple[Any, ...]:
+        def act(i: jax.Array, loop: tuple[Any, Any, jax.Array]) -> tuple[Any, Any, jax.Array]:
+            _, state, checksum = loop
+            keys = jax.random.split(jax.random.fold_in(key, i), num_envs)
+            observation, state, reward, terminated, truncated, _ = step(keys, state, actions[i % CYCLE], params)
+            # Everything must be used, or the compiler leaves it out.
+            return observation, state, checksum + jnp.sum(reward) + jnp.sum(terminated | truncated)
+
+        return jax.lax.fori_loop(0, num_steps, act, (*start, jnp.float32(0)))
 
     keys = jax.random.split(jax.random.key(0), num_envs)
-    state = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, params)[1]
-    rate = rate_of(lambda steps: jax.block_until_ready(walk(jax.random.key(1), state, steps)), seconds, repeats)
+    start = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, params)
+    rate = rate_of(
+        lambda steps: jax.block_until_ready(walk(jax.random.key(1), start, actions, steps)), seconds, repeats
+    )
     return num_envs * rate
 
 
