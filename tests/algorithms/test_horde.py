@@ -113,9 +113,8 @@ class Behaving(R2D2):
             followed = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), chosen, last)
             return original(head, batch, chosen, followed, *rest)
 
-        patch = pytest.MonkeyPatch()
-        with patch.context() as context:
-            context.setattr("memorax.algorithms.dqn.replayed_demon_losses", behaving)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("memorax.algorithms.dqn.replayed_demon_losses", behaving)
             return super().loss(params, target_params, batch, carry, importance)
 
 
