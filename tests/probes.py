@@ -55,6 +55,28 @@ class Clock(Environment):
         return (state.time >= state.length) & (self.ends in ("truncated", "both"))
 
 
+class Scaled(Clock):
+    """A clock that shows the episode's length as well, and pays by it and by the action; all in units of its own.
+
+    Does it matter to the agent in which units it sees and is paid?
+    """
+
+    def __init__(self, unit=1.0, pay=1.0, ends="truncated"):
+        super().__init__(ends)
+        self.unit, self.pay = unit, pay
+
+    def show(self, state):
+        return self.unit * (state.time + 3 * state.length).astype(jnp.float32)[None]
+
+    def reset_env(self, key, params):
+        _, state = super().reset_env(key, params)
+        return self.show(state), state
+
+    def step_env(self, key, state, action, params):
+        _, state, _, terminated, info = super().step_env(key, state, action, params)
+        return self.show(state), state, self.pay * (state.length + action - 3.0), terminated, info
+
+
 @struct.dataclass
 class RecallState:
     cue: jax.Array

@@ -5,35 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests import agents
-from tests.conformance.algorithms import assert_equal, avals, does_not_depend_on_how_it_is_cut
-from tests.probes import Clock
+from tests.conformance.algorithms import assert_equal, avals
+from tests.probes import Clock, Scaled
 
 from memorax import lox
 from memorax.algorithms import PPO
 from memorax.core.spaces import Discrete
-from memorax.networks import MLP, FeatureExtractor
 
 KEY = jax.random.key(0)
 BOTH = {"normalize_observations": True, "normalize_rewards": True}
-
-
-class Scaled(Clock):
-    """A clock that shows the episode's length as well, and pays by it; all in units of its own."""
-
-    def __init__(self, unit=1.0, pay=1.0, ends="truncated"):
-        super().__init__(ends)
-        self.unit, self.pay = unit, pay
-
-    def show(self, state):
-        return self.unit * (state.time + 3 * state.length).astype(jnp.float32)[None]
-
-    def reset_env(self, key, params):
-        _, state = super().reset_env(key, params)
-        return self.show(state), state
-
-    def step_env(self, key, state, action, params):
-        _, state, _, terminated, info = super().step_env(key, state, action, params)
-        return self.show(state), state, self.pay * (state.length + action - 3.0), terminated, info
 
 
 class Counted(Scaled):
@@ -84,26 +64,6 @@ def test_the_statistics_are_those_of_everything_that_was_seen():
     assert sum(state.loop.timestep.done.any() for state in states[1:]) > 3
 
 
-@pytest.mark.parametrize("make", [agents.ppo, pytest.param(agents.dqn, marks=pytest.mark.slow)], ids=["ppo", "dqn"])
-def test_units_do_not_matter(make, monkeypatch):
-    # Without the previous reward, which networks see in the environment's units.
-    monkeypatch.setattr(agents, "extractor", lambda: FeatureExtractor(observation_extractor=MLP(features=(7,))))
-
-    def learn(env, **config):
-        agent = make(env, "mlp", **config)
-        begin = agent.init(KEY)
-        return begin.learner, agent.train(KEY, begin, 2 * agent.steps_per_update).learner
-
-    def distance(x, y):
-        pairs = zip(*map(jax.tree.leaves, (x, y)), strict=True)
-        return float(np.max([jnp.abs(x - y).max() for x, y in pairs]))
-
-    begin, learned = learn(Scaled(), **BOTH)
-    moved = distance(begin, learned)
-    assert moved > 1e-3
-    assert distance(learned, learn(Scaled(200.0, 0.02), **BOTH)[1]) < 1e-2 * moved
-
-
 class LearnsByOtherStatistics(PPO):
     """Learns from other numbers than it acted on."""
 
@@ -136,11 +96,6 @@ def test_the_ratio_is_one_and_evaluation_uses_the_statistics_as_they_are():
 
     other = state.replace(scales=jax.tree.map(lambda x: 3 * x, state.scales))
     assert np.abs(np.asarray(shown(state)) - np.asarray(shown(other))).max() > 1e-4
-
-
-@pytest.mark.slow
-def test_how_training_is_cut_does_not_matter():
-    does_not_depend_on_how_it_is_cut(agents.stream_ac(Scaled(), "mlp", num_envs=2, **BOTH))
 
 
 def test_whole_numbers_cannot_be_normalized():
