@@ -6,6 +6,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+_ENVIRONMENTS = """\
+remember: for how many steps something must be kept in mind. steps: the longest episode.
+best: the return of the best policy, on average. memoryless: the same without memory, from the present alone.
+-: not one number, or not known. All with default arguments; `--env-options length=20` changes them."""
+
 
 def environments() -> Table:
     """All registered environments: for how many steps to remember, and the best return with and without memory."""
@@ -13,15 +18,26 @@ def environments() -> Table:
     from memorax.environments.registration import ADAPTERS
 
     extras = "; ".join(f"{name}::NAME after `pip install memorax[{name}]`" for name in ADAPTERS)
-    table = Table(title="environments", caption=Text(f"and {extras}"))
+    table = Table(
+        title="environments",
+        caption=Text(f"{_ENVIRONMENTS}\nAnd {extras}."),
+        caption_justify="left",
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("name", no_wrap=True)
-    table.add_column("what it asks for", min_width=40)
-    for name in ("observations", "actions", "remember", "best", "memoryless"):
-        table.add_column(name)
-    for card in registered():
+    table.add_column("what it asks for", min_width=24)
+    for name in ("observations", "actions"):
+        table.add_column(name, overflow="fold")
+    for name in ("remember", "steps", "best", "memoryless"):
+        table.add_column(name, justify="right", no_wrap=True)
+    said = ""
+    for card in sorted(registered(), key=lambda card: _easy_first(card.id)):
         spaces = _space(card.observation_space), _space(card.action_space)
-        numbers = (_known(x) for x in (card.memory_length, card.optimal_return, card.memoryless_return))
-        table.add_row(card.id, card.description, *spaces, *numbers)
+        numbers = (card.memory_length, card.horizon, card.optimal_return, card.memoryless_return)
+        # Said once for all difficulties.
+        description = "" if card.description == said else card.description
+        table.add_row(card.id, description, *spaces, *(_known(x) for x in numbers))
+        said = card.description
     return table
 
 
@@ -65,8 +81,18 @@ def _first_line(thing: Any) -> str:
     return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
+def _easy_first(name: str) -> tuple[str, int]:
+    """Where an environment stands in the list: by name, and difficulties as they grow."""
+    from memorax.environments.memory import DIFFICULTIES
+
+    for rank, level in enumerate(DIFFICULTIES):
+        if name.endswith(level):
+            return name.removesuffix(level), rank
+    return name, 0
+
+
 def _known(number: float | None) -> str:
-    return "-" if number is None else f"{number:.3g}"
+    return "-" if number is None else str(number) if isinstance(number, int) else f"{number:.3g}"
 
 
 def _short(number: int) -> str:
