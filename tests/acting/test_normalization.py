@@ -1,7 +1,6 @@
 """Normalized observations and rewards: the same statistics in acting, learning and evaluation, of all environments."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests import agents
