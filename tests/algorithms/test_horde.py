@@ -173,6 +173,7 @@ def test_the_loss_of_a_demon_reaches_the_trunk_and_no_other_head():
     )
 
 
+@pytest.mark.slow
 def test_predictions_are_recorded_with_the_memory_of_their_episode():
     agent = ppo(Clock("truncated"), states(), "gru")
 
