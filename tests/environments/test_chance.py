@@ -22,10 +22,6 @@ def test_numbers_are_those_of_jax(key):
     for shape in ((), (5,), (2, 3)):
         np.testing.assert_array_equal(chance.bits(key, shape), jax.random.bits(key, shape))
         np.testing.assert_array_equal(chance.uniform(key, shape), jax.random.uniform(key, shape))
-        low, high = np.float32(-0.5), np.float32(3.0)
-        theirs = jax.random.uniform(key, shape, minval=low, maxval=high)
-        np.testing.assert_allclose(chance.uniform(key, shape, low, high), theirs, rtol=1e-6)
-        np.testing.assert_allclose(chance.normal(key, shape), jax.random.normal(key, shape), rtol=1e-6)
 
 
 def test_mapped_numbers_are_those_of_each_key():

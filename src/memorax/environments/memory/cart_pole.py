@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -9,7 +10,6 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import normal, split, uniform
 from memorax.environments.memory.drawing import draw_lines
 from memorax.environments.memory.picture import BLUE, LIGHT, ORANGE
 from memorax.environments.memory.task import Task, choose, clipped
@@ -96,12 +96,12 @@ class CartPole(Task[CartPoleState, CartPoleParams]):
 
     def draw_start(self, key: Key, params: CartPoleParams) -> tuple[Array, Array]:
         """Draw where cart and pole begin, and standard normal noise for the first observation."""
-        physics_key, noise_key = split(key)
-        physics = uniform(physics_key, (4,), -0.05, 0.05)
+        physics_key, noise_key = jax.random.split(key)
+        physics = jax.random.uniform(physics_key, (4,), minval=-0.05, maxval=0.05)
         return physics, self._draw_noise(noise_key)
 
     def _draw_noise(self, key: Key) -> Array:
-        return normal(key, (2,)) if self.noise else jnp.zeros((2,), jnp.float32)
+        return jax.random.normal(key, (2,)) if self.noise else jnp.zeros((2,), jnp.float32)
 
     def start(self, drawn: tuple[Array, Array], params: CartPoleParams) -> tuple[Array, CartPoleState]:
         """Set the pole up."""

@@ -1,8 +1,11 @@
-"""Random numbers for single steps: those of `jax.random`, at a fraction of the cost.
+"""Random numbers for single steps: those of `jax.random`, at less cost.
 
 On a CPU JAX computes its hash, Threefry, by a loop that the compiler cannot merge with anything. Where a step needs a
 few numbers, these loops take longer than all the rest of it. Here the hash is spelled out, and becomes part of what
-uses the numbers. `split`, `bits`, `uniform` and `normal` give what their namesakes in `jax.random` give.
+uses the numbers. `split`, `bits` and `uniform` give what their namesakes in `jax.random` give.
+
+This is for a number or two. What is part of something larger is computed again for each of its elements: where many
+numbers are drawn together, or one is spread over many elements, `jax.random` is the better choice.
 
 Source: Salmon et al. (2011), Parallel Random Numbers: As Easy as 1, 2, 3, https://doi.org/10.1145/2063384.2063405.
 """
@@ -14,8 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.types import Array, Key
-
-Bound = float | np.ndarray
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
@@ -58,17 +59,10 @@ def bits(key: Key, shape: tuple[int, ...] = ()) -> Array:
     return (x ^ y).reshape(shape)
 
 
-def uniform(key: Key, shape: tuple[int, ...] = (), low: Bound = 0.0, high: Bound = 1.0) -> Array:
-    """Uniform numbers in `[low, high)`, float32."""
+def uniform(key: Key, shape: tuple[int, ...] = ()) -> Array:
+    """Uniform numbers in [0, 1), float32."""
     # The bits of a number in [1, 2), all of which are equally far apart.
-    share = jax.lax.bitcast_convert_type(bits(key, shape) >> np.uint32(9) | np.uint32(0x3F800000), jnp.float32) - 1.0
-    low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
-    return jnp.maximum(low, share * (high - low) + low)
-
-
-def normal(key: Key, shape: tuple[int, ...] = ()) -> Array:
-    """Standard normal numbers, float32."""
-    return np.float32(np.sqrt(2)) * jax.lax.erf_inv(uniform(key, shape, float(np.nextafter(np.float32(-1), 0)), 1.0))
+    return jax.lax.bitcast_convert_type(bits(key, shape) >> np.uint32(9) | np.uint32(0x3F800000), jnp.float32) - 1.0
 
 
 def below(key: Key, number: Array | np.ndarray | int, shape: tuple[int, ...] = ()) -> Array:

@@ -8,7 +8,7 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import below, normal
+from memorax.environments.memory.chance import below
 from memorax.environments.memory.task import Task, clipped, whole
 
 
@@ -98,7 +98,7 @@ class PassiveKeyToDoor(Task[CorridorState, CorridorParams]):
 
     def draw(self, key: Key, state: CorridorState, params: CorridorParams) -> Array:
         """Draw standard normal noise for the reward."""
-        return normal(key)
+        return jax.random.normal(key)
 
     def transition(
         self, state: CorridorState, action: Array, drawn: Array, params: CorridorParams

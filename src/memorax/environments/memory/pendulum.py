@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -9,7 +10,6 @@ from flax import struct
 from memorax.core.spaces import Box
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import normal, split, uniform
 from memorax.environments.memory.drawing import draw_lines
 from memorax.environments.memory.picture import BLACK, GREEN, ORANGE
 from memorax.environments.memory.task import Task, choose
@@ -72,12 +72,12 @@ class Pendulum(Task[PendulumState, PendulumParams]):
 
     def draw_start(self, key: Key, params: PendulumParams) -> tuple[Array, Array]:
         """Draw angle and velocity, and standard normal noise for the first observation."""
-        physics_key, noise_key = split(key)
+        physics_key, noise_key = jax.random.split(key)
         most = np.array([np.pi, 1.0], np.float32)
-        return uniform(physics_key, (2,), -most, most), self._draw_noise(noise_key)
+        return jax.random.uniform(physics_key, (2,), minval=-most, maxval=most), self._draw_noise(noise_key)
 
     def _draw_noise(self, key: Key) -> Array:
-        return normal(key, (2,)) if self.noise else jnp.zeros((2,), jnp.float32)
+        return jax.random.normal(key, (2,)) if self.noise else jnp.zeros((2,), jnp.float32)
 
     def start(self, drawn: tuple[Array, Array], params: PendulumParams) -> tuple[Array, PendulumState]:
         """Let go."""

@@ -1,5 +1,6 @@
 """UmbrellaChain: one decision at the start, paid at the end of a long and noisy day."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -7,7 +8,6 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import bits
 from memorax.environments.memory.task import Task, clipped, whole
 
 
@@ -39,7 +39,7 @@ class UmbrellaChainState(EnvState):
 def _coins(key: Key, number: int) -> Array:
     """Fair coins, 0 or 1, int32 `[number]`: the bits of a few random words, for one random word a coin is dear."""
     which = np.arange(number)
-    words = bits(key, (-(-number // 32),))
+    words = jax.random.bits(key, (-(-number // 32),))
     return (words[which // 32] >> (which % 32).astype(np.uint32) & 1).astype(jnp.int32)
 
 
