@@ -23,7 +23,7 @@ from tests.conformance.q_learning import (
 )
 from tests.probes import Clock, Recall
 
-from memorax.algorithms import ALGORITHMS, R2D2, DQNConfig, R2D2Config
+from memorax.algorithms import ALGORITHMS, R2D2, DQNConfig, R2D2Config, SACConfig
 from memorax.buffers import make_episode_buffer, make_prioritised_episode_buffer
 from memorax.networks import heads
 from memorax.objectives import epsilon_per_actor, rescale, unscale
@@ -201,7 +201,7 @@ def test_bad_configurations_are_refused(values, message):
         R2D2Config(**values)
 
 
-@pytest.mark.parametrize("config", [DQNConfig, R2D2Config])
+@pytest.mark.parametrize("config", [DQNConfig, R2D2Config, SACConfig])
 def test_the_documented_table_of_the_configuration_is_complete(config):
     page = ROOT / "docs" / "algorithms" / f"{config.__name__.removesuffix('Config').lower()}.md"
     section = page.read_text().split("## Configuration\n")[1].split("\n## ")[0]

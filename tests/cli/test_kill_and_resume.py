@@ -28,6 +28,21 @@ OPTIONS = [
     *("--log-every", "6_400"),
     *("--checkpoint-every", "12_800"),
 ]
+REPLAY = [
+    *("--features", "7"),
+    *("--num-envs", "4"),
+    *("--train-frequency", "8"),
+    *("--batch-size", "4"),
+    *("--sequence-length", "6"),
+    *("--burn-in-length", "1"),
+    *("--buffer-size", "40_000"),
+    *("--warmup", "2_000"),
+    *("--seeds", "2"),
+    *("--steps", "128_000"),
+    *("--log-every", "3_200"),
+    *("--checkpoint-every", "6_400"),
+]
+TASKS = {"dqn": "memory::MemoryChain", "r2d2": "memory::MemoryChain", "sac": "memory::PositionOnlyPendulumEasy"}
 PATIENCE = 240.0
 """Seconds to wait for a process on a machine that is busy with something else."""
 
@@ -46,13 +61,13 @@ def straight(tmp_path_factory, cache):
     return folder
 
 
-def start(folder, cache, *, resume=False):
+def start(folder, cache, *, options=OPTIONS, resume=False):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    options = ["--resume"] if resume else OPTIONS
+    options = ["--resume"] if resume else options
     command = [sys.executable, "-W", "error", "-m", "memorax", "train", *options, "--out", str(folder)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -140,3 +155,25 @@ def test_killed_at_a_random_moment(straight, cache, tmp_path, attempt):
     assert finish(start(folder, cache, resume=(folder / "config.json").exists()))[0] == 0
     assert_same(straight, folder)
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
+@pytest.mark.parametrize("algorithm", TASKS)
+def test_a_replay_survives_a_kill(algorithm, cache, tmp_path):
+    """Killed once while the replay still fills, and once when it has begun to forget."""
+    options = [algorithm, "--env", TASKS[algorithm], *REPLAY]
+    straight, folder = tmp_path / "straight", tmp_path / "run"
+    assert finish(start(straight, cache, options=options))[0] == 0
+    process = start(folder, cache, options=options)
+    wait_for_step(folder, 6_400, process)
+    kill(process)
+    process = start(folder, cache, resume=True)
+    wait_for_step(folder, 64_000, process)
+    time.sleep(random.uniform(0.0, 0.1))
+    kill(process)
+    code, out, err = finish(start(folder, cache, resume=True))
+    assert (code, err) == (0, "")
+    assert "going on from step" in out
+    assert_same(straight, folder)
+    assert arrays(straight)["buffer/experience/reward"].shape == (2, 4, 10_000)

@@ -26,7 +26,8 @@ SIZES |= {"learning_starts": 20, "burn_in_length": 1}
 
 def small(algorithm, **fields):
     hyperparameters = ALGORITHMS.get(algorithm)[1](**SIZES)
-    defaults = {"env": "memory::RepeatFirstEasy", "model": "gru", "features": 7, "seeds": 2, "warmup": 25}
+    env = "memory::PositionOnlyPendulumEasy" if algorithm == "sac" else "memory::RepeatFirstEasy"
+    defaults = {"env": env, "model": "gru", "features": 7, "seeds": 2, "warmup": 25}
     defaults |= {"steps": 48, "log_every": 12, "checkpoint_every": 24}
     return RunConfig(algorithm=algorithm, hyperparameters=hyperparameters, **(defaults | fields))
 
@@ -92,7 +93,7 @@ def test_without_a_warmup_nobody_is_asked_for_one(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["dqn", "r2d2"])
+@pytest.mark.parametrize("algorithm", ["dqn", "r2d2", "sac"])
 def test_a_replay_is_saved_and_resumed_bit_for_bit(algorithm, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "write_summary", lambda *args: None)
     agent = build_agent(small(algorithm))
