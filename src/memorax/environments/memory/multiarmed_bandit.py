@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -103,7 +104,9 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
         """Pull an arm."""
         share, fresh = jnp.asarray(drawn, jnp.float32)
         pulled = jnp.arange(self.num_arms) == clipped(action, self.num_arms)
-        of_arm = jnp.max(jnp.where(pulled, jnp.where(state.odds < 0, fresh, state.odds), _UNKNOWN))
+        # Its odds, read as an integer: sums of integers are compiled into what comes before, those of floats are not.
+        numbers = jax.lax.bitcast_convert_type(jnp.where(state.odds < 0, fresh, state.odds), jnp.int32)
+        of_arm = jax.lax.bitcast_convert_type(jnp.sum(jnp.where(pulled, numbers, 0), dtype=jnp.int32), jnp.float32)
         odds, pays = jnp.where(pulled, of_arm, state.odds), share < of_arm
         reward = jnp.where(pays, 1.0, -1.0) / params.max_steps_in_episode
         state = MultiarmedBanditState(time=state.time + 1, odds=odds)
