@@ -151,6 +151,24 @@ def buffers(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\nA step alone takes {report['sizes']['item_bytes']} bytes. {caption(report)}"
 
 
+def replay_agents(report: dict[str, Any]) -> str:
+    """Show the speed of agents with a replay."""
+    head = ["algorithm", "positions", "steps/s", "GFLOP/s", "of the product", "trace + compile", "memory"]
+    rows = [
+        [
+            row["algorithm"],
+            f"{row['positions']:,}",
+            f"{row['steps_per_second']:,.0f}",
+            f"{row['gflops']:.0f}",
+            f"{row['share_of_matmul']:.0%}",
+            f"{row['trace_seconds']:.1f} + {row['compile_seconds']:.1f} s",
+            f"{row['peak_memory_mib']:.0f} MiB",
+        ]
+        for row in report["results"]
+    ]
+    return f"{table(head, rows)}\n\nMatrix product: {report['matmul_gflops']:.0f} GFLOP/s. {caption(report)}"
+
+
 TABLES = {
     "ppo": ppo,
     "rnn": rnn,
@@ -158,6 +176,7 @@ TABLES = {
     "kernels": kernels,
     "environments": environments,
     "buffers": buffers,
+    "replay_agents": replay_agents,
 }
 """By file of results: what shows it."""
 
