@@ -55,8 +55,8 @@ class Settings:
     learning_rate: float = 3e-3
     """Step size of Adam."""
     entropy: float = 0.03
-    """Weight of the entropy bonus for steps of which all choose; one in `length + 1` does. Advantages, standardized over
-    all steps, grow with the root of that, and so does the weight."""
+    """Weight of the entropy bonus, times the root of `length + 1`: one step in so many is a choice, and its advantage,
+    standardized over all of them, grows with that root."""
 
 
 def memory(name: str, length: int, features: int) -> Any:
