@@ -1,4 +1,6 @@
-"""PQN learns control, and what it must remember; GradientPPO learns what PPO learns."""
+"""PPO learns as well as is published; PQN controls and remembers; GradientPPO learns what PPO learns."""
+
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 
 from memorax import lox
 from memorax.algorithms import GradientPPOConfig, PPOConfig, PQNConfig
-from memorax.experiment import RunConfig, build_agent
+from memorax.experiment import RunConfig, build_agent, default_run
 
 pytestmark = pytest.mark.slow
 
@@ -58,3 +60,20 @@ def test_gradient_ppo_is_no_worse_than_ppo(fields, sizes, chunk, margin):
     ours = final_returns(config, algorithm="gradient_ppo", **ON_POLICY, **fields)
     theirs = final_returns(PPOConfig(**sizes), algorithm="ppo", **ON_POLICY, **fields)
     assert ours.mean() >= theirs.mean() - margin, (ours, theirs)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("env", ["RepeatPreviousEasy", "RepeatFirstEasy", "PositionOnlyCartPoleEasy"])
+def test_ppo_reaches_the_return_that_popgym_publishes(env):
+    # Morad et al. 2023, https://arxiv.org/abs/2303.01859, PPO with a GRU: 1.0 on each, the best mean of a run.
+    agent = build_agent(replace(default_run("ppo"), env=f"memory::{env}"))
+    keys = jax.random.split(jax.random.key(0), 3)
+    states, best = jax.vmap(agent.init)(keys), np.zeros(3)
+    train = jax.jit(jax.vmap(agent.train, in_axes=(0, 0, None)), static_argnums=2)
+    play = jax.jit(jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=100)[1]))
+    for _ in range(10):
+        states = train(keys, states, 200_000)
+        best = np.maximum(best, np.asarray(play(keys, states)["returned_episode_returns"]).mean(axis=(1, 2)))
+        if (best >= 0.99).all():
+            break
+    assert (best >= 0.99).all(), best
