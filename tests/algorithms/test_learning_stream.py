@@ -37,6 +37,14 @@ def test_one_stream_balances_the_pole():
 
 @pytest.mark.slow
 def test_one_stream_and_a_memory_with_exact_gradients_recall_a_bit():
+    """That it learns, not that exact gradients are what it takes: without `RTRL` it does so, too.
+
+    No setting was found in which only the exact gradients solve the task: with 4 units that begin by forgetting the bit
+    within its length (`r_max` 0.6), 10 of 12 seeds solve it with and 11 of 12 without; of lengths 20 and 30 as few with
+    as without. `docs/algorithms/stream-ac.md` has the table. That the gradients are exact, and that those of one step
+    are others, is tested in `test_stream_ac.py`.
+    """
+
     def memory():
         return RTRL(model=RNN(cell=RTUCell(features=32, hidden_dim=16)))
 
