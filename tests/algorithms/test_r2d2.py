@@ -1,7 +1,3 @@
-import re
-from dataclasses import fields
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,12 +19,11 @@ from tests.conformance.q_learning import (
 )
 from tests.probes import Clock, Recall
 
-from memorax.algorithms import ALGORITHMS, R2D2, DQNConfig, R2D2Config, SACConfig
+from memorax.algorithms import ALGORITHMS, R2D2, R2D2Config
 from memorax.buffers import make_episode_buffer, make_prioritised_episode_buffer
 from memorax.networks import heads
 from memorax.objectives import epsilon_per_actor, rescale, unscale
 
-ROOT = Path(__file__).parents[2]
 QUICK = (keeps_its_types, does_not_depend_on_how_it_is_cut, logs_episodes_and_losses)
 ENDLESS = {"gamma": 0.5, "learning_rate": 0.02, "target_update_frequency": 12, "batch_size": 16}
 
@@ -199,11 +194,3 @@ def test_a_replay_without_priorities_is_refused():
 def test_bad_configurations_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         R2D2Config(**values)
-
-
-@pytest.mark.parametrize("config", [DQNConfig, R2D2Config, SACConfig])
-def test_the_documented_table_of_the_configuration_is_complete(config):
-    page = ROOT / "docs" / "algorithms" / f"{config.__name__.removesuffix('Config').lower()}.md"
-    section = page.read_text().split("## Configuration\n")[1].split("\n## ")[0]
-    table = re.findall(r"^\| `(\w+)` \| (\S+) \|", section, re.MULTILINE)
-    assert table == [(field.name, str(field.default)) for field in fields(config)]
