@@ -66,13 +66,13 @@ _RUNS: dict[str, dict[str, Any]] = {
         "max_grad_norm": 10.0,
     },
     "sac": {
-        "env": "memory::PositionOnlyPendulumEasy",
+        "env": "memory::MemoryChain",
         "model": "gru",
-        "steps": 60_000,
+        "steps": 80_000,
         "warmup": 2_000,
         "seeds": 4,
-        "features": 64,
-        "learning_rate": 1e-3,
+        "features": 32,
+        "learning_rate": 2e-3,
         "max_grad_norm": 10.0,
     },
     "stream_ac": {
@@ -94,7 +94,7 @@ _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "ppo": {"num_envs": 32, "num_steps": 64, "num_minibatches": 4, "update_epochs": 4},
     "pqn": {"num_minibatches": 4, "epsilon_steps": 50_000},
     "r2d2": {"num_envs": 16, "train_frequency": 16, "sequence_length": 26, "burn_in_length": 5},
-    "sac": {"num_envs": 8, "train_frequency": 4, "batch_size": 32},
+    "sac": {"num_envs": 16, "train_frequency": 16, "batch_size": 32, "tau": 0.02},
     "stream_ac": {"normalize_rewards": True, "entropy_coefficient": 0.1},
 }
 """By algorithm: fields of its configuration that differ from the algorithm's own defaults."""
