@@ -34,23 +34,27 @@ def caption(report: dict[str, Any]) -> str:
     )
 
 
-def ppo(report: dict[str, Any]) -> str:
-    """Show PPO's speed."""
-    head = ["environments", "trunk", "cell", "steps/s", "GFLOP/s", "of the product", "trace + compile", "memory"]
+def agents(head: list[str], rows: list[list[str]], report: dict[str, Any]) -> str:
+    """Show the speed of agents; `head` and `rows` say which."""
+    head = [*head, "steps/s", "GFLOP/s", "of the product", "trace + compile", "memory"]
     rows = [
         [
-            str(row["num_envs"]),
-            row["trunk"],
-            row["cell"],
+            *what,
             f"{row['steps_per_second']:,.0f}",
             f"{row['gflops']:.0f}",
             f"{row['share_of_matmul']:.0%}",
             f"{row['trace_seconds']:.1f} + {row['compile_seconds']:.1f} s",
             f"{row['peak_memory_mib']:.0f} MiB",
         ]
-        for row in report["results"]
+        for what, row in zip(rows, report["results"], strict=True)
     ]
     return f"{table(head, rows)}\n\nMatrix product: {report['matmul_gflops']:.0f} GFLOP/s. {caption(report)}"
+
+
+def ppo(report: dict[str, Any]) -> str:
+    """Show PPO's speed."""
+    rows = [[str(row["num_envs"]), row["trunk"], row["cell"]] for row in report["results"]]
+    return agents(["environments", "trunk", "cell"], rows, report)
 
 
 def rnn(report: dict[str, Any]) -> str:
@@ -153,20 +157,8 @@ def buffers(report: dict[str, Any]) -> str:
 
 def replay_agents(report: dict[str, Any]) -> str:
     """Show the speed of agents with a replay."""
-    head = ["algorithm", "positions", "steps/s", "GFLOP/s", "of the product", "trace + compile", "memory"]
-    rows = [
-        [
-            row["algorithm"],
-            f"{row['positions']:,}",
-            f"{row['steps_per_second']:,.0f}",
-            f"{row['gflops']:.0f}",
-            f"{row['share_of_matmul']:.0%}",
-            f"{row['trace_seconds']:.1f} + {row['compile_seconds']:.1f} s",
-            f"{row['peak_memory_mib']:.0f} MiB",
-        ]
-        for row in report["results"]
-    ]
-    return f"{table(head, rows)}\n\nMatrix product: {report['matmul_gflops']:.0f} GFLOP/s. {caption(report)}"
+    rows = [[row["algorithm"], f"{row['positions']:,}"] for row in report["results"]]
+    return agents(["algorithm", "positions"], rows, report)
 
 
 TABLES = {
