@@ -5,6 +5,7 @@ from memorax.learning.agent_networks import AgentNetworks, SingleNetwork
 from memorax.learning.auxiliary import Auxiliary
 from memorax.learning.minibatches import as_single_steps, minibatch_epochs, minibatch_indices, take
 from memorax.learning.q_function import QFunction
+from memorax.learning.reconstruction import ImageDecoder, Reconstruction
 from memorax.learning.replay import ReplayConfig, default_buffer, use_sequences
 from memorax.learning.soft_actor_critic import SoftActorCritic
 from memorax.learning.target_network import target_copy, update_target
@@ -16,7 +17,9 @@ __all__ = [
     "ActorCriticLearner",
     "AgentNetworks",
     "Auxiliary",
+    "ImageDecoder",
     "QFunction",
+    "Reconstruction",
     "ReplayConfig",
     "Schedule",
     "SingleNetwork",

@@ -32,7 +32,7 @@ def restrict_to(network: Network, part: str) -> Network:
     """Show a network one entry of the observation only; anything but a Network is returned unchanged."""
     if not isinstance(network, Network):
         return network
-    return Network(ObservationPart(network.feature_extractor, part), network.torso, network.head)
+    return network.clone(feature_extractor=ObservationPart(network.feature_extractor, part))
 
 
 def joint_observation(space: Space, observation: PyTree, axis: int) -> dict[str, PyTree]:
