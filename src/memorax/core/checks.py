@@ -27,9 +27,7 @@ import math
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from memorax.core.kinds import Boolean, Choice, Instance, Integer, Real, Sequence
-from memorax.core.kinds import Kind as Kind
-from memorax.core.kinds import check as check
+from memorax.core.kinds import Boolean, Choice, Instance, Integer, Kind, Real, Sequence, check
 
 T = TypeVar("T")
 
