@@ -1,22 +1,12 @@
 """The one way to take an action mask out of an observation, or out of its space."""
 
 from collections.abc import Mapping
-from typing import Any, overload
+from typing import Any
 
-from memorax.core.spaces.base import Space
 from memorax.core.spaces.nested import Dict
-from memorax.core.types import Array, PyTree
 
 ACTION_MASK = "action_mask"
 """The key in a dictionary observation under which an environment says which actions are allowed."""
-
-
-@overload
-def split_action_mask(observation: Space) -> tuple[Space, Space | None]: ...
-
-
-@overload
-def split_action_mask(observation: PyTree) -> tuple[PyTree, Array | None]: ...
 
 
 def split_action_mask(observation: Any) -> tuple[Any, Any]:
