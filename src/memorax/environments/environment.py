@@ -33,7 +33,7 @@ StateT = TypeVar("StateT")
 ParamsT = TypeVar("ParamsT")
 
 
-def end_or_go_on(
+def auto_reset(
     fresh: tuple[PyTree, PyTree],
     stepped: tuple[PyTree, PyTree],
     outcome: tuple[Array, Array, Array],
@@ -89,12 +89,12 @@ class Environment(Generic[StateT, ParamsT]):
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return type(self).__name__
 
     @property
     def default_params(self) -> Any:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return EnvParams()
 
     def reset(self, key: Key, params: ParamsT | None = None) -> tuple[PyTree, StateT]:
@@ -127,7 +127,7 @@ class Environment(Generic[StateT, ParamsT]):
         observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, given)
         truncated = self.is_truncated(next_state, given)
         fresh = self.reset_env(reset_key, given)
-        return end_or_go_on(fresh, (observation, next_state), (reward, terminated, truncated), info)
+        return auto_reset(fresh, (observation, next_state), (reward, terminated, truncated), info)
 
     def reset_env(self, key: Key, params: ParamsT) -> tuple[PyTree, StateT]:
         """Begin an episode; written by every environment.

@@ -9,7 +9,7 @@ import numpy as np
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
 from memorax.core.types import Array, Key
-from memorax.environments.environment import Environment, Step, end_or_go_on
+from memorax.environments.environment import Environment, Step, auto_reset
 
 StateT = TypeVar("StateT")
 ParamsT = TypeVar("ParamsT")
@@ -71,7 +71,7 @@ class MultiAgentEnvironment(Environment[StateT, ParamsT]):
         )
         over = jnp.all(terminated | truncated)
         outcome = (jnp.zeros(()), over, jnp.zeros_like(over))
-        observation, next_state, _, _, _, info = end_or_go_on(
+        observation, next_state, _, _, _, info = auto_reset(
             self.reset_env(reset_key, given), (observation, next_state), outcome, info
         )
         flags = terminated.astype(bool), truncated.astype(bool)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from memorax.core.checks import check, size, steps
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.task import whole
 from memorax.environments.multi_agent.environment import MultiAgentEnvironment
 
 
@@ -69,16 +69,16 @@ class PartnerRecall(MultiAgentEnvironment[PartnerRecallState, PartnerRecallParam
             num_symbols: How many symbols there are, at least 2.
 
         Raises:
-            TypeError: If one of them is no integer.
+            TypeError: If one of them is not an integer.
             ValueError: If one of them is out of range.
         """
-        self.delay = whole("delay", delay)
-        self.num_agents = whole("num_agents", num_agents, 2)
-        self.num_symbols = whole("num_symbols", num_symbols, 2)
+        self.delay = check("delay", delay, steps())
+        self.num_agents = check("num_agents", num_agents, size(2))
+        self.num_symbols = check("num_symbols", num_symbols, size(2))
 
     @property
     def default_params(self) -> PartnerRecallParams:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return PartnerRecallParams(delay=np.int32(self.delay))
 
     def reset_env(self, key: Key, params: PartnerRecallParams) -> tuple[Array, PartnerRecallState]:

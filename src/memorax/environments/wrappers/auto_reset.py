@@ -6,7 +6,7 @@ import jax
 
 from memorax.core.spaces import Space, from_foreign
 from memorax.core.types import Array, Key, PyTree, strong
-from memorax.environments.environment import Environment, Step, end_or_go_on
+from memorax.environments.environment import Environment, Step, auto_reset
 
 
 class AutoReset(Environment[PyTree, PyTree]):
@@ -64,20 +64,20 @@ class AutoReset(Environment[PyTree, PyTree]):
 
     @property
     def default_params(self) -> Any:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return self._params
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
-        """Begin an episode."""
+        """Start an episode."""
         return strong(self._reset_raw(key, self._params if params is None else params))
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next."""
+        """Take one step and reset where it ends the episode."""
         params = self._params if params is None else params
         step_key, reset_key = jax.random.split(key)
         observation, state, reward, terminated, truncated, info = self._step_raw(step_key, state, action, params)
         fresh = self._reset_raw(reset_key, params)
-        return end_or_go_on(fresh, (observation, state), (reward, terminated, truncated), info)
+        return auto_reset(fresh, (observation, state), (reward, terminated, truncated), info)
 
     def action_space(self, params: PyTree | None = None) -> Space:
         """The actions that `step` accepts."""

@@ -61,7 +61,7 @@ class Wrapper(Environment[PyTree, PyTree]):
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return self.env.name
 
     @property
@@ -76,15 +76,15 @@ class Wrapper(Environment[PyTree, PyTree]):
 
     @property
     def default_params(self) -> Any:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return self.env.default_params
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
-        """Begin an episode."""
+        """Start an episode."""
         return self.env.reset(key, params)
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next."""
+        """Take one step and reset where it ends the episode."""
         return self.env.step(key, state, action, params)
 
     def reset_env(self, key: Key, params: PyTree) -> tuple[PyTree, PyTree]:
@@ -162,12 +162,12 @@ class ObservationWrapper(_Reshown):
         raise NotImplementedError(f"`show` must be written by {type(self).__name__}")
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
-        """Begin an episode."""
+        """Start an episode."""
         observation, state = self.env.reset(key, params)
         return self.show(self.own_key(key), observation), state
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next."""
+        """Take one step and reset where it ends the episode."""
         observation, state, reward, terminated, truncated, info = self.env.step(key, state, action, params)
         final_key, first_key = jax.random.split(self.own_key(key))
         final = self.show(final_key, info["final_observation"])
@@ -215,13 +215,13 @@ class HistoryWrapper(_Reshown):
         raise NotImplementedError(f"`go_on` must be written by {type(self).__name__}")
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, HistoryState]:
-        """Begin an episode."""
+        """Start an episode."""
         observation, env_state = self.env.reset(key, params)
         shown, history = self.begin(observation)
         return shown, HistoryState(env_state, history)
 
     def step(self, key: Key, state: HistoryState, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next."""
+        """Take one step and reset where it ends the episode."""
         observation, env_state, reward, terminated, truncated, info = self.env.step(
             key, state.env_state, action, params
         )

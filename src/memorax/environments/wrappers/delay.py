@@ -25,7 +25,7 @@ class DelayedObservation(HistoryWrapper):
             steps: How many steps late, at least 1.
 
         Raises:
-            TypeError: If `steps` is no integer or the observations are of another kind.
+            TypeError: If `steps` is not an integer or the observations are of another kind.
             ValueError: If `steps` is below 1.
         """
         super().__init__(env)

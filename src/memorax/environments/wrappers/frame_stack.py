@@ -27,7 +27,7 @@ class FrameStack(HistoryWrapper):
             frames: How many observations are shown at once, at least 1.
 
         Raises:
-            TypeError: If `frames` is no integer or the observations are of another kind.
+            TypeError: If `frames` is not an integer or the observations are of another kind.
             ValueError: If `frames` is below 1.
         """
         super().__init__(env)

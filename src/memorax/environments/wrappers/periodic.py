@@ -22,7 +22,7 @@ class PeriodicObservation(HistoryWrapper):
             period: Steps from one observation to the next, at least 1; 1 shows all.
 
         Raises:
-            TypeError: If `period` is no integer or the observations are of another kind.
+            TypeError: If `period` is not an integer or the observations are of another kind.
             ValueError: If `period` is below 1.
         """
         super().__init__(env)

@@ -38,7 +38,7 @@ class RecordEpisodeStatistics(Wrapper):
     """
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, StatisticsState]:
-        """Begin an episode."""
+        """Start an episode."""
         observation, env_state = self.env.reset(key, params)
         return observation, StatisticsState(
             env_state=env_state,

@@ -38,7 +38,7 @@ class TimeLimit(Wrapper):
             max_steps: After how many steps an episode is cut, at least 1.
 
         Raises:
-            TypeError: If `max_steps` is no integer or `env` does not speak the protocol.
+            TypeError: If `max_steps` is not an integer or `env` does not speak the protocol.
             ValueError: If `max_steps` is below 1.
         """
         super().__init__(env)
@@ -49,12 +49,12 @@ class TimeLimit(Wrapper):
         self.max_steps = max_steps
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, TimeLimitState]:
-        """Begin an episode."""
+        """Start an episode."""
         observation, env_state = self.env.reset(key, params)
         return observation, TimeLimitState(env_state=env_state, time=jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: TimeLimitState, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next."""
+        """Take one step and reset where it ends the episode."""
         # The inner environment gets the key itself, so that up to the cut nothing is different.
         reset_key = jax.random.fold_in(key, 1)
         observation, env_state, reward, terminated, truncated, info = self.env.step(
