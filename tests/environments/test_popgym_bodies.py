@@ -157,5 +157,5 @@ def test_a_pendulum_is_drawn_as_it_hangs(angle):
 
 def test_a_task_without_a_picture_says_so():
     env, params = make("memory::MemoryChain")
-    with pytest.raises(NotImplementedError, match="`render` must be written by MemoryChain, which has no image"):
+    with pytest.raises(NotImplementedError, match="`render` must be implemented by MemoryChain, which has no image"):
         env.render(None, params)

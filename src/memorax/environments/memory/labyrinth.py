@@ -115,7 +115,7 @@ class Labyrinth(LazyReset[LabyrinthState, EnvParams]):
 
     def _judge(self, before: LabyrinthState, after: LabyrinthState) -> tuple[Array, Array]:
         """Reward, and whether the episode terminates."""
-        raise NotImplementedError(f"`_judge` must be written by {type(self).__name__}")
+        raise NotImplementedError(f"`_judge` must be implemented by {type(self).__name__}")
 
     def is_truncated(self, state: LabyrinthState, params: EnvParams) -> Array:
         """Whether the time limit is reached."""

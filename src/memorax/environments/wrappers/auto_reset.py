@@ -1,4 +1,4 @@
-"""AutoReset: begin the next episode in the step that ends one."""
+"""AutoReset: reset in the step that ends an episode."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from memorax.environments.environment import Environment, Step, auto_reset
 
 
 class AutoReset(Environment[PyTree, PyTree]):
-    """Make an environment of an object that knows only single episodes.
+    """Add auto-reset to an object that only knows single episodes.
 
     The object has `reset_env(key, params) -> (observation, state)` and
     `step_env(key, state, action, params) -> (observation, state, reward, terminated, truncated, info)`, or the same
-    two under the names `reset` and `step`. Every step computes a reset; what it does not need is thrown away.
+    two under the names `reset` and `step`. Every step computes a reset, which is discarded where the episode goes on.
 
     Attributes:
         raw: The object.
@@ -24,7 +24,7 @@ class AutoReset(Environment[PyTree, PyTree]):
         """Wrap the object.
 
         Args:
-            raw: What knows single episodes.
+            raw: The object with single episodes.
             params: Its parameters; by default `raw.default_params`, or an empty tuple.
 
         Raises:
@@ -59,7 +59,7 @@ class AutoReset(Environment[PyTree, PyTree]):
 
     @property
     def name(self) -> str:
-        """What the object is called."""
+        """Name of the object."""
         return str(getattr(self.raw, "name", type(self.raw).__name__))
 
     @property
@@ -80,9 +80,9 @@ class AutoReset(Environment[PyTree, PyTree]):
         return auto_reset(fresh, (observation, state), (reward, terminated, truncated), info)
 
     def action_space(self, params: PyTree | None = None) -> Space:
-        """The actions that `step` accepts."""
+        """The action space."""
         return from_foreign(self.raw.action_space(self._params if params is None else params))
 
     def observation_space(self, params: PyTree | None = None) -> Space:
-        """The observations that `reset` and `step` return."""
+        """The observation space."""
         return from_foreign(self.raw.observation_space(self._params if params is None else params))

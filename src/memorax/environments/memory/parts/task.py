@@ -125,7 +125,7 @@ class Task(Environment[StateT, ParamsT]):
         return *self.transition(state, action, drawn, params), {}
 
     def render(self, state: StateT, params: ParamsT | None = None) -> Array:
-        """Draw a state as an image, with what the agent cannot see; written by tasks that have one.
+        """Draw a state as an image, with what the agent cannot see; implemented by tasks that have one.
 
         Args:
             state: State of one environment.
@@ -137,4 +137,4 @@ class Task(Environment[StateT, ParamsT]):
         Raises:
             NotImplementedError: If the task has no image.
         """
-        raise NotImplementedError(f"`render` must be written by {type(self).__name__}, which has no image")
+        raise NotImplementedError(f"`render` must be implemented by {type(self).__name__}, which has no image")
