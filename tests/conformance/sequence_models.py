@@ -25,7 +25,7 @@ class Case:
     """A model with parameters that leave nothing at zero, its inputs, and its compiled function."""
 
     model: nn.Module
-    reach: int | None
+    receptive_field: int | None
     tolerance: float
     params: Any
     inputs: jax.Array
@@ -35,7 +35,7 @@ class Case:
     """A memory that has seen something, so that tests of continuing are not vacuous."""
 
 
-def make_case(model: nn.Module, *, reach: int | None = None, tolerance: float = 1e-5) -> Case:
+def make_case(model: nn.Module, *, receptive_field: int | None = None, tolerance: float = 1e-5) -> Case:
     key, noise_key, input_key, past_key = jax.random.split(jax.random.key(7), 4)
     inputs = jax.random.normal(input_key, (BATCH, TIME, FEATURES))
     params = model.init(key, inputs, jnp.asarray(DONE))
@@ -47,7 +47,7 @@ def make_case(model: nn.Module, *, reach: int | None = None, tolerance: float = 
     apply = compiled(model.apply)
     past = jax.random.normal(past_key, (BATCH, TIME, FEATURES))
     carry, _ = apply(params, past, jnp.zeros((BATCH, TIME), bool), fresh)
-    return Case(model, reach, tolerance, params, inputs, apply, fresh, carry)
+    return Case(model, receptive_field, tolerance, params, inputs, apply, fresh, carry)
 
 
 def close(got: Any, want: Any, tolerance: float, what: str) -> None:
@@ -168,7 +168,7 @@ def causal(case: Case) -> None:
     for row in range(BATCH):
         for other in range(BATCH):
             seen = set(np.flatnonzero(influence[row, other]).tolist())
-            first = max(begin[row], t + 1 - (case.reach or TIME))
+            first = max(begin[row], t + 1 - (case.receptive_field or TIME))
             allowed = set(range(first, t + 1)) if row == other else set()
             assert seen <= allowed, f"row {row} at step {t} depends on row {other} at steps {sorted(seen - allowed)}"
             assert seen == allowed, f"row {row} at step {t} forgets row {other} at steps {sorted(allowed - seen)}"

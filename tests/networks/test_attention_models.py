@@ -32,7 +32,7 @@ def cases():
         if name not in made:
             kind = name.removeprefix("segment-")
             model = segment(kind) if name != kind else SelfAttention(**SMALL, positional_embedding=kind)
-            made[name] = make_case(model, reach=3)
+            made[name] = make_case(model, receptive_field=3)
         return made[name]
 
     return get

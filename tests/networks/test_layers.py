@@ -38,7 +38,7 @@ def seen(inputs, row, t, age):
 def case():
     convolutions = ParallelCausalConv1d(HIDDEN, kernel_sizes=(3, 1, 2))
     blocks = [Projection(HIDDEN), convolutions, Projection(HIDDEN), Frames(HIDDEN, 2), Projection(HIDDEN)]
-    return make_case(Stack(blocks=blocks), reach=4)
+    return make_case(Stack(blocks=blocks), receptive_field=4)
 
 
 @pytest.mark.parametrize("name", CHECKS)

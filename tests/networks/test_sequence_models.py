@@ -59,7 +59,9 @@ def build(name):
     if name in MODELS:
         model = MODELS.get(name)
         built = model(features=HIDDEN, **model.example)
-        return make_case(built, reach=1 if model.memoryless else model.reach, tolerance=model.tolerance)
+        return make_case(
+            built, receptive_field=1 if model.memoryless else model.receptive_field, tolerance=model.tolerance
+        )
     return make_case(EXTRA[name]())
 
 

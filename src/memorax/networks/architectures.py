@@ -20,7 +20,7 @@ from memorax.networks.blocks import (
 )
 from memorax.networks.checks import check_size
 from memorax.networks.layers import Frames
-from memorax.networks.sequence_models import MODELS, Attention, Mamba2, Model, mLSTM, sLSTM
+from memorax.networks.sequence_models import MODELS, Attention, Mamba2, ModelEntry, mLSTM, sLSTM
 
 _ScaledNorm = partial(nn.LayerNorm, epsilon=1e-5, use_bias=False)
 _RMSNorm = partial(nn.RMSNorm, epsilon=1e-5)
@@ -228,8 +228,10 @@ def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -
 _HEADS = {"num_heads": 2, "head_dim": 4}
 _SMALL = _HEADS | {"num_layers": 1, "hidden_dim": 7}
 # With `remember="inputs"` gradients differ by where a sequence is cut, by design; the outputs are tested equal.
-MODELS.register("gtrxl", Model(gtrxl, reach=3, example=_SMALL | {"memory_length": 2, "remember": "keys"}))
-MODELS.register("xlstm", Model(xlstm, tolerance=1e-3, example={"num_heads": 3, "inner_dim": 12}))
-MODELS.register("gpt2", Model(gpt2, reach=3, example=_SMALL | {"context_length": 3}))
-MODELS.register("mamba2_stack", Model(mamba2_stack, example=_HEADS | {"num_layers": 1, "state_dim": 7}))
-MODELS.register("frame_stack", Model(frame_stack, reach=3, example={"num_frames": 3}))
+MODELS.register(
+    "gtrxl", ModelEntry(gtrxl, receptive_field=3, example=_SMALL | {"memory_length": 2, "remember": "keys"})
+)
+MODELS.register("xlstm", ModelEntry(xlstm, tolerance=1e-3, example={"num_heads": 3, "inner_dim": 12}))
+MODELS.register("gpt2", ModelEntry(gpt2, receptive_field=3, example=_SMALL | {"context_length": 3}))
+MODELS.register("mamba2_stack", ModelEntry(mamba2_stack, example=_HEADS | {"num_layers": 1, "state_dim": 7}))
+MODELS.register("frame_stack", ModelEntry(frame_stack, receptive_field=3, example={"num_frames": 3}))

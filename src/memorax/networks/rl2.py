@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import check_sequence, is_sequence_model
+from memorax.networks.sequence_models.parts.base import check_sequence, is_sequence_model
 
 
 class RL2Carry(NamedTuple):

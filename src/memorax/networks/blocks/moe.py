@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import is_sequence_model
-from memorax.networks.sequence_models.cell import wide
+from memorax.networks.sequence_models.parts.base import is_sequence_model
+from memorax.networks.sequence_models.parts.cell import wide
 
 
 class MoE(nn.Module):

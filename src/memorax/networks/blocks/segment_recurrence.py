@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from memorax.core.types import Array, Key
 from memorax.kernels.attention import episode_steps, remember
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
 
 class Memory(NamedTuple):

@@ -140,10 +140,10 @@ class SquashedGaussian(nn.Module):
         both = nn.Dense(2 * self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         loc, raw = jnp.split(both, 2, axis=-1)
         middle = 0.5 * (self.min_log_std + self.max_log_std)
-        reach = 0.5 * (self.max_log_std - self.min_log_std)
+        half_range = 0.5 * (self.max_log_std - self.min_log_std)
         # Shifted so that an output of 0 means a standard deviation of 1 (or the nearest that the range holds).
-        start = jnp.arctanh(jnp.clip(-middle / reach, -0.99, 0.99))
-        return distributions.SquashedNormal(loc, middle + reach * jnp.tanh(start + raw / reach))
+        start = jnp.arctanh(jnp.clip(-middle / half_range, -0.99, 0.99))
+        return distributions.SquashedNormal(loc, middle + half_range * jnp.tanh(start + raw / half_range))
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:

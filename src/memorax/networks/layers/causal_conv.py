@@ -9,7 +9,7 @@ from flax.linen import initializers
 from memorax.core.types import Array, Carry, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.networks.checks import check_size, check_sizes
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
 # The default of convolutions elsewhere: uniform between plus and minus 1 / sqrt(taps).
 _kernel_init = initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis=0, out_axis=1)

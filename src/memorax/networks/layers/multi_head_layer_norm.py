@@ -7,7 +7,7 @@ from flax.linen import initializers
 
 from memorax.core.types import Array
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import wide
+from memorax.networks.sequence_models.parts.cell import wide
 
 
 class MultiHeadLayerNorm(nn.Module):

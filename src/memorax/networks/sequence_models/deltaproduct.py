@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.delta import DeltaCell, DeltaConfig
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.delta import DeltaCell, DeltaConfig
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
 
 
 @dataclasses.dataclass(frozen=True)

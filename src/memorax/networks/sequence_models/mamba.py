@@ -12,8 +12,8 @@ from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.selective_scan import selective_scan
 from memorax.networks import initializers
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
 
 
 @dataclasses.dataclass(frozen=True)

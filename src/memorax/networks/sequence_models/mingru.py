@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
 
 
 @dataclasses.dataclass(frozen=True)

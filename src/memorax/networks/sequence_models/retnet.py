@@ -11,8 +11,8 @@ import numpy as np
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ from memorax.core.types import Array, Carry, Key
 from memorax.kernels.attention import Cache, empty_cache, episode_steps, place, slot_steps, window_attention
 from memorax.networks.checks import check_size
 from memorax.networks.positional_embeddings import POSITIONAL_EMBEDDINGS, RoPE
-from memorax.networks.sequence_models.base import check_sequence
-from memorax.networks.sequence_models.cell import ConfiguredModule
+from memorax.networks.sequence_models.parts.base import check_sequence
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from memorax.core.types import Array, Key
 from memorax.kernels.remat import scan_chunks
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.rnn import RNN
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.parts.rnn import RNN
 
 _CHUNK = 16
 """Steps whose memories exist at the same time."""

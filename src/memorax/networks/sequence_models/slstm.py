@@ -13,8 +13,8 @@ from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.slstm import State, initial_state, slstm
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.rnn import RNN
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.parts.rnn import RNN
 
 FORGET_BIASES = ("powerlaw", "linspace")
 

@@ -12,7 +12,7 @@ from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.delta_rule import DeltaSteps, delta_rule
 from memorax.networks import initializers
 from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, wide
 
 
 @dataclasses.dataclass(frozen=True)
