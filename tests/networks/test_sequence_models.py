@@ -3,10 +3,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from tests.conformance.sequence_models import DONE, FEATURES, HIDDEN, PROPERTIES, make_case
 
 from memorax.networks import RNN, SequenceModelWrapper
 from memorax.networks.sequence_models import MODELS
+from memorax.testing.sequence_model_properties import DONE, FEATURES, PROPERTIES, make_case
+
+HIDDEN = 11
 
 
 class Leaky(nn.Module):

@@ -16,6 +16,6 @@ def memoryless_mlp(features: int = 64) -> nn.Module:
         A sequence model with the carry `()`.
 
     Source:
-        None: the absence of a method.
+        None; the control of experiments with memory
     """
     return SequenceModelWrapper(MLP((features,)))
