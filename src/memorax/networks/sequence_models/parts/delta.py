@@ -7,12 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.delta_rule import DeltaSteps, delta_rule
 from memorax.networks import initializers
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, wide
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +43,16 @@ class DeltaConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "num_heads", "head_dim", "value_dim", "conv_kernel_size"):
-            check_size(name, getattr(self, name))
-        if not self.eps > 0:
-            raise ValueError(f"`eps` must be above 0, got {self.eps}")
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
+        check_fields(
+            self,
+            features=size(),
+            num_heads=size(),
+            head_dim=size(),
+            value_dim=size(),
+            conv_kernel_size=size(),
+            eps=real(above=0),
+            chunk_size=optional(size()),
+        )
 
 
 class DeltaCarry(NamedTuple):

@@ -6,8 +6,7 @@ from typing import Any
 import flax.linen as nn
 
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.mlp import MLP
-from memorax.networks.sequence_models.base import is_sequence_model
+from memorax.networks.sequence_models.parts.base import is_sequence_model
 
 
 class Memoryless(nn.Module):
@@ -65,18 +64,3 @@ def SequenceModelWrapper(network: Any) -> Any:  # noqa: N802 (reads as the class
     if isinstance(network, type) or not callable(network):
         raise TypeError(f"`network` must be a module or a function, got {network!r}")
     return Memoryless(network)
-
-
-def memoryless_mlp(features: int = 64) -> nn.Module:
-    """One dense layer without memory: the control that any memory must beat.
-
-    Args:
-        features: Width of the output.
-
-    Returns:
-        A sequence model with the carry `()`.
-
-    Source:
-        None: the absence of a method.
-    """
-    return SequenceModelWrapper(MLP((features,)))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
 
 class Memoroid(nn.Module):

@@ -10,20 +10,20 @@ from memorax.core.registry import Registry
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class ModelEntry:
     """A registered memory model: how to build it, and what its properties are to be checked with.
 
     Attributes:
         build: Makes the torso; its first argument, given by position, is the width of the outputs.
         memoryless: Whether it forgets every step at once, by design.
-        reach: How many steps the example sees, the current one included; None: all since the episode's start.
+        receptive_field: How many steps the example sees, the current one included; None: all since the episode's start.
         tolerance: How far two ways to compute the same outputs may differ, relative.
         example: Further arguments of `build` for a model small enough to test.
     """
 
     build: Callable[..., nn.Module]
     memoryless: bool = False
-    reach: int | None = None
+    receptive_field: int | None = None
     tolerance: float = 1e-5
     example: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -32,5 +32,5 @@ class Model:
         return self.build(features, **options)
 
 
-MODELS: Registry[Model] = Registry("memory model")
+MODELS: Registry[ModelEntry] = Registry("memory model")
 """All memory models by name."""

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.sequence_models.base import check_sequence, select_carry
-from memorax.networks.sequence_models.fused import find_kernel
-from memorax.networks.sequence_models.nnx_cell import NNXCell, is_nnx_module
+from memorax.networks.sequence_models.parts.base import check_sequence, select_carry
+from memorax.networks.sequence_models.parts.fused import find_kernel
+from memorax.networks.sequence_models.parts.nnx_cell import NNXCell, is_nnx_module
 
 
 class RNN(nn.Module):
@@ -115,54 +115,6 @@ class RNN(nn.Module):
             out_axes=1,
         )
         return scan(self.cell, carry, (inputs, done))
-
-
-def GRU(hidden_dim: int = 64, **options: Any) -> RNN:  # noqa: N802 (reads as the class it stands for)
-    """A gated recurrent unit.
-
-    Args:
-        hidden_dim: Width of the memory and of the output.
-        **options: Further arguments of `flax.linen.GRUCell`.
-
-    Returns:
-        A sequence model.
-
-    Source:
-        Cho et al. 2014, https://arxiv.org/abs/1406.1078, with the reset gate behind the recurrent product.
-    """
-    return RNN(cell=nn.GRUCell(features=hidden_dim, **options))
-
-
-def LSTM(hidden_dim: int = 64, **options: Any) -> RNN:  # noqa: N802
-    """A long short-term memory.
-
-    Args:
-        hidden_dim: Width of the memory and of the output.
-        **options: Further arguments of `flax.linen.LSTMCell`.
-
-    Returns:
-        A sequence model.
-
-    Source:
-        Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735; forget gate of Gers et al. 2000.
-    """
-    return RNN(cell=nn.LSTMCell(features=hidden_dim, **options))
-
-
-def SimpleRNN(hidden_dim: int = 64, **options: Any) -> RNN:  # noqa: N802
-    """A simple recurrent network.
-
-    Args:
-        hidden_dim: Width of the memory and of the output.
-        **options: Further arguments of `flax.linen.SimpleCell`.
-
-    Returns:
-        A sequence model.
-
-    Source:
-        Elman 1990, https://doi.org/10.1207/s15516709cog1402_1.
-    """
-    return RNN(cell=nn.SimpleCell(features=hidden_dim, **options))
 
 
 def _check_cell(cell: Any) -> None:

@@ -1,19 +1,18 @@
-"""What every memory model keeps to. Each property takes a `Case`, and raises where the model breaks it."""
+"""The properties that every memory model has: functions of a `Case` that raise where the model lacks them."""
 
 import dataclasses
 import itertools
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-BATCH, TIME, FEATURES, HIDDEN = 3, 8, 5, 11
-compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": "0"})
-"""Properties compile far more than they compute."""
+from memorax.testing.comparison import close, compiled, require, same
+
+BATCH, TIME, FEATURES = 3, 8, 5
 DONE = np.zeros((BATCH, TIME), bool)
 DONE[0, [0, 3]] = True  # at the first step, and inside the row
 DONE[1, [5, 6]] = True  # adjacent
@@ -22,42 +21,58 @@ DONE[2, [2, TIME - 1]] = True  # at the last step
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A model with parameters that leave nothing at zero, its inputs, and its compiled function."""
+    """A model with what its properties are checked on.
 
-    model: nn.Module
-    reach: int | None
+    Attributes:
+        model: The sequence model.
+        receptive_field: How many steps an output depends on; None: all since the episode's start.
+        tolerance: How far two ways to compute the same may differ, relative.
+        params: Its parameters, with noise on all of them, so that none is zero.
+        inputs: `[BATCH, TIME, features]`.
+        apply: Its compiled `apply`.
+        fresh: The carry before an episode's first step.
+        carry: The carry after some steps.
+        output_features: Width of its outputs.
+    """
+
+    model: Any
+    receptive_field: int | None
     tolerance: float
     params: Any
     inputs: jax.Array
     apply: Callable[..., Any]
     fresh: Any
     carry: Any
-    """A memory that has seen something, so that tests of continuing are not vacuous."""
+    output_features: int
 
 
-def make_case(model: nn.Module, *, reach: int | None = None, tolerance: float = 1e-5) -> Case:
+def make_case(
+    model: nn.Module,
+    *,
+    input_features: int = FEATURES,
+    receptive_field: int | None = None,
+    tolerance: float = 1e-5,
+) -> Case:
+    """Initialize a model, and let it see something.
+
+    Args:
+        model: A sequence model.
+        input_features: Width of its inputs.
+        receptive_field: See `Case`.
+        tolerance: See `Case`.
+    """
     key, noise_key, input_key, past_key = jax.random.split(jax.random.key(7), 4)
-    inputs = jax.random.normal(input_key, (BATCH, TIME, FEATURES))
+    inputs = jax.random.normal(input_key, (BATCH, TIME, input_features))
     params = model.init(key, inputs, jnp.asarray(DONE))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(noise_key, len(leaves))
     noisy = [x + 0.1 * jax.random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys, strict=True)]
     params = jax.tree.unflatten(tree, noisy)
-    fresh = model.initialize_carry(key, (BATCH, FEATURES))
+    fresh: Any = cast(Any, model).initialize_carry(key, (BATCH, input_features))
     apply = compiled(model.apply)
-    past = jax.random.normal(past_key, (BATCH, TIME, FEATURES))
-    carry, _ = apply(params, past, jnp.zeros((BATCH, TIME), bool), fresh)
-    return Case(model, reach, tolerance, params, inputs, apply, fresh, carry)
-
-
-def close(got: Any, want: Any, tolerance: float, what: str) -> None:
-    """Compare two pytrees: the largest difference relative to the largest magnitude."""
-    assert jax.tree.structure(got) == jax.tree.structure(want), what
-    for pair in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        a, b = (np.asarray(x, np.float64) for x in pair)
-        assert a.shape == b.shape, f"{what}: shape {a.shape}, wanted {b.shape}"
-        error = np.max(np.abs(a - b), initial=0) / max(1e-3, np.max(np.abs(b), initial=0))
-        assert error <= tolerance, f"{what}: differs by {error}"
+    past = jax.random.normal(past_key, (BATCH, TIME, input_features))
+    carry, outputs = apply(params, past, jnp.zeros((BATCH, TIME), bool), fresh)
+    return Case(model, receptive_field, tolerance, params, inputs, apply, fresh, carry, outputs.shape[-1])
 
 
 def real(tree: Any) -> list[Any]:
@@ -71,11 +86,12 @@ def poisoned(carry: Any) -> Any:
 
 
 def run(case: Case, start: int, stop: int, carry: Any, done: np.ndarray = DONE) -> tuple[Any, jax.Array]:
+    """Apply the model to a part of the inputs."""
     return case.apply(case.params, case.inputs[:, start:stop], jnp.asarray(done[:, start:stop]), carry)
 
 
 def stepwise(case: Case) -> None:
-    """P1: calls of length 1 equal one call."""
+    """Calls of length 1 equal one call."""
     whole_carry, whole = run(case, 0, TIME, case.carry)
     carry, outputs = case.carry, []
     for t in range(TIME):
@@ -86,7 +102,7 @@ def stepwise(case: Case) -> None:
 
 
 def chunked(case: Case) -> None:
-    """P2: any split equals the whole."""
+    """A sequence in chunks equals the sequence in one call."""
     whole_carry, whole = run(case, 0, TIME, case.carry)
     carry, outputs = case.carry, []
     for start, stop in ((0, 3), (3, 5), (5, TIME)):
@@ -97,40 +113,43 @@ def chunked(case: Case) -> None:
 
 
 def forgets(case: Case) -> None:
-    """P3: a sequence with resets equals separate sequences, row by row; the prefix keeps its bits."""
+    """A sequence with resets equals separate episodes; what precedes a reset keeps its bits."""
     carry, outputs = run(case, 0, TIME, case.carry)
     never = np.zeros_like(DONE)
     for row in range(BATCH):
+        alone: Any = None
         edges = [0, *np.flatnonzero(DONE[row]).tolist(), TIME]
         for index, (start, stop) in enumerate(itertools.pairwise(edges)):
             if start == stop:
                 continue
             alone, apart = run(case, start, stop, case.carry if index == 0 else case.fresh, never)
-            close(outputs[row, start:stop], apart[row], case.tolerance, f"row {row}, episode from {start}")
-        close(*(jax.tree.map(lambda x, row=row: x[row], c) for c in (carry, alone)), case.tolerance, "last carry")
+            where = f"row {row}, outputs of the episode from step {start}"
+            close(outputs[row, start:stop], apart[row], case.tolerance, where)
+        got, want = (jax.tree.map(lambda x, row=row: x[row], c) for c in (carry, alone))
+        close(got, want, case.tolerance, f"row {row}, carry after the last step")
     _, unbroken = run(case, 0, TIME, case.carry, never)
-    np.testing.assert_array_equal(outputs[1, :5], unbroken[1, :5])
+    same(outputs[1, :5], unbroken[1, :5], "outputs before a reset")
 
 
 def ignores_old_carry(case: Case) -> None:
-    """P4 and P13: after a reset at once, the carry handed in does not matter, be it NaN; nor a missing one."""
+    """After a reset at the first step the carry that is given does not matter, NaN included; None is a fresh one."""
     done = DONE.copy()
     done[:, 0] = True
     never = DONE.copy()
     never[:, 0] = False
     poison = poisoned(case.carry)
     want_carry, want = run(case, 0, TIME, case.fresh, never)
-    for carry in (poison, case.carry):
+    for kind, carry in (("of NaN", poison), ("of another episode", case.carry)):
         got_carry, got = run(case, 0, TIME, carry, done)
-        np.testing.assert_array_equal(got, want)
-        jax.tree.map(np.testing.assert_array_equal, got_carry, want_carry)
-    close(run(case, 0, TIME, None, never)[1], want, 1e-6, "without a carry")
+        same(got, want, f"outputs after a reset of a carry {kind}")
+        same(got_carry, want_carry, f"carry after a reset of a carry {kind}")
+    close(run(case, 0, TIME, None, never)[1], want, 1e-6, "outputs without a carry")
     first = run(case, 0, 1, poison, done)[1]
-    close(first, want[:, :1], case.tolerance, "first step after a reset, alone")
+    close(first, want[:, :1], case.tolerance, "output of the first step after a reset, alone")
 
 
 def gradients_agree(case: Case) -> None:
-    """P6: the gradient of one call equals that of single steps, for parameters, inputs and carry."""
+    """Gradients of one call equal those of single steps, for parameters, inputs and carry; no parameter is unused."""
 
     def loss(outputs: jax.Array, carry: Any) -> jax.Array:
         return jnp.sum(jnp.sin(3 * outputs)) + sum(jnp.sum(jnp.cos(x)) for x in real(carry))
@@ -150,13 +169,14 @@ def gradients_agree(case: Case) -> None:
     got = compiled(jax.grad(whole, (0, 1, 2), allow_int=True))(*arguments)
     want = compiled(jax.grad(stepped, (0, 1, 2), allow_int=True))(*arguments)
     close(real(got), real(want), max(1e-4, case.tolerance), "gradients")
-    for leaf in jax.tree.leaves(got[0]):
-        assert np.all(np.isfinite(leaf)), "a parameter's gradient is not finite"
-        assert np.any(leaf != 0), "a parameter has no effect"
+    for path, leaf in jax.tree_util.tree_leaves_with_path(got[0]):
+        name = jax.tree_util.keystr(path)
+        require(np.all(np.isfinite(leaf)), f"the gradient of the parameter {name} is not finite")
+        require(np.any(leaf != 0), f"the parameter {name} has no effect on outputs and carry")
 
 
 def causal(case: Case) -> None:
-    """P8: outputs know neither the future, nor what lies before a reset, nor other rows."""
+    """Outputs depend on all steps of their episode so far, not on later ones, earlier episodes or other rows."""
     t = 5
 
     def output(inputs: jax.Array, carry: Any) -> jax.Array:
@@ -168,40 +188,44 @@ def causal(case: Case) -> None:
     for row in range(BATCH):
         for other in range(BATCH):
             seen = set(np.flatnonzero(influence[row, other]).tolist())
-            first = max(begin[row], t + 1 - (case.reach or TIME))
+            first = max(begin[row], t + 1 - (case.receptive_field or TIME))
             allowed = set(range(first, t + 1)) if row == other else set()
-            assert seen <= allowed, f"row {row} at step {t} depends on row {other} at steps {sorted(seen - allowed)}"
-            assert seen == allowed, f"row {row} at step {t} forgets row {other} at steps {sorted(allowed - seen)}"
+            at = f"the output of row {row} at step {t}"
+            require(seen <= allowed, f"{at} depends on the inputs of row {other} at steps {sorted(seen - allowed)}")
+            require(seen == allowed, f"{at} does not depend on its inputs at steps {sorted(allowed - seen)}")
     for leaf in real(by_carry):
-        assert not np.any(leaf), "the first carry reaches past a reset"
+        require(not np.any(leaf), "the first carry has an effect on outputs after a reset")
 
 
 def quarantines_nan(case: Case) -> None:
-    """P10: NaN in one episode leaves the next one and the other rows as they are."""
+    """NaN in one episode leaves the next one and the other rows as they are, bit for bit."""
     _, want = run(case, 0, TIME, case.carry)
     inputs = case.inputs.at[0, 1].set(jnp.nan).at[1, 4].set(jnp.inf)
     _, got = case.apply(case.params, inputs, jnp.asarray(DONE), case.carry)
-    np.testing.assert_array_equal(got[0, 3:], want[0, 3:])
-    np.testing.assert_array_equal(got[1, 5:], want[1, 5:])
-    np.testing.assert_array_equal(got[2], want[2])
+    same(got[0, 3:], want[0, 3:], "outputs of the episode after one with NaN")
+    same(got[1, 5:], want[1, 5:], "outputs of the episode after one with infinity")
+    same(got[2], want[2], "outputs of a row beside one with NaN")
 
 
 def stable_types(case: Case) -> None:
-    """P11: a carry keeps tree, shapes, dtypes and strong types; the first one does not depend on the input width."""
+    """A carry keeps structure, shapes and dtypes, not weak ones; the fresh one does not depend on the inputs' width."""
 
     def kinds(tree: Any) -> list[Any]:
         return [(x.shape, x.dtype, x.aval.weak_type) for x in jax.tree.leaves(tree)]
 
     for length in (1, TIME):
         carry, outputs = run(case, 0, length, case.fresh)
-        assert jax.tree.structure(carry) == jax.tree.structure(case.fresh), "the carry changes its tree"
-        assert kinds(carry) == kinds(case.fresh), "the carry changes its arrays"
-        assert outputs.shape == (BATCH, length, HIDDEN)
-        assert outputs.dtype == jnp.float32
-    assert not any(weak for _, _, weak in kinds(case.fresh)), "the first carry is weakly typed"
+        expected = (BATCH, length, case.output_features)
+        before, after = kinds(case.fresh), kinds(carry)
+        unchanged = jax.tree.structure(carry) == jax.tree.structure(case.fresh)
+        require(unchanged, f"the structure of the carry changes from {case.fresh!r} to {carry!r}")
+        require(after == before, f"(shape, dtype, weak type) of the carry change from {before} to {after}")
+        require(outputs.shape == expected, f"the outputs have shape {outputs.shape}, expected {expected}")
+        require(outputs.dtype == jnp.float32, f"the outputs of float32 inputs are of {outputs.dtype}")
+    require(not any(weak for _, _, weak in kinds(case.fresh)), "the fresh carry is weakly typed; give it a dtype")
     for width in (None, 1, 99):
         other = case.model.initialize_carry(jax.random.key(1), (BATCH, width))
-        jax.tree.map(np.testing.assert_array_equal, other, case.fresh)
+        same(other, case.fresh, f"the fresh carry for another key and inputs of width {width}")
 
     def step(carry: Any, now: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         carry, output = case.model.apply(case.params, now[0][:, None], now[1][:, None], carry)
@@ -210,20 +234,25 @@ def stable_types(case: Case) -> None:
     _, scanned = compiled(lambda c, xs: jax.lax.scan(step, c, xs))(
         case.fresh, (case.inputs.swapaxes(0, 1), jnp.asarray(DONE.T))
     )
-    close(scanned.swapaxes(0, 1), run(case, 0, TIME, case.fresh)[1], case.tolerance, "steps inside a scan")
+    close(scanned.swapaxes(0, 1), run(case, 0, TIME, case.fresh)[1], case.tolerance, "outputs of steps inside a scan")
 
 
 def transforms(case: Case) -> None:
-    """P12: jit, vmap over seeds, checkpoint, remat, eval_shape and donation change nothing."""
+    """`jit`, `vmap` over parameters, `checkpoint`, `remat`, `eval_shape` and donation change nothing."""
     done = jnp.asarray(DONE)
     want_carry, want = run(case, 0, TIME, case.carry)
-    close(case.model.apply(case.params, case.inputs, done, case.carry)[1], want, 1e-6, "without jit")
+    close(case.model.apply(case.params, case.inputs, done, case.carry)[1], want, 1e-6, "outputs without jit")
 
     stacked = jax.tree.map(lambda x: jnp.stack([x, 0.5 * x]), case.params)
     each = compiled(jax.vmap(case.model.apply, (0, None, None, None)))(stacked, case.inputs, done, case.carry)[1]
     halved = jax.tree.map(lambda x: 0.5 * x, case.params)
-    close(each[0], want, 1e-6, "vmap over seeds")
-    close(each[1], case.apply(halved, case.inputs, done, case.carry)[1], 1e-6, "vmap over seeds, second")
+    close(each[0], want, 1e-6, "outputs under vmap over parameters")
+    close(
+        each[1],
+        case.apply(halved, case.inputs, done, case.carry)[1],
+        1e-6,
+        "outputs under vmap over parameters, second row",
+    )
 
     def loss(params: Any, apply: Callable[..., Any]) -> jax.Array:
         return jnp.sum(jnp.square(apply(params, case.inputs, done, case.carry)[1]))
@@ -237,10 +266,11 @@ def transforms(case: Case) -> None:
     close(rematted, gradient, rounding, "gradient under remat")
 
     shapes = jax.eval_shape(case.model.init, jax.random.key(0), case.inputs, done)
-    assert jax.tree.map(lambda x: x.shape, shapes) == jax.tree.map(lambda x: x.shape, case.params)
+    wanted = jax.tree.map(lambda x: x.shape, case.params)
+    require(jax.tree.map(lambda x: x.shape, shapes) == wanted, "the parameters have other shapes under eval_shape")
     donated = jax.tree.map(jnp.array, case.carry)
     got_carry, _ = compiled(case.model.apply, donate_argnums=3)(case.params, case.inputs, done, donated)
-    close(got_carry, want_carry, 1e-6, "donated carry")
+    close(got_carry, want_carry, 1e-6, "carry of a call with a donated carry")
 
 
 def _fields(model: nn.Module) -> dict[str, Any]:
@@ -248,7 +278,7 @@ def _fields(model: nn.Module) -> dict[str, Any]:
     return {name: getattr(model, name) for name in names if name not in ("parent", "name")}
 
 
-PROPERTIES = {
+PROPERTIES: dict[str, Callable[[Case], None]] = {
     function.__name__: function
     for function in (
         stepwise,
