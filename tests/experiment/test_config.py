@@ -6,7 +6,7 @@ import pytest
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.experiment import RunConfig, default_run, load_config
 from memorax.experiment.config import check_same_run, from_dict, save_config, to_dict
-from memorax.experiment.options import read_env_options, write_env_options
+from memorax.experiment.env_options import read_env_options, write_env_options
 
 CONFIG = RunConfig(
     algorithm="ppo",

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from memorax.experiment.files import check_writable, read_json, write_atomically, write_json
 from memorax.experiment.loggers import JsonLines, read_rows, truncate
+from memorax.experiment.run.files import check_writable, read_json, write_atomically, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from tests.experiment.stand_in import config
+from tests.experiment.fake_agent import config
 
 from memorax.experiment import plot_runs
 from memorax.experiment.config import save_config
-from memorax.experiment.plot import best_return, make_curve
+from memorax.experiment.report.plot import best_return, make_curve
 
 
 def write_run(folder, returns, **fields):

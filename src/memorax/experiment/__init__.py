@@ -11,22 +11,23 @@ if TYPE_CHECKING:
     from memorax.experiment.config import RunConfig, load_config
     from memorax.experiment.defaults import default_run
     from memorax.experiment.evaluation import evaluate
-    from memorax.experiment.plot import plot_runs
-    from memorax.experiment.run import DivergenceError, Outcome, train
-    from memorax.experiment.statistics import bootstrap_interval, interquartile_mean
+    from memorax.experiment.report.plot import plot_runs
+    from memorax.experiment.report.statistics import bootstrap_interval, interquartile_mean
+    from memorax.experiment.run.session import DivergenceError, Outcome
+    from memorax.experiment.run.train import train
 
 _WHERE = {
-    "DivergenceError": "run",
-    "Outcome": "run",
+    "DivergenceError": "run.session",
+    "Outcome": "run.session",
     "RunConfig": "config",
-    "bootstrap_interval": "statistics",
+    "bootstrap_interval": "report.statistics",
     "build_agent": "build",
     "default_run": "defaults",
     "evaluate": "evaluation",
-    "interquartile_mean": "statistics",
+    "interquartile_mean": "report.statistics",
     "load_config": "config",
-    "plot_runs": "plot",
-    "train": "run",
+    "plot_runs": "report.plot",
+    "train": "run.train",
 }
 
 __all__ = [

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 
 from memorax.core.checks import between, whole
-from memorax.experiment.files import CONFIG_FILE, read_json, write_json
-from memorax.experiment.options import EnvOptions, check_env_options, write_env_options
+from memorax.experiment.env_options import EnvOptions, check_env_options, write_env_options
+from memorax.experiment.run.files import CONFIG_FILE, read_json, write_json
 
 C = TypeVar("C")
 

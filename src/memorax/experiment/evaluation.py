@@ -7,12 +7,12 @@ import jax
 import numpy as np
 
 from memorax import lox
-from memorax.experiment import checkpoint
 from memorax.experiment.build import build_agent
 from memorax.experiment.config import load_config
-from memorax.experiment.files import CHECKPOINTS, EVALUATION_FILE, write_json
-from memorax.experiment.run import restore_state, seed_keys
-from memorax.experiment.statistics import summarize
+from memorax.experiment.report.statistics import summarize
+from memorax.experiment.run import checkpoint
+from memorax.experiment.run.files import CHECKPOINTS, EVALUATION_FILE, write_json
+from memorax.experiment.run.session import restore_state, seed_keys
 
 
 def evaluate(folder: Path, *, episodes: int = 100, max_steps: int = 100_000) -> dict[str, Any]:

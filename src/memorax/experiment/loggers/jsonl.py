@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from memorax.experiment.files import write_text
 from memorax.experiment.loggers.base import Row
+from memorax.experiment.run.files import write_text
 
 
 class JsonLines:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from memorax.experiment.config import RunConfig, load_config
-from memorax.experiment.files import METRICS_FILE, write_atomically
 from memorax.experiment.loggers import Row, read_rows
-from memorax.experiment.statistics import STATISTICS, bootstrap_interval
+from memorax.experiment.report.statistics import STATISTICS, bootstrap_interval
+from memorax.experiment.run.files import METRICS_FILE, write_atomically
 
 RETURN = "episode/return"
 
