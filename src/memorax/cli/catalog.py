@@ -14,9 +14,10 @@ best: the return of the best policy, on average. memoryless: the same without me
 
 def environments() -> Table:
     """All registered environments: for how many steps to remember, and the best return with and without memory."""
-    from memorax.environments import registered
+    from memorax.environments import ENVIRONMENTS, registered
     from memorax.environments.registration import ADAPTERS
 
+    ENVIRONMENTS.load_plugins()
     extras = "; ".join(f"{name}::NAME after `pip install memorax[{name}]`" for name in ADAPTERS)
     table = Table(
         title="environments",
@@ -49,6 +50,7 @@ def models(*, costs: bool = False) -> Table:
     """
     from memorax.networks.sequence_models import MODELS
 
+    MODELS.load_plugins()
     table = _two_columns("memory models")
     if not costs:
         for name in MODELS:
@@ -69,7 +71,9 @@ def models(*, costs: bool = False) -> Table:
 def algorithms() -> Table:
     """All registered algorithms."""
     from memorax.algorithms import ALGORITHMS
+    from memorax.experiment.recipes import RECIPES
 
+    RECIPES.load_plugins()
     table = _two_columns("algorithms")
     for name in ALGORITHMS:
         algorithm, _ = ALGORITHMS.get(name)

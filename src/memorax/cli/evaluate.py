@@ -28,9 +28,11 @@ def run(arguments: list[str]) -> int:
     """Evaluate; see `memorax.cli.commands` for the exit code."""
     options = parse(EvaluateOptions, "evaluate", arguments)
     from memorax.experiment.evaluation import evaluate
+    from memorax.experiment.imports import import_modules
     from memorax.experiment.run.files import EVALUATION_FILE
 
     silence_libraries()
+    refusing(import_modules, options.imports)
     result = refusing(evaluate, options.run, episodes=options.episodes, max_steps=options.max_steps)
     title = f"{options.run} at step {result['step']:,}"
     table = Table("seed", "episodes", "mean episode return", "mean episode length", title=title)

@@ -7,7 +7,7 @@ import tyro
 
 from memorax.cli.options import ImportOptions, parse
 from memorax.cli.output import make_console
-from memorax.cli.refusal import choose
+from memorax.cli.refusal import choose, refusing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,9 @@ def run(arguments: list[str]) -> int:
     options = parse(ListOptions, "list", arguments)
     what = choose("list", options.what, ("environments", "models", "algorithms"))
     from memorax.cli import catalog
+    from memorax.experiment.imports import import_modules
+
+    refusing(import_modules, options.imports)
 
     tables = {
         "environments": catalog.environments,

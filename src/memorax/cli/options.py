@@ -121,11 +121,13 @@ def _unchecked(instance: Any) -> Any:
 
     Tyro describes an error of a nested dataclass by the path to its field. What is checked afterwards keeps our words.
     """
-    cls, values = type(instance), _values(instance)
+    cls: Any = type(instance)
+    values = _values(instance)
     nested = {name: _unchecked(value) for name, value in values.items() if dataclasses.is_dataclass(value)}
     fields = [(name, Annotated[type(x), tyro.conf.arg(name=_TITLES.get(name, name))]) for name, x in nested.items()]
     types = {field.type: type(nested[field.name]) for field in dataclasses.fields(cls) if field.name in nested}
-    base = cls[tuple(types[variable] for variable in cls.__parameters__)] if hasattr(cls, "__parameters__") else cls
+    variables: tuple[Any, ...] = getattr(cls, "__parameters__", ())
+    base = cls[tuple(types[variable] for variable in variables)] if variables else cls
     namespace = {"__post_init__": lambda self: None, "__doc__": cls.__doc__, "__module__": cls.__module__}
     twin = dataclasses.make_dataclass(cls.__name__, fields, bases=(base,), namespace=namespace, frozen=True)
     return twin(**values | nested)

@@ -26,11 +26,13 @@ class PlotOptions(ImportOptions):
 def run(arguments: list[str]) -> int:
     """Plot; see `memorax.cli.commands` for the exit code."""
     options = parse(PlotOptions, "plot", arguments)
+    from memorax.experiment.imports import import_modules
     from memorax.experiment.report.plot import plot_runs
     from memorax.experiment.run.files import CURVE_FILE
 
     if not options.runs:
         raise Refusal("`memorax plot` needs the folder of at least one run, got none; write `memorax plot runs/NAME`")
+    refusing(import_modules, options.imports)
     single = options.runs[0] / CURVE_FILE if len(options.runs) == 1 else Path("learning_curves.png")
     out = options.out or single
     refusing(plot_runs, list(options.runs), out, statistic=options.statistic)

@@ -60,23 +60,26 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, bool]"
     Raises:
         ValueError: The algorithm is unknown or another one than that of the run to resume.
     """
-    from memorax.experiment.config import load_config
-    from memorax.experiment.defaults import DEFAULT_ALGORITHM, default_run
+    from memorax.experiment.config_file import load_config
+    from memorax.experiment.imports import import_modules
+    from memorax.experiment.recipes import DEFAULT_ALGORITHM, default_run
     from memorax.experiment.run.folders import default_folder, latest_folder
 
+    # Before anything is looked up by name: the modules may register it.
+    import_modules(given_values(arguments, "--import"))
     named = arguments[:1] if arguments and not arguments[0].startswith("-") else []
     arguments = arguments[len(named) :]
     default = default_run(named[0] if named else DEFAULT_ALGORITHM)
     if "--resume" not in arguments or {"-h", "--help"} & set(arguments):
         options = _parse(arguments, default)
-        return options.run, options.out, options.resume
+        return _with_imports(options), options.out, options.resume
     # What is not said on the command line is as the run was started, so its configuration gives the defaults.
     folders = given_values(arguments, "--out")
     folder = Path(folders[-1]) if folders else latest_folder(default_folder(_parse(arguments, default).run))
     stored = load_config(folder)
     if named and named[0] != stored.algorithm:
         raise ValueError(f"`algorithm` must be {stored.algorithm} to resume {folder}, got {named[0]}")
-    return _parse(arguments, stored).run, folder, True
+    return _with_imports(_parse(arguments, stored)), folder, True
 
 
 def print_outcome(config: "RunConfig", outcome: Any) -> None:
@@ -100,6 +103,12 @@ def print_outcome(config: "RunConfig", outcome: Any) -> None:
     for command, purpose in following:
         if command != longer or not config.anneal_learning_rate:
             print(f"  {command}  # {purpose}")
+
+
+def _with_imports(options: Any) -> "RunConfig":
+    """The run, which remembers the modules to import, for `evaluate` and `--resume`."""
+    modules = dict.fromkeys((*options.run.imports, *options.imports))
+    return dataclasses.replace(options.run, imports=tuple(modules))
 
 
 def _parse(arguments: list[str], default: "RunConfig") -> Any:

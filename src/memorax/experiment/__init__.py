@@ -7,10 +7,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memorax.experiment.build import build_agent
-    from memorax.experiment.config import RunConfig, load_config
-    from memorax.experiment.defaults import default_run
+    from memorax.experiment.config import RunConfig
+    from memorax.experiment.config_file import load_config
     from memorax.experiment.evaluation import evaluate
+    from memorax.experiment.loggers import LOGGERS, Logger
+    from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
     from memorax.experiment.report.plot import plot_runs
     from memorax.experiment.report.statistics import bootstrap_interval, interquartile_mean
     from memorax.experiment.run.session import DivergenceError, Outcome
@@ -18,21 +19,28 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "DivergenceError": "run.session",
+    "LOGGERS": "loggers",
+    "Logger": "loggers",
     "Outcome": "run.session",
+    "Recipe": "recipes",
     "RunConfig": "config",
     "bootstrap_interval": "report.statistics",
-    "build_agent": "build",
-    "default_run": "defaults",
+    "build_agent": "recipes",
+    "default_run": "recipes",
     "evaluate": "evaluation",
     "interquartile_mean": "report.statistics",
-    "load_config": "config",
+    "load_config": "config_file",
     "plot_runs": "report.plot",
+    "register_algorithm": "recipes",
     "train": "run.train",
 }
 
 __all__ = [
+    "LOGGERS",
     "DivergenceError",
+    "Logger",
     "Outcome",
+    "Recipe",
     "RunConfig",
     "bootstrap_interval",
     "build_agent",
@@ -41,6 +49,7 @@ __all__ = [
     "interquartile_mean",
     "load_config",
     "plot_runs",
+    "register_algorithm",
     "train",
 ]
 

@@ -1,5 +1,6 @@
-"""The run loop: trains all seeds in compiled intervals, and leaves behind a folder that says what happened."""
+"""The run loop: trains all seeds in compiled intervals, logs, and saves checkpoints."""
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from memorax import lox
 from memorax.core.types import Key, PyTree
 from memorax.experiment.config import RunConfig
-from memorax.experiment.loggers import JsonLines, truncate
+from memorax.experiment.loggers import Logger, read_rows
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run.display import Display
 from memorax.experiment.run.files import CHECKPOINTS, METRICS_FILE
@@ -21,7 +22,7 @@ from memorax.experiment.run.metrics import Interval, diagnose, reduce_logs, rows
 
 
 class DivergenceError(RuntimeError):
-    """Training produced NaN or infinity; the message says where, and what is left."""
+    """Training produced NaN or infinity; the message says where, and which checkpoint is left."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        folder: What it left behind.
-        step: The step it got to, of each seed.
-        signal: Number of the signal that stopped it early; None where it came to its end.
-        summary: What `summary.json` says; empty where it was stopped early.
+        folder: The run's folder.
+        step: Number of environment steps that each seed has been trained for.
+        signal: Number of the signal that stopped the run early; None if it is complete.
+        summary: The content of `summary.json`; empty if the run was stopped early.
     """
 
     folder: Path
@@ -52,23 +53,31 @@ def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
 
 
 class Session:
-    """A run in progress: begins anew, or from the newest checkpoint in the folder.
+    """A run in progress: starts from the newest checkpoint in the folder, or from the beginning if there is none.
 
     Args:
-        config: What to train; `log_every` is filled in.
-        agent: What learns.
-        claim: The run's folder; given back by `close`.
+        config: The run; `log_every` is filled in.
+        agent: The agent of that configuration.
+        claim: The run's folder; released by `close`.
+        logger: Where the metrics go; `metrics.jsonl` in the folder is read on resume. Closed by `close`.
 
     Raises:
         ValueError: A checkpoint is damaged or of another configuration, or the run is past its end already.
+
+    Attributes:
+        state: The state of all seeds, `[seeds, ...]`.
+        step: Environment steps that each seed has been trained for.
+        total: Environment steps of each seed at the end.
+        received_signal: SIGINT or SIGTERM, if one was received during `run`, even too late to stop anything.
     """
 
-    def __init__(self, config: RunConfig, agent: Any, claim: Claim) -> None:
-        self.config, self.agent, self.claim = config, agent, claim
+    def __init__(self, config: RunConfig, agent: Any, claim: Claim, logger: Logger) -> None:
+        self.config, self.agent, self.claim, self.logger = config, agent, claim, logger
         self.folder = folder = claim.folder
         self.seeds = config.seed_numbers()
         self.total = config.steps // agent.steps_per_update * agent.steps_per_update
         self.compile_seconds = 0.0
+        self.received_signal: int | None = None
         self._compiled: dict[int, jax.stages.Compiled] = {}
         init_keys, self._keys, _ = seed_keys(self.seeds)
         latest = checkpoint.newest(folder / CHECKPOINTS)
@@ -81,14 +90,14 @@ class Session:
             self.state = begin(agent, init_keys, self._keys, config.warmup)
         else:
             self.state = restore_state(agent, init_keys, latest)
-        self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
-        kept = truncate(folder / METRICS_FILE, self.step)
+        kept = read_rows(folder / METRICS_FILE, self.step)
         self._seen = frozenset(name for row in kept for name in row)
         self._elapsed = kept[-1]["time/elapsed_seconds"] if kept else 0.0
-        self.logger = JsonLines(folder / METRICS_FILE)
+        logger.start(kept)
+        self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
 
     def run(self, display: Display) -> Outcome:
-        """Train to the end, or until a signal asks to stop; either way everything is saved.
+        """Train to the end, or until SIGINT or SIGTERM; either way everything is saved.
 
         Raises:
             DivergenceError: Something became NaN or infinite.
@@ -106,16 +115,16 @@ class Session:
                     self._save()
             self._save()
             self.writer.wait()
-        # A signal in the last interval comes too late to stop anything.
+        self.received_signal = interruption.signal
+        # A signal in the last interval has nothing left to stop.
         return Outcome(self.folder, self.step, interruption.signal if self.step < self.total else None)
 
     def close(self) -> None:
         """Finish what is under way, and release the files and the folder."""
-        try:
-            self.logger.close()
-            self.writer.close()
-        finally:
-            self.claim.release()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.claim.release)
+            stack.callback(self.writer.close)
+            stack.callback(self.logger.close)
 
     def _interval(self) -> int:
         """Steps to the next log line, which come at the same steps however the run was cut."""
@@ -159,10 +168,10 @@ class Session:
 
 
 def begin(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
-    """Make the state of all seeds before training.
+    """Initialize the state of all seeds.
 
     Args:
-        agent: What learns.
+        agent: The agent.
         init_keys: Keys of initialization, `[seeds]`.
         keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
         warmup: Environment steps of each seed with random actions.
@@ -179,7 +188,7 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.s
     """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
 
     Args:
-        agent: What learns.
+        agent: The agent.
         keys: Training keys, `[seeds]`.
         state: Of all seeds, `[seeds, ...]`; its buffers are donated.
         length: Steps of each seed.
