@@ -74,15 +74,16 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def summarize(scores: Scores) -> dict[str, float | list[float] | int]:
-    """Put together what is worth knowing about one number per run: `mean` and `iqm`, each with its 95 % interval.
+def summarize(scores: Scores) -> dict[str, float | list[float] | int | None]:
+    """Summarize one score per run: `mean` and `iqm`, each with its 95 % interval (None for a single run).
 
     Args:
         scores: `[runs]`, finite.
     """
     scores = np.asarray(scores, np.float64)
-    summary: dict[str, float | list[float] | int] = {"runs": int(scores.shape[0])}
+    summary: dict[str, float | list[float] | int | None] = {"runs": int(scores.shape[0])}
     for name, statistic in STATISTICS.items():
         summary[name] = float(statistic(scores))
-        summary[f"{name}_interval_95"] = list(bootstrap_interval(scores, statistic))
+        several = scores.shape[0] > 1
+        summary[f"{name}_interval_95"] = list(bootstrap_interval(scores, statistic)) if several else None
     return summary

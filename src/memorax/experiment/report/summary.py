@@ -11,10 +11,10 @@ import numpy as np
 
 import memorax
 from memorax.experiment.config import RunConfig
-from memorax.experiment.files import CURVE_FILE, METRICS_FILE, SUMMARY_FILE, write_json
 from memorax.experiment.loggers import Row, read_rows
-from memorax.experiment.plot import plot_runs
-from memorax.experiment.statistics import summarize
+from memorax.experiment.report.plot import plot_runs
+from memorax.experiment.report.statistics import summarize
+from memorax.experiment.run.files import CURVE_FILE, METRICS_FILE, SUMMARY_FILE, write_json
 
 _FINAL = 0.1
 """The final numbers are over the episodes that ended in this last part of the run."""

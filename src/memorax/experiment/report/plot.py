@@ -1,15 +1,18 @@
-"""Learning curves: one line for each run, with a band over its seeds."""
+"""Learning curves: a line for each run, with a confidence band over its seeds."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from memorax.experiment.config import RunConfig, load_config
-from memorax.experiment.files import METRICS_FILE, write_atomically
+from memorax.experiment.config import RunConfig
+from memorax.experiment.config_file import load_config
+from memorax.experiment.imports import make_environment
 from memorax.experiment.loggers import Row, read_rows
-from memorax.experiment.statistics import STATISTICS, bootstrap_interval
+from memorax.experiment.report.statistics import STATISTICS, bootstrap_interval
+from memorax.experiment.run.files import METRICS_FILE, write_atomically
 
 RETURN = "episode/return"
 
@@ -19,8 +22,8 @@ class Curve:
     """A metric over a run.
 
     Attributes:
-        label: What the run is called.
-        steps: Where it was logged, `[points]`.
+        label: Name of the run.
+        steps: Environment steps per seed at which it was logged, `[points]`.
         center: The statistic over seeds, `[points]`.
         low: Lower end of its 95 % interval, `[points]`.
         high: Upper end, `[points]`.
@@ -36,11 +39,11 @@ class Curve:
 
 
 def make_curve(rows: list[Row], label: str, *, statistic: str = "mean", metric: str = RETURN) -> Curve:
-    """Put the curve of a run together, over those seeds that have a value at a step.
+    """Compute the learning curve of a run: at each step a statistic over the seeds that have a value there.
 
     Args:
         rows: The run's metrics.
-        label: What to call it.
+        label: Name of the run in the legend.
         statistic: `mean` or `iqm`.
         metric: Which metric.
 
@@ -54,7 +57,7 @@ def make_curve(rows: list[Row], label: str, *, statistic: str = "mean", metric: 
         if metric in row:
             by_step.setdefault(int(row["step"]), []).append(row[metric])
     if not by_step:
-        raise ValueError(f"`{metric}` must have a value at some step of {label} to be drawn, got none; train longer")
+        raise ValueError(f"`{metric}` must have a value at some step of {label} to be plotted, got none; train longer")
     function = STATISTICS[statistic]
     steps = np.array(sorted(by_step))
     scores = [np.array(by_step[step]) for step in steps]
@@ -63,20 +66,21 @@ def make_curve(rows: list[Row], label: str, *, statistic: str = "mean", metric: 
     return Curve(label, steps, center, intervals[:, 0], intervals[:, 1], len({row["seed"] for row in rows}))
 
 
-def plot_runs(folders: list[Path], out: Path, *, statistic: str = "mean") -> list[Curve]:
-    """Draw the learning curves of runs side by side.
+def plot_runs(folders: Sequence[str | Path], out: str | Path, *, statistic: str = "mean") -> list[Curve]:
+    """Plot the learning curves of runs in one figure.
 
     Args:
         folders: The runs' folders.
-        out: The picture; its suffix says the format.
+        out: File of the figure; its suffix chooses the format.
         statistic: `mean` or `iqm`, over seeds.
 
     Returns:
-        What was drawn.
+        The curves.
 
     Raises:
-        ValueError: A folder holds no run, or a run no finished episode, or `out` has no suffix of a picture.
+        ValueError: A folder holds no run, or a run no finished episode, or `out` does not have the suffix of an image.
     """
+    folders, out = [Path(folder) for folder in folders], Path(out)
     # Not through pyplot: it would choose a backend and keep the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -89,7 +93,7 @@ def plot_runs(folders: list[Path], out: Path, *, statistic: str = "mean") -> lis
     curves = []
     for folder, label in zip(folders, labels, strict=True):
         path = folder / METRICS_FILE
-        curves.append(make_curve(read_rows(path) if path.exists() else [], label, statistic=statistic))
+        curves.append(make_curve(read_rows(path), label, statistic=statistic))
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     draw(figure.add_subplot(), curves, configs, statistic)
@@ -101,15 +105,16 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     """Draw curves into matplotlib axes.
 
     Args:
-        axes: Where to.
-        curves: What was measured, in the order of `configs`.
-        configs: The runs.
-        statistic: What the curves show.
+        axes: The axes.
+        curves: The curves, in the order of `configs`.
+        configs: The configurations of the runs.
+        statistic: The statistic that the curves show.
     """
     from matplotlib.ticker import EngFormatter
 
     for curve in curves:
-        (line,) = axes.plot(curve.steps, curve.center, label=f"{curve.label} ({curve.seeds} seeds)", linewidth=1.8)
+        seeds = f"{curve.seeds} seeds" if curve.seeds > 1 else "1 seed"
+        (line,) = axes.plot(curve.steps, curve.center, label=f"{curve.label} ({seeds})", linewidth=1.8)
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
     tasks = {config.task(): config for config in configs}
     for memory, style in (("with", "--"), ("without", ":")):
@@ -117,21 +122,21 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         for value in sorted({value for value in known if value is not None}):
             label = f"best {memory} memory ({value:.3g})"
             axes.axhline(value, color="0.4", linestyle=style, linewidth=1.2, label=label)
-    axes.set_xlabel("environment steps of each seed")
-    axes.set_ylabel("return of an episode (sum of rewards)")
+    axes.set_xlabel("environment steps per seed")
+    axes.set_ylabel("mean episode return")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     name = {"mean": "mean", "iqm": "interquartile mean"}[statistic]
-    axes.set_title(f"{', '.join(tasks)}\n{name} over seeds with its 95 % bootstrap interval", fontsize=11)
+    several = any(curve.seeds > 1 for curve in curves)
+    statistics = f"\n{name} over seeds with 95 % bootstrap interval" if several else ""
+    axes.set_title(f"{', '.join(tasks)}{statistics}", fontsize=11)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
 
 
 def best_return(config: RunConfig, *, memory: bool) -> float | None:
-    """What is the most that can be expected of a run, with memory or without; None where it is not known."""
-    from memorax.environments import make
-
+    """The expected return of the best policy of a run's environment, with memory or without; None if unknown."""
     try:
-        env, _ = make(config.env, **config.env_options)
+        env, _ = make_environment(config.env, config.env_options)
     except (ImportError, TypeError, ValueError):
         return None
     return getattr(env, "optimal_return" if memory else "memoryless_return", None)

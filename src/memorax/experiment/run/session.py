@@ -1,5 +1,6 @@
-"""The run loop: trains all seeds in compiled intervals, and leaves behind a folder that says what happened."""
+"""The run loop: trains all seeds in compiled intervals, logs, and saves checkpoints."""
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -7,27 +8,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
 
 from memorax import lox
 from memorax.core.types import Key, PyTree
-from memorax.experiment import checkpoint
-from memorax.experiment.build import build_agent
-from memorax.experiment.config import RunConfig, check_same_run, load_config, save_config
-from memorax.experiment.display import Display, make_display
-from memorax.experiment.files import CHECKPOINTS, METRICS_FILE
-from memorax.experiment.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
-from memorax.experiment.interrupt import Interruption
-from memorax.experiment.loggers import JsonLines, truncate
-from memorax.experiment.metrics import Interval, diagnose, reduce_logs, rows
-from memorax.experiment.summary import write_summary
-
-_LINES = 100
-"""About how many log lines a run has where nobody says how many."""
+from memorax.experiment.config import RunConfig
+from memorax.experiment.loggers import Logger, read_rows
+from memorax.experiment.run import checkpoint
+from memorax.experiment.run.display import Display
+from memorax.experiment.run.files import CHECKPOINTS, METRICS_FILE
+from memorax.experiment.run.folders import Claim
+from memorax.experiment.run.interrupt import Interruption
+from memorax.experiment.run.metrics import Interval, diagnose, reduce_logs, rows
 
 
 class DivergenceError(RuntimeError):
-    """Training produced NaN or infinity; the message says where, and what is left."""
+    """Training produced NaN or infinity; the message says where, and which checkpoint is left."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +30,10 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        folder: What it left behind.
-        step: The step it got to, of each seed.
-        signal: Number of the signal that stopped it early; None where it came to its end.
-        summary: What `summary.json` says; empty where it was stopped early.
+        folder: The run's folder.
+        step: Number of environment steps that each seed has been trained for.
+        signal: Number of the signal that stopped the run early; None if it is complete.
+        summary: The content of `summary.json`; empty if the run was stopped early.
     """
 
     folder: Path
@@ -57,116 +52,32 @@ def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
     return keys[:, 0], keys[:, 1], keys[:, 2]
 
 
-def train(
-    config: RunConfig, folder: Path | None = None, *, resume: bool = False, console: Console | None = None
-) -> Outcome:
-    """Train, and leave configuration, metrics, checkpoints, learning curve and summary in a folder.
-
-    A run is the same, bit for bit but for `time/*`, however often it is stopped, killed and resumed.
-
-    Args:
-        config: What to train.
-        folder: Where to leave it; empty or not there yet, unless an earlier run is resumed. None: a new folder in
-            `runs`, named after the run; when resuming, the newest of that name.
-        resume: Whether to go on from the newest checkpoint in `folder`.
-        console: Where to show the progress; None for standard output.
-
-    Returns:
-        How it ended.
-
-    Raises:
-        DivergenceError: Something became NaN or infinite. Nothing of it is saved.
-        OSError: The disk failed or is full.
-        TypeError: No head serves the environment's action space, or the environment does not take `env_options`.
-        ValueError: The configuration is refused, or the folder cannot be used.
-    """
-    return finish(prepare(config, folder, resume=resume), console)
-
-
-def prepare(config: RunConfig, folder: Path | None = None, *, resume: bool = False) -> "Session":
-    """Check everything that can be checked before training, and make ready; takes and raises what `train` does."""
-    if resume:
-        folder = folder or latest_folder(default_folder(config))
-        stored = load_config(folder)
-        config, agent = _build(dataclasses.replace(config, log_every=config.log_every or stored.log_every))
-        check_same_run(stored, config, folder)
-        claim = Claim(folder)
-    else:
-        config, agent = _build(config)
-        claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
-    try:
-        if not resume:
-            save_config(claim.folder, config)
-        session = Session(config, agent, claim)
-        if resume:  # only now, so that a run that is refused stays as it is
-            save_config(claim.folder, config)
-    except BaseException:
-        claim.release()
-        raise
-    return session
-
-
-def finish(session: "Session", console: Console | None = None) -> Outcome:
-    """Train what was prepared, show how it is going, and sum it up; takes and raises what `train` does."""
-    config = session.config
-    display = make_display(console or Console(), session.total, session.step)
-    display.note(f"{config.algorithm} with {config.model} on {config.task()}, {config.seeds} seeds -> {session.folder}")
-    if session.step:
-        display.note(f"going on from step {session.step:,}")
-    try:
-        outcome = session.run(display)
-    finally:
-        display.close()
-        session.close()
-    if outcome.signal is not None:
-        return outcome
-    summary = write_summary(session.folder, config, session.step, session.compile_seconds)
-    return dataclasses.replace(outcome, summary=summary)
-
-
-def _build(config: RunConfig) -> tuple[RunConfig, Any]:
-    """Build the agent, and fill in what follows from it."""
-    agent = build_agent(config)
-    return with_log_interval(config, agent.steps_per_update), agent
-
-
-def with_log_interval(config: RunConfig, update: int) -> RunConfig:
-    """Fill in how often to log, in whole updates of `update` steps; prefer what divides the run without a rest.
-
-    Raises:
-        ValueError: The run is shorter than an update.
-    """
-    updates = config.steps // update
-    if updates < 1:
-        raise ValueError(f"`steps` must be at least one update ({update:,}), got {config.steps:,}")
-    if config.log_every is None:
-        wanted = max(1, updates // _LINES)
-        lengths = range(max(1, wanted // 2), 2 * wanted + 1)
-        # What is left over at the end needs a program of its own, and should be long enough to say something.
-        length = min(lengths, key=lambda n: (-updates % n, abs(n - wanted)))
-    else:
-        length = max(1, config.log_every // update)
-    return dataclasses.replace(config, log_every=length * update)
-
-
 class Session:
-    """A run in progress: begins anew, or from the newest checkpoint in the folder.
+    """A run in progress: starts from the newest checkpoint in the folder, or from the beginning if there is none.
 
     Args:
-        config: What to train; `log_every` is filled in.
-        agent: What learns.
-        claim: The run's folder; given back by `close`.
+        config: The run; `log_every` is filled in.
+        agent: The agent of that configuration.
+        claim: The run's folder; released by `close`.
+        logger: Where the metrics go; `metrics.jsonl` in the folder is read on resume. Closed by `close`.
 
     Raises:
         ValueError: A checkpoint is damaged or of another configuration, or the run is past its end already.
+
+    Attributes:
+        state: The state of all seeds, `[seeds, ...]`.
+        step: Environment steps that each seed has been trained for.
+        total: Environment steps of each seed at the end.
+        received_signal: SIGINT or SIGTERM, if one was received during `run`, even too late to stop anything.
     """
 
-    def __init__(self, config: RunConfig, agent: Any, claim: Claim) -> None:
-        self.config, self.agent, self.claim = config, agent, claim
+    def __init__(self, config: RunConfig, agent: Any, claim: Claim, logger: Logger) -> None:
+        self.config, self.agent, self.claim, self.logger = config, agent, claim, logger
         self.folder = folder = claim.folder
         self.seeds = config.seed_numbers()
         self.total = config.steps // agent.steps_per_update * agent.steps_per_update
         self.compile_seconds = 0.0
+        self.received_signal: int | None = None
         self._compiled: dict[int, jax.stages.Compiled] = {}
         init_keys, self._keys, _ = seed_keys(self.seeds)
         latest = checkpoint.newest(folder / CHECKPOINTS)
@@ -179,14 +90,14 @@ class Session:
             self.state = begin(agent, init_keys, self._keys, config.warmup)
         else:
             self.state = restore_state(agent, init_keys, latest)
-        self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
-        kept = truncate(folder / METRICS_FILE, self.step)
+        kept = read_rows(folder / METRICS_FILE, self.step)
         self._seen = frozenset(name for row in kept for name in row)
         self._elapsed = kept[-1]["time/elapsed_seconds"] if kept else 0.0
-        self.logger = JsonLines(folder / METRICS_FILE)
+        logger.start(kept)
+        self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
 
     def run(self, display: Display) -> Outcome:
-        """Train to the end, or until a signal asks to stop; either way everything is saved.
+        """Train to the end, or until SIGINT or SIGTERM; either way everything is saved.
 
         Raises:
             DivergenceError: Something became NaN or infinite.
@@ -204,16 +115,16 @@ class Session:
                     self._save()
             self._save()
             self.writer.wait()
-        # A signal in the last interval comes too late to stop anything.
+        self.received_signal = interruption.signal
+        # A signal in the last interval has nothing left to stop.
         return Outcome(self.folder, self.step, interruption.signal if self.step < self.total else None)
 
     def close(self) -> None:
         """Finish what is under way, and release the files and the folder."""
-        try:
-            self.logger.close()
-            self.writer.close()
-        finally:
-            self.claim.release()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.claim.release)
+            stack.callback(self.writer.close)
+            stack.callback(self.logger.close)
 
     def _interval(self) -> int:
         """Steps to the next log line, which come at the same steps however the run was cut."""
@@ -257,10 +168,10 @@ class Session:
 
 
 def begin(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
-    """Make the state of all seeds before training.
+    """Initialize the state of all seeds.
 
     Args:
-        agent: What learns.
+        agent: The agent.
         init_keys: Keys of initialization, `[seeds]`.
         keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
         warmup: Environment steps of each seed with random actions.
@@ -277,7 +188,7 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.s
     """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
 
     Args:
-        agent: What learns.
+        agent: The agent.
         keys: Training keys, `[seeds]`.
         state: Of all seeds, `[seeds, ...]`; its buffers are donated.
         length: Steps of each seed.

@@ -1,4 +1,4 @@
-"""Stopping on request: a signal is remembered until the run loop has a moment for it."""
+"""Stopping on request: a signal is remembered until the run loop can save and stop."""
 
 import signal
 import threading
@@ -9,12 +9,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While entered, SIGINT and SIGTERM are noted instead of obeyed; a second one is obeyed at once.
+    """A context in which SIGINT and SIGTERM are only recorded; a second one takes its usual effect at once.
 
-    Outside the main thread, where Python allows no handlers, nothing is noted.
+    Outside the main thread, where Python allows no handlers, they always take their usual effect.
 
     Attributes:
-        signal: Number of the signal that came; None so far.
+        signal: Number of the signal that was received; None so far.
     """
 
     def __init__(self) -> None:
@@ -22,16 +22,16 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
-        """Begin to take note."""
+        """Begin to record."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._before = {number: signal.signal(number, self._record) for number in _SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Give the signals back."""
+        """Restore the handlers from before."""
         self._restore()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.signal = number
         self._restore()

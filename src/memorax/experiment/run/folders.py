@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from memorax.experiment.config import RunConfig
-from memorax.experiment.files import CONFIG_FILE, check_writable
+from memorax.experiment.run.files import CONFIG_FILE, check_writable
 
 _LOCK_FILE = ".lock"
 

@@ -13,7 +13,7 @@ from memorax.experiment import RunConfig
 UPDATE, ENVS = 12, 3
 
 
-class StandIn:
+class FakeAgent:
     """Has what the run loop asks of an agent. It loses its mind after `breaks_at` steps."""
 
     steps_per_update = UPDATE

@@ -8,8 +8,8 @@ import numpy as np
 from flax import struct
 
 from memorax.core.types import Array, PyTree
-from memorax.experiment.checkpoint import flatten
 from memorax.experiment.loggers import Row
+from memorax.experiment.run.checkpoint import flatten
 
 _EPISODE = ("returned_episode", "returned_episode_returns", "returned_episode_lengths")
 

@@ -1,4 +1,4 @@
-"""Tables of what there is."""
+"""Tables of the environments, memory models and algorithms that are known by name."""
 
 import inspect
 from typing import Any
@@ -14,9 +14,10 @@ best: the return of the best policy, on average. memoryless: the same without me
 
 def environments() -> Table:
     """All registered environments: for how many steps to remember, and the best return with and without memory."""
-    from memorax.environments import registered
+    from memorax.environments import ENVIRONMENTS, registered
     from memorax.environments.registration import ADAPTERS
 
+    ENVIRONMENTS.load_plugins()
     extras = "; ".join(f"{name}::NAME after `pip install memorax[{name}]`" for name in ADAPTERS)
     table = Table(
         title="environments",
@@ -41,20 +42,28 @@ def environments() -> Table:
     return table
 
 
-def models() -> Table:
-    """All registered memory models, with what a step costs at 64 features; compiles each of them."""
-    from memorax.experiment.costs import measure_costs
+def models(*, costs: bool = False) -> Table:
+    """All registered memory models.
+
+    Args:
+        costs: Whether to show what a step costs at 64 features, which compiles each of them.
+    """
     from memorax.networks.sequence_models import MODELS
 
+    MODELS.load_plugins()
     table = _two_columns("memory models")
-    table.caption = (
-        "one environment, one step, 64 features in and out; FLOPs and bytes moved are the compiled program's"
-    )
+    if not costs:
+        for name in MODELS:
+            table.add_row(name, _first_line(MODELS.get(name).build))
+        return table
+    from memorax.experiment.report.costs import measure_costs
+
+    table.caption = "one step of one environment, 64 features in and out; FLOPs and bytes moved of the compiled program"
     for name in ("parameters", "memory", "FLOPs", "moved"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in MODELS:
-        costs = measure_costs(name)
-        numbers = _short(costs.parameters), f"{_short(costs.state)}B", _short(costs.flops), f"{_short(costs.traffic)}B"
+        cost = measure_costs(name)
+        numbers = _short(cost.parameters), f"{_short(cost.state)}B", _short(cost.flops), f"{_short(cost.traffic)}B"
         table.add_row(name, _first_line(MODELS.get(name).build), *numbers)
     return table
 
@@ -62,7 +71,9 @@ def models() -> Table:
 def algorithms() -> Table:
     """All registered algorithms."""
     from memorax.algorithms import ALGORITHMS
+    from memorax.experiment.recipes import RECIPES
 
+    RECIPES.load_plugins()
     table = _two_columns("algorithms")
     for name in ALGORITHMS:
         algorithm, _ = ALGORITHMS.get(name)
