@@ -15,7 +15,7 @@ from tests.probe_environments import Clock
 from memorax import lox
 from memorax.algorithms import MAPPO, PPO, R2D2, GradientPPO, GradientPPOConfig, MAPPOConfig, PPOConfig
 from memorax.core.spaces import Box
-from memorax.experiment.checkpoint import CheckpointWriter, newest, restore
+from memorax.experiment.run.checkpoint import CheckpointWriter, newest, restore
 from memorax.learning.values import as_scalars
 from memorax.networks import Network, heads
 
