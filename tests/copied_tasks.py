@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from tests.probes import Recall
+from tests.probe_environments import Recall
 
 from memorax.environments import Environment
 from memorax.environments.multi_agent import MultiAgentEnvironment
@@ -85,14 +85,14 @@ def member(cls, index, num_agents):
         def initialize_carry(self, key, batch):
             return super().initialize_carry(own(key), batch)
 
-        def init_learner(self, key, loop):
-            return super().init_learner(own(key), loop)
+        def init_learner(self, key, rollout_state):
+            return super().init_learner(own(key), rollout_state)
 
         def policy(self, learner, step, behavior):
             act = super().policy(learner, step, behavior)
             return lambda key, carry, timestep: act(own(key), carry, timestep)
 
-        def learn(self, key, learner, trajectory, loop, carry):
-            return super().learn(own(key), learner, trajectory, loop, carry)
+        def learn(self, key, learner, trajectory, rollout_state, carry):
+            return super().learn(own(key), learner, trajectory, rollout_state, carry)
 
     return Member

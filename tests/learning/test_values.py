@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memorax.acting.value_outputs import NStep, choose, critic_loss, expected, losses, temporal_differences, upto
+from memorax.learning.values import (
+    NStepTargets,
+    action_values,
+    critic_loss,
+    expected_values,
+    first_steps,
+    temporal_differences,
+    value_losses,
+)
 from memorax.networks.heads import C51Values, HLGaussValues
 from memorax.objectives import cross_entropy, gaussian_histogram, project, rescale, unscale
 
@@ -30,7 +38,7 @@ def logits(seed, *shape):
 
 def n_step(steps, n, **scales):
     reward, terminated, cut = steps
-    return NStep(jnp.asarray(reward), GAMMA * (1.0 - jnp.asarray(terminated)), jnp.asarray(cut), n, **scales)
+    return NStepTargets(jnp.asarray(reward), GAMMA * (1.0 - jnp.asarray(terminated)), jnp.asarray(cut), n, **scales)
 
 
 def walk(steps, row, t, n):
@@ -89,16 +97,17 @@ def test_targets_get_no_gradient(steps, kind):
     assert (jax.grad(loss)(logits(2, BATCH, TIME + 1)) == 0.0).all()
 
 
-def test_actions_are_chosen_from_numbers_and_distributions_alike():
+def test_actions_are_chosen_from_scalars_and_distributions_alike():
     distribution = C51Values(logits(0, BATCH, TIME, 3), VALUES, jnp.ones((BATCH, TIME, 3), bool))
-    action = jnp.asarray([[0, 2, 1, 1], [2, 2, 0, 1]])
-    np.testing.assert_allclose(choose(distribution, action).mean(), choose(expected(distribution), action), rtol=1e-6)
-    np.testing.assert_allclose(choose(distribution, action).logits[1, 0], distribution.logits[1, 0, 2])
-    np.testing.assert_allclose(upto(distribution, 2).mean(), upto(expected(distribution), 2), rtol=1e-6)
+    action, scalars = jnp.asarray([[0, 2, 1, 1], [2, 2, 0, 1]]), expected_values(distribution)
+    chosen, first = action_values(distribution, action), first_steps(distribution, 2)
+    np.testing.assert_allclose(chosen.mean(), action_values(scalars, action), rtol=1e-6)
+    np.testing.assert_allclose(chosen.logits[1, 0], distribution.logits[1, 0, 2])
+    np.testing.assert_allclose(first.mean(), first_steps(scalars, 2), rtol=1e-6)
 
 
 def test_numbers_have_half_the_squared_error():
-    np.testing.assert_allclose(losses(jnp.asarray([1.0, -1.0]), jnp.asarray([3.0, -1.0])), [2.0, 0.0])
+    np.testing.assert_allclose(value_losses(jnp.asarray([1.0, -1.0]), jnp.asarray([3.0, -1.0])), [2.0, 0.0])
 
 
 def test_critics_are_clipped_only_where_they_give_numbers():

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memorax.acting import as_single_steps, crosses, minibatch_indices, schedule_of_updates, take
+from memorax.acting import crosses, update_schedule
+from memorax.learning.minibatches import as_single_steps, minibatch_indices, take
 
 
 @pytest.mark.parametrize(
@@ -11,7 +12,7 @@ from memorax.acting import as_single_steps, crosses, minibatch_indices, schedule
     [(8, 4, (1, 2)), (8, 10, (5, 4)), (8, 1, (1, 8)), (10, 10, (1, 1)), (3, 7, (7, 3))],
 )
 def test_one_update_per_train_frequency_transitions(num_envs, train_frequency, expected):
-    steps, updates = schedule_of_updates(num_envs, train_frequency)
+    steps, updates = update_schedule(num_envs, train_frequency)
     assert (steps, updates) == expected
     assert steps * num_envs == updates * train_frequency
 

@@ -5,10 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memorax.acting import demons
-from memorax.acting.demons import ask_anew, demon_losses, questions, replayed_demon_losses, seen_by, seen_by_main
-from memorax.acting.value_outputs import NStep, best, choose, expected, main, numbers, upto
 from memorax.core.types import Timestep, Transition
+from memorax.learning import gvf
+from memorax.learning.gvf import (
+    gvf_losses,
+    gvf_targets,
+    refresh_gvf_targets,
+    replayed_gvf_losses,
+    with_cumulant,
+    with_main_bootstrap,
+)
+from memorax.learning.values import (
+    NStepTargets,
+    action_values,
+    as_scalars,
+    expected_values,
+    first_steps,
+    greedy_values,
+    main_values,
+)
 from memorax.networks import heads
 from memorax.networks.heads import HLGaussValues, HordeValues
 from memorax.objectives import episode_ends
@@ -48,9 +63,9 @@ def values(last=LAST):
 
 def sums_are_those_computed_by_hand():
     bootstrap = HordeValues(jnp.full((2, 5), -1e6), {"sum": jnp.asarray(BOOTSTRAP)})
-    question = questions(HEAD, trajectory(bootstrap=bootstrap), values(), 1.0)["sum"]
-    np.testing.assert_allclose(question.target, FOLDED)
-    assert not question.cut.any()
+    predicted = gvf_targets(HEAD, trajectory(bootstrap=bootstrap), values(), 1.0)["sum"]
+    np.testing.assert_allclose(predicted.target, FOLDED)
+    assert not predicted.hidden.any()
 
 
 def test_sums_are_those_computed_by_hand():
@@ -63,34 +78,34 @@ def test_sums_are_those_computed_by_hand():
         ("episode_ends", lambda steps, gamma: episode_ends(steps, 0.9)),
         ("episode_ends", lambda steps, gamma: episode_ends(steps.replace(aux={}), gamma)),
         ("episode_ends", lambda steps, gamma: episode_ends(steps.replace(terminated=TERMINATED & False), gamma)),
-        ("seen_by", lambda name, demon, steps: seen_by(name, demon, steps).replace(reward=steps.reward)),
-        ("seen_by", lambda name, demon, steps: seen_by_main(steps)),
+        ("with_cumulant", lambda name, demon, steps: with_cumulant(name, demon, steps).replace(reward=steps.reward)),
+        ("with_cumulant", lambda name, demon, steps: with_main_bootstrap(steps)),
     ],
     ids=["the agent's discount", "truncated worth nothing", "never terminates", "the reward", "the main head's view"],
 )
 def test_the_sums_find_mutants(monkeypatch, name, broken):
-    monkeypatch.setattr(demons, name, broken)
+    monkeypatch.setattr(gvf, name, broken)
     with pytest.raises(AssertionError):
         sums_are_those_computed_by_hand()
 
 
 def test_steps_with_a_hidden_successor_have_no_target_where_their_value_is_not_known():
-    question = questions(HEAD, trajectory(), values(), 1.0)["sum"]
-    np.testing.assert_array_equal(question.cut, TRUNCATED & ~TERMINATED)
+    predicted = gvf_targets(HEAD, trajectory(), values(), 1.0)["sum"]
+    np.testing.assert_array_equal(predicted.hidden, TRUNCATED & ~TERMINATED)
     # Step 2 comes before the truncated one, and bootstraps from its value.
-    np.testing.assert_allclose(question.target[0], [2, 2, 4 + 0.5 * 1000, 1000, 21])
-    loss = demon_losses(upto(values(), 5), {"sum": question}, 1.0 - question.cut)
+    np.testing.assert_allclose(predicted.target[0], [2, 2, 4 + 0.5 * 1000, 1000, 21])
+    loss = gvf_losses(first_steps(values(), 5), {"sum": predicted}, 1.0 - predicted.hidden)
     assert list(loss) == ["demon_sum"]
 
 
 def test_shorter_returns_bootstrap_from_the_demon():
-    question = questions(HEAD, trajectory(), values(), 0.0)["sum"]
-    np.testing.assert_allclose(question.target[1], [3, 505, 507, 509, 11 + 0.5 * 20])
+    predicted = gvf_targets(HEAD, trajectory(), values(), 0.0)["sum"]
+    np.testing.assert_allclose(predicted.target[1], [3, 505, 507, 509, 11 + 0.5 * 20])
 
 
 def test_flags_are_numbers():
     ended = heads.GVF(heads.VNetwork(), gamma=1.0, cumulant=lambda transition: transition.terminated)
-    view = seen_by("ended", ended, trajectory())
+    view = with_cumulant("ended", ended, trajectory())
     assert view.reward.dtype == jnp.float32
     np.testing.assert_array_equal(view.reward, TERMINATED)
 
@@ -99,7 +114,7 @@ def test_cumulants_see_what_every_algorithm_can_show():
     """A rollout has more than a replay; a cumulant that needs it would work with some algorithms only."""
     seen = []
     demon = heads.GVF(heads.VNetwork(), gamma=1.0, cumulant=lambda steps: seen.append(steps) or steps.reward)
-    seen_by("curious", demon, trajectory(log_prob=jnp.zeros((2, 5))))
+    with_cumulant("curious", demon, trajectory(log_prob=jnp.zeros((2, 5))))
     assert (seen[0].aux, seen[0].info, seen[0].carry) == ({}, {}, None)
     np.testing.assert_array_equal(seen[0].action, ACTION)
 
@@ -117,13 +132,13 @@ def test_other_shapes_are_not_broadcast(cumulant, shape):
     demon = heads.GVF(heads.VNetwork(), gamma=1.0, cumulant=cumulant)
     message = rf"`cumulant` of demon `x` must give one number per step, \[batch, time\] = \[2, 5\], got {shape}"
     with pytest.raises(ValueError, match=message):
-        seen_by("x", demon, trajectory())
+        with_cumulant("x", demon, trajectory())
 
 
 def test_losses_are_means_over_the_steps_that_count():
-    question = demons.Question(*(jnp.zeros((2, 5)),) * 3, jnp.asarray(FOLDED))
+    predicted = gvf.GVFTarget(*(jnp.zeros((2, 5)),) * 3, jnp.asarray(FOLDED))
     weight = jnp.ones((2, 5)).at[0, 3].set(0.0)
-    loss = demon_losses(HordeValues(None, {"sum": jnp.ones((2, 5))}), {"sum": question}, weight)["demon_sum"]
+    loss = gvf_losses(HordeValues(None, {"sum": jnp.ones((2, 5))}), {"sum": predicted}, weight)["demon_sum"]
     counted = np.delete(np.asarray(FOLDED).ravel(), 3)
     np.testing.assert_allclose(loss, 0.5 * np.square(counted - 1.0).mean(), rtol=1e-6)
 
@@ -134,15 +149,15 @@ def q_values(seed, time):
 
 
 def two_steps(batch, gamma=0.9):
-    return NStep(*episode_ends(batch, gamma), 2)
+    return NStepTargets(*episode_ends(batch, gamma), 2)
 
 
 def test_in_a_replay_returns_have_n_cumulants_and_follow_the_main_head():
-    batch, chosen = trajectory(), choose(q_values(0, 5), jnp.asarray(ACTION % 3))
+    batch, chosen = trajectory(), action_values(q_values(0, 5), jnp.asarray(ACTION % 3))
     output = q_values(1, 6)
-    following = choose(output, jnp.argmax(expected(output), -1))
+    following = action_values(output, jnp.argmax(expected_values(output), -1))
     importance = jnp.asarray([1.0, 0.25])
-    loss = replayed_demon_losses(Q_HEAD, batch, chosen, following, two_steps, importance)["demon_sum"]
+    loss = replayed_gvf_losses(Q_HEAD, batch, chosen, following, two_steps, importance)["demon_sum"]
     v = np.take_along_axis(np.asarray(output.demons["sum"]), np.asarray(output.main).argmax(-1)[..., None], -1)[..., 0]
     # Truncated: no target; before it and before the end of the sequence: one cumulant and a bootstrap.
     target = [
@@ -154,14 +169,14 @@ def test_in_a_replay_returns_have_n_cumulants_and_follow_the_main_head():
 
 
 def test_targets_get_no_gradient():
-    batch, chosen = trajectory(), choose(q_values(0, 5), jnp.asarray(ACTION % 3))
+    batch, chosen = trajectory(), action_values(q_values(0, 5), jnp.asarray(ACTION % 3))
 
     def replayed(following):
-        return replayed_demon_losses(Q_HEAD, batch, chosen, best(following), two_steps, jnp.ones(2))["demon_sum"]
+        return replayed_gvf_losses(Q_HEAD, batch, chosen, greedy_values(following), two_steps, jnp.ones(2))["demon_sum"]
 
     def rolled_out(output):
-        asked = ask_anew(questions(HEAD, batch, output, 0.5), output, 0.5)
-        return demon_losses(HordeValues(None, {"sum": jnp.ones((2, 5))}), asked, jnp.ones((2, 5)))["demon_sum"]
+        asked = refresh_gvf_targets(gvf_targets(HEAD, batch, output, 0.5), output, 0.5)
+        return gvf_losses(HordeValues(None, {"sum": jnp.ones((2, 5))}), asked, jnp.ones((2, 5)))["demon_sum"]
 
     assert replayed(q_values(1, 6)) > 0
     for loss, output in ((replayed, q_values(1, 6)), (rolled_out, values())):
@@ -170,10 +185,10 @@ def test_targets_get_no_gradient():
 
 def test_heads_without_demons_ask_nothing():
     batch, plain = trajectory(), jnp.zeros((2, 6))
-    assert questions(heads.VNetwork(), batch, plain, 1.0) == ask_anew({}, plain, 1.0) == {}
-    assert demon_losses(plain, {}, jnp.ones((2, 5))) == {}
-    assert replayed_demon_losses(heads.DiscreteQNetwork(3), batch, plain, plain, two_steps, jnp.ones(2)) == {}
-    assert seen_by_main(batch) is batch
+    assert gvf_targets(heads.VNetwork(), batch, plain, 1.0) == refresh_gvf_targets({}, plain, 1.0) == {}
+    assert gvf_losses(plain, {}, jnp.ones((2, 5))) == {}
+    assert replayed_gvf_losses(heads.DiscreteQNetwork(3), batch, plain, plain, two_steps, jnp.ones(2)) == {}
+    assert with_main_bootstrap(batch) is batch
 
 
 def test_demons_follow_the_best_action_of_the_main_head():
@@ -182,10 +197,11 @@ def test_demons_follow_the_best_action_of_the_main_head():
     output = HordeValues(HLGaussValues(logits, atoms), {"sum": jnp.arange(24.0).reshape(2, 4, 3)})
     action = np.asarray(output.main.mean()).argmax(-1)
     np.testing.assert_array_equal(
-        best(output).demons["sum"],
+        greedy_values(output).demons["sum"],
         np.arange(24.0).reshape(2, 4, 3).reshape(-1, 3)[np.arange(8), action.ravel()].reshape(2, 4),
     )
-    np.testing.assert_allclose(best(output).main, output.main.mean().max(-1), rtol=1e-6)
-    np.testing.assert_array_equal(expected(output), main(output).mean())
-    np.testing.assert_array_equal(numbers(output).demons["sum"], output.demons["sum"])
-    assert (upto(output, 3).main.logits.shape, upto(output, 3).demons["sum"].shape) == ((2, 3, 3, 9), (2, 3, 3))
+    np.testing.assert_allclose(greedy_values(output).main, output.main.mean().max(-1), rtol=1e-6)
+    np.testing.assert_array_equal(expected_values(output), main_values(output).mean())
+    np.testing.assert_array_equal(as_scalars(output).demons["sum"], output.demons["sum"])
+    first = first_steps(output, 3)
+    assert (first.main.logits.shape, first.demons["sum"].shape) == ((2, 3, 3, 9), (2, 3, 3))

@@ -2,10 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.probes import Clock, Loose, Masked
+from tests.probe_environments import Clock, Loose, Masked
 
-from memorax.acting import Stage
-from memorax.acting.loop import bootstrap
+from memorax.acting import VectorEnv
+from memorax.acting.vector_env import bootstrap
 from memorax.core.spaces import Box
 
 NUM_ENVS, NUM_STEPS = 3, 23
@@ -22,28 +22,27 @@ def count(carry, timestep):
 
 
 def roll(env, value=None, num_steps=NUM_STEPS):
-    stage = Stage(env, None, NUM_ENVS)
-    loop = stage.reset(jax.random.key(0), jnp.zeros(NUM_ENVS, jnp.int32))
+    vector_env = VectorEnv(env, None, NUM_ENVS)
+    start = vector_env.reset(jax.random.key(0), jnp.zeros(NUM_ENVS, jnp.int32))
     key = jax.random.key(1)
-    return loop, *jax.jit(lambda loop: stage.rollout(key, loop, counter, num_steps, value=value, store_carry=True))(
-        loop
-    )
+    roll_out = lambda start: vector_env.rollout(key, start, counter, num_steps, value=value, store_carry=True)  # noqa: E731
+    return start, *jax.jit(roll_out)(start)
 
 
 def test_done_marks_the_first_step_of_every_episode_and_memory_counts_from_there():
-    _, loop, steps = roll(Clock("terminated"))
+    _, after, steps = roll(Clock("terminated"))
     np.testing.assert_array_equal(steps.inputs.done[:, 0], True)
     np.testing.assert_array_equal(steps.inputs.done[:, 1:], steps.done[:, :-1])
     np.testing.assert_array_equal(steps.aux["count"], steps.observation[..., 0] + 1)
-    np.testing.assert_array_equal(loop.timestep.done, steps.done[:, -1])
+    np.testing.assert_array_equal(after.timestep.done, steps.done[:, -1])
     assert steps.done.any(axis=1).all()
 
 
 def test_inputs_hold_the_action_and_reward_before():
-    _, loop, steps = roll(Clock("terminated"))
+    _, after, steps = roll(Clock("terminated"))
     np.testing.assert_array_equal(steps.inputs.action[:, 1:], steps.action[:, :-1])
     np.testing.assert_array_equal(steps.inputs.reward[:, 1:], steps.reward[:, :-1])
-    np.testing.assert_array_equal(loop.timestep.action, steps.action[:, -1])
+    np.testing.assert_array_equal(after.timestep.action, steps.action[:, -1])
 
 
 def test_the_recorded_carry_is_the_one_before_the_step():
@@ -78,8 +77,8 @@ def test_episode_statistics_are_those_of_the_last_whole_episode():
 
 
 def test_how_the_steps_are_cut_into_rollouts_does_not_change_types():
-    loop, after, _ = roll(Loose())
-    assert jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), loop) == jax.tree.map(
+    start, after, _ = roll(Loose())
+    assert jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), start) == jax.tree.map(
         lambda x: (x.shape, x.dtype, x.weak_type), after
     )
     assert after.env_state["reward"].dtype == jnp.float32
@@ -88,7 +87,7 @@ def test_how_the_steps_are_cut_into_rollouts_does_not_change_types():
 
 @pytest.mark.parametrize("where", ["observation", "info"])
 def test_an_action_mask_ends_up_in_the_observation(where):
-    _, loop, steps = roll(Masked(where))
+    _, after, steps = roll(Masked(where))
     mask = np.asarray(steps.observation["action_mask"])
     assert mask.shape == (NUM_ENVS, NUM_STEPS, 3)
     time = np.asarray(steps.observation["time" if where == "observation" else "observation"][..., 0]).astype(int)
@@ -96,7 +95,7 @@ def test_an_action_mask_ends_up_in_the_observation(where):
     started = np.asarray(steps.inputs.done)
     expected = np.where((where == "info") & started[..., None], True, np.arange(3) == time[..., None] % 3)
     np.testing.assert_array_equal(mask[:, later], expected[:, later])
-    assert loop.timestep.observation["action_mask"].dtype == bool
+    assert after.timestep.observation["action_mask"].dtype == bool
 
 
 @pytest.mark.parametrize(
@@ -104,8 +103,8 @@ def test_an_action_mask_ends_up_in_the_observation(where):
     [(True, [-1.0, 0.0, 1.0], [-3.0, 0.5, 4.0]), (False, [-9.0, 0.25, 9.0], [-3.0, 0.25, 4.0])],
 )
 def test_continuous_actions_are_stretched_or_clipped_to_the_space(bounded, action, expected):
-    stage = Stage(Clock(action_space=Box(-3.0, 4.0, (1,))), None, NUM_ENVS, bounded=bounded)
-    np.testing.assert_allclose(stage.to_env(jnp.asarray(action)[:, None])[:, 0], expected)
+    vector_env = VectorEnv(Clock(action_space=Box(-3.0, 4.0, (1,))), None, NUM_ENVS, bounded=bounded)
+    np.testing.assert_allclose(vector_env.to_env(jnp.asarray(action)[:, None])[:, 0], expected)
 
 
 def test_seeds_side_by_side_value_final_observations_only_where_there_are_some():
