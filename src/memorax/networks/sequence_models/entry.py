@@ -32,5 +32,10 @@ class Model:
         return self.build(features, **options)
 
 
-MODELS: Registry[Model] = Registry("memory model")
+MODELS: Registry[Model] = Registry(
+    "memory model",
+    listing="memorax list models",
+    plugins="memorax.models",
+    adopt=lambda name, entry: MODELS.register(name, entry if isinstance(entry, Model) else Model(entry)),
+)
 """All memory models by name."""
