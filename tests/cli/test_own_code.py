@@ -190,7 +190,7 @@ def test_a_package_is_loaded_when_a_name_is_not_known(here, installed, capsys):
     assert "my_plugin" not in sys.modules
     with pytest.raises(ValueError, match="unknown environment `mine::Tusk`; nearest: mine::Task"):
         make("mine::Tusk")
-    assert make("mine::Task", version=2)[0].memory_length(None) == 4
+    assert make("mine::Task", version=2)[0].memory_length(None) == 3
     config, _, _ = train_options(["mine"])
     assert config.algorithm == "mine"
 
@@ -202,13 +202,10 @@ def test_a_package_is_loaded_when_a_name_is_not_known(here, installed, capsys):
 def test_a_broken_package_is_named_and_does_no_harm(here, installed, module, reason, capsys):
     (installed / "my_plugin.py").write_text(module)
     sys.path.append(str(installed))
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="`mine` of the installed package `my-plugin` could not be loaded") as warned:
         assert "gru" in listed("models", capsys)
     (message,) = (str(warning.message) for warning in warned)
-    assert (
-        "memory model `mine` of the installed package `my-plugin` could not be loaded from `my_plugin:my_gr" in message
-    )
-    assert reason in message
+    assert f"from `my_plugin:my_gru` ({reason}" in message.replace("AttributeError: ", "")
     assert "gru" in listed("models", capsys)  # it is said once
 
 
