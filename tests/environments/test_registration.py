@@ -121,7 +121,7 @@ def test_a_user_registers_an_environment(clean):
 @pytest.mark.parametrize(
     ("env_id", "factory", "error", "message"),
     [
-        ("memory::TMaze", TMaze, ValueError, "`name` of a environment must be new, got `memory::TMaze`"),
+        ("memory::TMaze", TMaze, ValueError, "`name` of an environment must be new, got `memory::TMaze`"),
         ("TMaze", TMaze, ValueError, "must have the form `namespace::Name`"),
         ("gymnax::Mine", TMaze, ValueError, "`gymnax::Mine` must not use `gymnax`, which belongs to that library"),
         ("mine::Number", 3, TypeError, "`factory` of `mine::Number` must be callable, got 3"),

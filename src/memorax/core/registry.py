@@ -67,7 +67,9 @@ class Registry(Generic[T]):
         if not name.strip():
             raise ValueError(f"`name` of a {self.kind} must not be empty, got {name!r}")
         if name in self._entries:
-            raise ValueError(f"`name` of a {self.kind} must be new, got `{name}`, which is registered; choose another")
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            problem = f"must be new, got `{name}`, which is registered; choose another"
+            raise ValueError(f"`name` of {article} {self.kind} {problem}")
         self._entries[name] = entry
         return entry
 
