@@ -32,7 +32,8 @@ class ViT(nn.Module):
         (2, 5, 6)
 
     Source:
-        Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", https://arxiv.org/abs/2010.11929.
+        Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+        https://arxiv.org/abs/2010.11929
     """
 
     features: int = 64

@@ -52,11 +52,8 @@ class S5Config:
         """
         check_fields(
             self,
-            features=size(),
-            state_dim=size(),
-            blocks=size(),
-            conj_sym=boolean(),
-            clip_eigs=boolean(),
+            **dict.fromkeys(("features", "state_dim", "blocks"), size()),
+            **dict.fromkeys(("conj_sym", "clip_eigs"), boolean()),
             dt_min=real(above=0),
             discretization=choice("zoh", "bilinear"),
         )

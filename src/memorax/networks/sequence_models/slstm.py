@@ -50,15 +50,8 @@ class sLSTMConfig:  # noqa: N801 (the paper's name)
             TypeError: If a size is not an integer.
             ValueError: If a size is out of range, heads do not divide the memory, or a name is unknown.
         """
-        check_fields(
-            self,
-            features=size(),
-            inner_dim=size(),
-            num_heads=size(),
-            conv_kernel_size=size(),
-            forget_bias=choice(*FORGET_BIASES),
-            num_blocks=size(),
-        )
+        sizes = ("features", "inner_dim", "num_heads", "conv_kernel_size", "num_blocks")
+        check_fields(self, **dict.fromkeys(sizes, size()), forget_bias=choice(*FORGET_BIASES))
         check_fields(self, block_index=integer(0, self.num_blocks - 1))
         divides(("num_heads", self.num_heads), ("inner_dim", self.inner_dim), "the heads of an sLSTM")
         if self.inner_dim < 2 * self.num_heads:
