@@ -21,7 +21,7 @@ Sharp bits:
 * a `cond` has fixed shapes: what the other branch logs is NaN at that time. Keys that not every branch logs
   equally often are promoted from integers and booleans to float32 for it, and shorter ones are padded at the end;
 * `vmap` runs both branches of a `cond` whose predicate it batches: inside `spool(vmap(f))` both are logged. Use
-  `vmap(spool(f))`, which knows the branch; the same holds for `tap`;
+  `vmap(spool(f))`, which logs the branch taken; the same holds for `tap`;
 * a value that does not depend on what `vmap` maps gets no vmapped axis from `spool(vmap(f))` unless another value of
   the same call, or of the same key, has one;
 * `while_loop` has no fixed length: `spool` refuses a log inside it, `tap` does not. A `fori_loop` whose bounds are

@@ -148,7 +148,7 @@ def _check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
 def gpt2(features: int = 64, *, num_layers: int = 2, ffn_dim: int | None = None, **options: Any) -> PostNorm:
     """A pre-norm Transformer decoder as in GPT-2: attention and feed-forward layers in turn, a layer norm at the end.
 
-    Differs from the paper: each layer sees a window of `context_length` steps; positions count from the episode's
+    Differs from the paper: each layer attends to a window of `context_length` steps; positions count from the episode's
     start, and their learned vectors are added in front of every attention; projections of the attention have no bias,
     and all kernels are initialized as Flax does. A dense layer in front maps the inputs to the width of the stack.
 
@@ -214,7 +214,7 @@ def mamba2_stack(features: int = 64, *, num_layers: int = 2, **options: Any) -> 
 def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -> Stack:
     """Frame stacking: the last few inputs concatenated, then one dense layer; a baseline for memory models.
 
-    Each input is projected to `features`; the layer sees those of the last `num_frames` steps of the episode, zeros
+    Each input is projected to `features`; the layer maps those of the last `num_frames` steps of the episode, zeros
     where there were none. Nothing else is remembered.
 
     Args:
@@ -231,7 +231,7 @@ def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -
 
     Source:
         Mnih et al. 2015, "Human-level control through deep reinforcement learning",
-        https://doi.org/10.1038/nature14236; its agents see the last four frames
+        https://doi.org/10.1038/nature14236; its agents observe the last four frames
     """
     check("num_frames", num_frames, size())
     first, last = Projection(features, dtype=dtype), Projection(features, dtype=dtype)

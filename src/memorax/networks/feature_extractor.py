@@ -48,7 +48,7 @@ class FeatureExtractor(nn.Module):
         """Extract.
 
         Args:
-            timestep: What the agent sees, `[batch, time, ...]`, its action encoded (one-hot where discrete).
+            timestep: The agent's inputs, `[batch, time, ...]`, its action encoded (one-hot where discrete).
 
         Returns:
             Features, `[batch, time, features]`, floating point.

@@ -39,8 +39,9 @@ class Network(nn.Module):
                 raise TypeError(f"`{name}` must be a Flax Linen module, got {getattr(self, name)!r}")
         if not is_sequence_model(self.torso):
             raise TypeError(
-                f"`torso` must be a sequence model, got {type(self.torso).__name__}; write `RNN(cell=...)` around a "
-                "recurrent cell and `SequenceModelWrapper(...)` around a feed-forward module"
+                f"`torso` must be a sequence model, got {type(self.torso).__name__}; write `RNN(cell=...)` (or "
+                "`Memoroid(cell=...)`, if it computes whole sequences) around a cell, `SequenceModelWrapper(...)` around "
+                "a feed-forward module"
             )
         super().__post_init__()
 
@@ -48,7 +49,7 @@ class Network(nn.Module):
         """Run the network over a sequence of steps.
 
         Args:
-            timestep: What the agent sees, `[batch, time, ...]`, its action encoded (one-hot where discrete).
+            timestep: The agent's inputs, `[batch, time, ...]`, its action encoded (one-hot where discrete).
             initial_carry: The memory before the first step; None: that of an episode's start.
             **head_kwargs: Further arguments of the head, such as `action`.
 
@@ -62,7 +63,7 @@ class Network(nn.Module):
         """Run feature extractor and torso only.
 
         Args:
-            timestep: What the agent sees, `[batch, time, ...]`.
+            timestep: The agent's inputs, `[batch, time, ...]`.
             initial_carry: The memory before the first step; None: that of an episode's start.
 
         Returns:
@@ -77,7 +78,7 @@ class Network(nn.Module):
 
         Args:
             features: The torso's outputs, `[batch, time, features]`.
-            timestep: What the agent sees, `[batch, time, ...]`: it may hold an action mask.
+            timestep: The agent's inputs, `[batch, time, ...]`: it may hold an action mask.
             **head_kwargs: Further arguments of the head, such as `action`.
 
         Returns:
@@ -93,7 +94,7 @@ class Network(nn.Module):
         """Find the shape of the torso's inputs.
 
         Args:
-            timestep: What the agent sees, `[batch, time, ...]`; shapes and dtypes are enough.
+            timestep: The agent's inputs, `[batch, time, ...]`; shapes and dtypes are enough.
 
         Returns:
             `(batch, features)`, with the features that the feature extractor gives.

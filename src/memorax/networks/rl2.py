@@ -72,7 +72,7 @@ class RL2Wrapper(nn.Module):
         Args:
             inputs: `[batch, time, features]`.
             done: True where an episode starts, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts a trial.
+            initial_carry: The carry before the first step; None: that of a trial's start.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.

@@ -108,8 +108,8 @@ class RTRL(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.

@@ -53,8 +53,8 @@ class PreNorm(Wrapping):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the module's outputs `[batch, time, features]`.
@@ -91,8 +91,8 @@ class PostNorm(Wrapping):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the normalized outputs `[batch, time, features]`.

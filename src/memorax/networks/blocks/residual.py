@@ -30,8 +30,8 @@ class Residual(Wrapping):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the sum `[batch, time, features]`.
@@ -93,8 +93,8 @@ class GatedResidual(Wrapping):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.

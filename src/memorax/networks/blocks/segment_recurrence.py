@@ -93,8 +93,8 @@ class SegmentRecurrence(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The memory before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The memory before the first step; None: that of an episode's start.
 
         Returns:
             The memory after the last step, and the layer's outputs `[batch, time, features]`.

@@ -74,8 +74,8 @@ class Stack(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carries before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carries before the first step; None: those of an episode's start.
 
         Returns:
             The carries after the last step, and the last block's outputs `[batch, time, features]`.

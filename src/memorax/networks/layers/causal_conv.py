@@ -18,7 +18,7 @@ _kernel_init = initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis
 class ParallelCausalConv1d(nn.Module):
     """Causal depthwise convolutions with several kernel sizes in parallel, their outputs concatenated.
 
-    Step t sees the steps `t - kernel_size + 1` to `t` of its own episode. The carry is the last
+    Step t depends on the steps `t - kernel_size + 1` to `t` of its own episode. The carry is the last
     `max(kernel_sizes) - 1` inputs, in float32.
 
     Attributes:

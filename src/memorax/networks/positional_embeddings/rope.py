@@ -14,7 +14,7 @@ class RoPE(PositionalEmbedding):
     window's start, not the episode's: angles stay small, and exact.
 
     Attributes:
-        base: The slowest pair turns once in about `2 pi base` steps.
+        base: The slowest pair rotates once in about `2 pi base` steps.
 
     Source:
         Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding",

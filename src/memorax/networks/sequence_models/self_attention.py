@@ -120,8 +120,8 @@ class SelfAttention(ConfiguredModule):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The cache before the first step; None starts afresh. It may have any number of slots: they
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The cache before the first step; None: an empty one. It may have any number of slots: they
                 are the window.
 
         Returns:
