@@ -27,9 +27,7 @@ import math
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from memorax.core.kinds import Boolean, Choice, Instance, Integer, Real, Sequence
-from memorax.core.kinds import Kind as Kind
-from memorax.core.kinds import check as check
+from memorax.core.kinds import Boolean, Choice, Instance, Integer, Kind, Real, Sequence, check
 
 T = TypeVar("T")
 
@@ -72,6 +70,11 @@ def integer(minimum: int | None = None, maximum: int = 2**63 - 1) -> Kind[int]:
 def size(minimum: int = 1) -> Kind[int]:
     """A length of an array's axis: a whole number from `minimum` (1) to 2^31 - 1, which JAX can index."""
     return Integer(minimum=minimum, maximum=2**31 - 1)
+
+
+def steps(minimum: int = 1) -> Kind[int]:
+    """A number of steps in an episode: from `minimum` to 2^30, so that the sum of two still fits 32 bits."""
+    return Integer(minimum=minimum, maximum=2**30)
 
 
 def real(
