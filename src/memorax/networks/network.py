@@ -40,8 +40,8 @@ class Network(nn.Module):
         if not is_sequence_model(self.torso):
             raise TypeError(
                 f"`torso` must be a sequence model, got {type(self.torso).__name__}; write `RNN(cell=...)` (or "
-                "`Memoroid(cell=...)`, if it computes whole sequences) around a cell, `SequenceModelWrapper(...)` around "
-                "a feed-forward module"
+                "`Memoroid(cell=...)`, if it computes whole sequences) around a cell, `SequenceModelWrapper(...)` "
+                "around a feed-forward module"
             )
         super().__post_init__()
 
