@@ -17,7 +17,7 @@ from memorax.acting.demons import replayed_demon_losses
 from memorax.acting.value_outputs import numbers
 from memorax.algorithms import MAPPO, PPO, R2D2, GradientPPO, GradientPPOConfig, MAPPOConfig, PPOConfig
 from memorax.core.spaces import Box
-from memorax.experiment.checkpoint import CheckpointWriter, newest, restore
+from memorax.experiment.run.checkpoint import CheckpointWriter, newest, restore
 from memorax.networks import Network, heads
 
 GAMMA = 0.8

@@ -23,7 +23,7 @@ from memorax.algorithms import ALGORITHMS, PQN, PQNConfig
 from memorax.core.spaces import Box
 from memorax.core.types import Timestep, Transition
 from memorax.experiment import build_agent
-from memorax.experiment.defaults import default_run
+from memorax.experiment.recipes import default_run
 from memorax.networks import MLP, RNN, Network, heads
 
 SLOW = pytest.mark.slow

@@ -10,12 +10,13 @@ import time
 
 import numpy as np
 import pytest
-from tests.experiment.stand_in import StandIn
+from tests.experiment.fake_agent import FakeAgent
 
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.cli import main
-from memorax.experiment import RunConfig, checkpoint, load_config
+from memorax.experiment import RunConfig, load_config
 from memorax.experiment.loggers import read_rows
+from memorax.experiment.run import checkpoint
 
 TINY = [
     *("--env", "memory::RepeatPreviousEasy"),
@@ -149,8 +150,13 @@ def test_a_run_ends_with_its_curve(trained):
     assert out.splitlines()[0] == (
         "ppo with gru on memory::RepeatPreviousEasy, 2 seeds -> runs/ppo-memory-RepeatPreviousEasy-gru"
     )
-    assert out.splitlines()[-1] == "learning curve: runs/ppo-memory-RepeatPreviousEasy-gru/learning_curve.png"
-    assert "mean return -" in out
+    assert "learning curve: runs/ppo-memory-RepeatPreviousEasy-gru/learning_curve.png" in out.splitlines()
+    assert "mean episode return -" in out
+    assert "(95 % interval over 2 seeds)" in out
+    # What to do next, as commands that can be copied.
+    run_folder = "runs/ppo-memory-RepeatPreviousEasy-gru"
+    for command in (f"evaluate {run_folder}", f"plot {run_folder}", f"train --resume --out {run_folder} --steps 2_560"):
+        assert f"  memorax {command} " in out
     assert (folder / "learning_curve.png").stat().st_size > 10_000
 
 
@@ -163,7 +169,7 @@ def test_options_reach_the_run(trained):
 def test_a_second_run_does_not_touch_the_first(trained, monkeypatch):
     folder, _ = trained
     monkeypatch.chdir(folder.parents[1])
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn())
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
     before = (folder / "metrics.jsonl").read_bytes()
     _, out, _ = run("train", "--steps", "120", "--log-every", "60")
     assert f"-> runs/{folder.name}-2" in out
@@ -175,14 +181,14 @@ def test_a_finished_run_needs_no_options_to_be_resumed(trained, monkeypatch):
     folder, _ = trained
     monkeypatch.chdir(folder.parents[1])
     code, out, _ = run("train", "--resume", "--out", f"runs/{folder.name}")
-    assert (code, "going on from step 1,280" in out) == (0, True)
+    assert (code, "resuming from step 1,280" in out) == (0, True)
     assert_refused(
         run("train", "--resume", f"--out=runs/{folder.name}", "--gamma", "0.5"), "`gamma` must be 0.99 to resume"
     )
 
 
 def test_the_same_command_goes_on_by_resume(here, monkeypatch):
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn())
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
     command = ["train", "--steps", "120", "--log-every", "70", "--out", "run", "--env-options", "loud=true", "k=3"]
     assert run(*command)[0] == 0
     config = load_config(here / "run")
@@ -197,13 +203,13 @@ def test_the_same_command_goes_on_by_resume(here, monkeypatch):
 
 
 def test_options_of_the_environment_name_the_folder(here, monkeypatch):
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn(endless=True))
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent(endless=True))
     code, out, err = run(
         "train", "--env", "memory::TMaze", "--env-options", "length=9", "--steps", "24", "--log-every", "12"
     )
     assert (code, err) == (0, "")
     assert (here / "runs" / "ppo-memory-TMaze-length=9-gru" / "config.json").exists()
-    assert out.splitlines()[-1] == "no episode ended, so there is no learning curve; train longer"
+    assert "no episode ended, so there is no learning curve; train longer" in out.splitlines()
 
 
 def test_evaluate_plays_whole_episodes(trained):
@@ -253,7 +259,7 @@ def test_a_seed_alone_learns_what_it_learns_beside_others(trained, here):
 
 
 def test_divergence_is_reported(here, monkeypatch):
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn(breaks_at=24))
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent(breaks_at=24))
     code, _, err = run("train", "--steps", "120", "--log-every", "24", "--out", "bad")
     assert (code, err.count("\n")) == (1, 1)
     assert "`losses/move` of seed 0 became NaN or infinite in update 3 (step 36)" in err

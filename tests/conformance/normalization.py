@@ -15,7 +15,7 @@ from tests.conformance.algorithms import assert_equal
 from tests.probes import Clock, Scaled
 
 from memorax import lox
-from memorax.experiment import checkpoint
+from memorax.experiment.run import checkpoint
 
 Make = Callable[..., Any]
 KEY = jax.random.key(0)

@@ -10,12 +10,15 @@ import jax
 import numpy as np
 import pytest
 from rich.console import Console
-from tests.experiment.stand_in import UPDATE, StandIn, config
+from tests.experiment.fake_agent import UPDATE, FakeAgent, config
 
-from memorax.experiment import DivergenceError, checkpoint, run, train
-from memorax.experiment.display import Quiet
+from memorax.experiment import DivergenceError, train
 from memorax.experiment.loggers import read_rows
-from memorax.experiment.run import prepare, with_log_interval
+from memorax.experiment.run import checkpoint
+from memorax.experiment.run import session as sessions
+from memorax.experiment.run import train as training
+from memorax.experiment.run.display import Quiet
+from memorax.experiment.run.train import prepare, with_log_interval
 
 QUIET = {"console": Console(file=io.StringIO())}
 
@@ -23,8 +26,8 @@ QUIET = {"console": Console(file=io.StringIO())}
 @pytest.fixture
 def agent(monkeypatch):
     """The stand-in, in place of what the configuration asks for."""
-    agent = StandIn()
-    monkeypatch.setattr(run, "build_agent", lambda config: agent)
+    agent = FakeAgent()
+    monkeypatch.setattr(training, "build_agent", lambda config: agent)
     return agent
 
 
@@ -63,7 +66,7 @@ def assert_same(a, b, agent):
 @pytest.fixture(autouse=True)
 def no_drawings(monkeypatch, finished):
     """Draws nothing, which takes longer than these runs themselves; `straight` has its summary and curve."""
-    monkeypatch.setattr(run, "write_summary", lambda *args: None)
+    monkeypatch.setattr(training, "write_summary", lambda *args: None)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def finished(tmp_path_factory):
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("runs") / "straight"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "build_agent", lambda config: StandIn())
+        patch.setattr(training, "build_agent", lambda config: FakeAgent())
         train(config(), folder, **QUIET)
     return folder
 
@@ -156,13 +159,13 @@ def test_a_run_cannot_be_resumed_to_end_before_where_it_is(straight, agent):
 
 def test_one_program_serves_all_intervals(agent, tmp_path, monkeypatch):
     lengths = []
-    compile_interval = run.compile_interval
+    compile_interval = sessions.compile_interval
 
     def count(agent, keys, state, length):
         lengths.append(length)
         return compile_interval(agent, keys, state, length)
 
-    monkeypatch.setattr(run, "compile_interval", count)
+    monkeypatch.setattr(sessions, "compile_interval", count)
     train(config(), tmp_path / "even", **QUIET)
     assert lengths == [24]
     lengths.clear()
@@ -172,7 +175,7 @@ def test_one_program_serves_all_intervals(agent, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_divergence_stops_and_saves_nothing_bad(monkeypatch, tmp_path, bad):
-    monkeypatch.setattr(run, "build_agent", lambda config: StandIn(breaks_at=4 * UPDATE, breaks_with=bad))
+    monkeypatch.setattr(training, "build_agent", lambda config: FakeAgent(breaks_at=4 * UPDATE, breaks_with=bad))
     pattern = (
         r"`losses/move` of seed 7 became NaN or infinite in update 5 \(step 60\); the last good checkpoint is .*48;"
     )
@@ -183,7 +186,7 @@ def test_divergence_stops_and_saves_nothing_bad(monkeypatch, tmp_path, bad):
 
 
 def test_divergence_before_the_first_checkpoint_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "build_agent", lambda config: StandIn(breaks_at=0))
+    monkeypatch.setattr(training, "build_agent", lambda config: FakeAgent(breaks_at=0))
     with pytest.raises(DivergenceError, match=r"update 1 \(step 12\); there is no checkpoint before it; try a lower"):
         train(config(), tmp_path / "run", **QUIET)
     assert saved_steps(tmp_path / "run") == []
@@ -199,12 +202,12 @@ def test_a_folder_that_holds_something_is_not_touched(straight, agent):
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(straight, monkeypatch):
-    class Wider(StandIn):
+    class Wider(FakeAgent):
         def init(self, key):
             state = super().init(key)
             return state.replace(loop=np.zeros((4, 2), np.float32))
 
-    monkeypatch.setattr(run, "build_agent", lambda config: Wider())
+    monkeypatch.setattr(training, "build_agent", lambda config: Wider())
     with pytest.raises(ValueError, match=r"`loop` must be float32\[2, 4, 2\], got float32\[2, 3, 2\]"):
         train(config(), straight, resume=True, **QUIET)
 

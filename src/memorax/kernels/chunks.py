@@ -31,8 +31,25 @@ class Masks(NamedTuple):
 Body = Callable[[State, Any, Masks], tuple[State, Array]]
 """Maps the state before a chunk, its sequences `[batch, heads, steps, ...]` and its masks to the state and outputs."""
 
-# A graphics card would round the factors of a product to 10 bits; a step alone and a whole chunk would then differ.
-product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+GPU_PRECISION: jax.lax.Precision | jax.lax.DotAlgorithmPreset = jax.lax.Precision.HIGHEST
+"""How a GPU multiplies matrices in these kernels.
+
+Its default would round the factors of a product to 10 bits (TF32): a step alone and a whole chunk would then differ.
+"""
+
+
+def product(equation: str, *factors: Array) -> Array:
+    """Multiply as `jnp.einsum` does, with the precision of float32 on every platform.
+
+    Args:
+        equation: As for `jnp.einsum`.
+        *factors: Arrays of one floating dtype.
+
+    Returns:
+        The product, in the dtype of the factors.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    return jnp.einsum(equation, *factors, precision=jax.lax.Precision.HIGHEST if on_cpu else GPU_PRECISION)
 
 
 def default_chunk() -> int:

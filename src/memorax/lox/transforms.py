@@ -5,7 +5,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,14 @@ import numpy as np
 from memorax.lox.interpreter import Interpreter
 from memorax.lox.shapes import Log, Logs
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _DYNAMIC = object()
 _RUNNERS: dict[tuple[int, int], tuple[weakref.ref, Callable[..., Any]]] = {}
 
 
-def spool(f: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
+def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
     """Make what `f` logs an output: the result returns `(f's output, logs)`, logs by key, `[*vmapped, time, ...]`.
 
     The result is compiled, and compiled again only for new shapes, dtypes or static arguments, however often
@@ -47,13 +50,13 @@ def spool(f: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str, jax.Array
     runner = _spool_runner(f)
 
     @functools.wraps(f)  # Holds `f`, to which the runner may refer only weakly.
-    def spooled(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, jax.Array]]:
+    def spooled(*args: P.args, **kwargs: P.kwargs) -> tuple[R, dict[str, jax.Array]]:
         return _call(runner, args, kwargs)
 
     return spooled
 
 
-def tap(f: Callable[..., Any], callback: Callable[[dict[str, np.ndarray]], Any]) -> Callable[..., Any]:
+def tap(f: Callable[P, R], callback: Callable[[dict[str, np.ndarray]], Any]) -> Callable[P, R]:
     """Stream what `f` logs to the host while it runs: `callback` gets a dictionary of arrays per `log`.
 
     The result returns what `f` returns. Logs arrive unordered (log a step counter to sort them) and asynchronously:
@@ -98,7 +101,7 @@ def tap(f: Callable[..., Any], callback: Callable[[dict[str, np.ndarray]], Any])
     runner = _runner(lambda: f, lambda: Interpreter(emit, name="tap", while_loops=True))
 
     @functools.wraps(f)
-    def tapped(*args: Any, **kwargs: Any) -> Any:
+    def tapped(*args: P.args, **kwargs: P.kwargs) -> R:
         return _call(runner, args, kwargs)[0]
 
     return tapped

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
+from memorax.core.checks import check, size
 from memorax.networks import initializers
 from memorax.networks.blocks import (
     FFN,
@@ -18,9 +19,8 @@ from memorax.networks.blocks import (
     SegmentRecurrence,
     Stack,
 )
-from memorax.networks.checks import check_size
 from memorax.networks.layers import Frames
-from memorax.networks.sequence_models import MODELS, Attention, Mamba2, Model, mLSTM, sLSTM
+from memorax.networks.sequence_models import MODELS, Attention, Mamba2, ModelEntry, mLSTM, sLSTM
 
 _ScaledNorm = partial(nn.LayerNorm, epsilon=1e-5, use_bias=False)
 _RMSNorm = partial(nn.RMSNorm, epsilon=1e-5)
@@ -31,7 +31,7 @@ def gtrxl(
     *,
     num_layers: int = 2,
     memory_length: int = 64,
-    hidden_dim: int | None = None,
+    ffn_dim: int | None = None,
     remember: Literal["inputs", "keys"] = "inputs",
     **options: Any,
 ) -> Stack:
@@ -44,7 +44,7 @@ def gtrxl(
         features: Width of every layer.
         num_layers: How many layers there are; what the last one sees reaches `num_layers * memory_length` steps back.
         memory_length: How many steps before the current one each layer sees.
-        hidden_dim: Width inside the feed-forward networks; None: four times `features`.
+        ffn_dim: Width inside the feed-forward networks; None: four times `features`.
         remember: `"inputs"`, as in the paper: keys and values of earlier steps are made anew in every call and learn
             from it, while the gradient stops at the call's memory; a single step costs `memory_length` projections.
             `"keys"` keeps keys and values as they were made. The outputs are the same.
@@ -60,18 +60,18 @@ def gtrxl(
     Source:
         Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", https://arxiv.org/abs/1910.06764.
     """
-    check_size("num_layers", num_layers)
-    check_size("memory_length", memory_length)
+    _check_options("gtrxl", options)
+    check("num_layers", num_layers, size())
+    check("memory_length", memory_length, size())
     if remember not in ("inputs", "keys"):
         raise ValueError(f"`remember` must be 'inputs' or 'keys', got {remember!r}")
     dtype = options.get("dtype")
+    options = {"positional_embedding": "relative", **options, "context_length": memory_length + 1}
     blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
     for _ in range(num_layers):
-        attention = Attention(
-            features, context_length=memory_length + 1, **({"positional_embedding": "relative"} | options)
-        )
+        attention = Attention(features, **options)
         memory = SegmentRecurrence(attention, memory_length) if remember == "inputs" else attention
-        ffn = FFN(hidden_dim or 4 * features, activation=nn.relu, dtype=dtype)
+        ffn = FFN(ffn_dim or 4 * features, activation=nn.relu, dtype=dtype)
         blocks += [GatedResidual(PreNorm(Stack(blocks=[layer, nn.relu]))) for layer in (memory, ffn)]
     return Stack(blocks=blocks)
 
@@ -108,8 +108,8 @@ def xlstm(
     Source:
         Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517.
     """
-    for name, size in (("features", features), ("repeats", repeats), ("num_heads", num_heads)):
-        check_size(name, size)
+    for name, value in (("features", features), ("repeats", repeats), ("num_heads", num_heads)):
+        check(name, value, size())
     count = repeats * sum(_check_ratio(ratio))
     step = math.lcm(num_heads, 4)  # whole heads, and whole blocks of queries, keys and values
     inner = -(-2 * features // step) * step if inner_dim is None else inner_dim
@@ -129,6 +129,14 @@ def xlstm(
     return PostNorm(Stack(blocks=blocks), norm=_ScaledNorm)
 
 
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    if "hidden_dim" in options:
+        raise TypeError(
+            f"`{name}` has no `hidden_dim`; write `features` for the width of its layers and its output, or `ffn_dim` "
+            "for the width inside its feed-forward networks"
+        )
+
+
 def _check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(ratio, tuple) or len(ratio) != 2 or not all(isinstance(count, int) for count in ratio):
         raise TypeError(f"`ratio` must be a pair of integers such as (7, 1), got {ratio!r}")
@@ -137,7 +145,7 @@ def _check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
     return ratio
 
 
-def gpt2(features: int = 64, *, num_layers: int = 2, hidden_dim: int | None = None, **options: Any) -> PostNorm:
+def gpt2(features: int = 64, *, num_layers: int = 2, ffn_dim: int | None = None, **options: Any) -> PostNorm:
     """A Transformer decoder with its norms in front: attention and feed-forward network by turns, a norm at the end.
 
     Differs from the paper: each layer sees a window of `context_length` steps; positions count from the episode's
@@ -147,7 +155,7 @@ def gpt2(features: int = 64, *, num_layers: int = 2, hidden_dim: int | None = No
     Args:
         features: Width of every layer.
         num_layers: How many layers there are.
-        hidden_dim: Width inside the feed-forward networks; None: four times `features`.
+        ffn_dim: Width inside the feed-forward networks; None: four times `features`.
         **options: Further fields of `SelfAttentionConfig`, such as `num_heads` and `context_length`; `dtype` is that of
             all activations.
 
@@ -161,12 +169,14 @@ def gpt2(features: int = 64, *, num_layers: int = 2, hidden_dim: int | None = No
     Source:
         Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
     """
-    check_size("num_layers", num_layers)
+    _check_options("gpt2", options)
+    check("num_layers", num_layers, size())
     dtype = options.get("dtype")
+    options = {"positional_embedding": "learned", **options}
     blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
     for _ in range(num_layers):
-        attention = Attention(features, **({"positional_embedding": "learned"} | options))
-        ffn = FFN(hidden_dim or 4 * features, dtype=dtype)
+        attention = Attention(features, **options)
+        ffn = FFN(ffn_dim or 4 * features, dtype=dtype)
         blocks += [Residual(PreNorm(layer)) for layer in (attention, ffn)]
     return PostNorm(Stack(blocks=blocks))
 
@@ -190,10 +200,11 @@ def mamba2_stack(features: int = 64, *, num_layers: int = 2, **options: Any) -> 
         ValueError: If a size is below 1.
 
     Source:
-        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+        Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+        Space Duality", https://arxiv.org/abs/2405.21060
     """
-    check_size("num_layers", num_layers)
-    check_size("num_heads", heads := options.get("num_heads", 4))
+    check("num_layers", num_layers, size())
+    check("num_heads", heads := options.get("num_heads", 4), size())
     options = {"head_dim": -(-2 * features // heads)} | options
     layers = [Residual(PreNorm(Mamba2(features, **options), norm=_RMSNorm)) for _ in range(num_layers)]
     return PostNorm(Stack(blocks=[Projection(features, dtype=options.get("dtype")), *layers]), norm=_RMSNorm)
@@ -218,18 +229,21 @@ def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -
         ValueError: If a size is below 1.
 
     Source:
-        Mnih et al. 2015, https://doi.org/10.1038/nature14236, whose agents see the last four frames.
+        Mnih et al. 2015, "Human-level control through deep reinforcement learning",
+        https://doi.org/10.1038/nature14236; its agents see the last four frames
     """
-    check_size("num_frames", num_frames)
+    check("num_frames", num_frames, size())
     first, last = Projection(features, dtype=dtype), Projection(features, dtype=dtype)
     return Stack(blocks=[first, Frames(features, num_frames), last, nn.relu])
 
 
 _HEADS = {"num_heads": 2, "head_dim": 4}
-_SMALL = _HEADS | {"num_layers": 1, "hidden_dim": 7}
+_SMALL = _HEADS | {"num_layers": 1, "ffn_dim": 7}
 # With `remember="inputs"` gradients differ by where a sequence is cut, by design; the outputs are tested equal.
-MODELS.register("gtrxl", Model(gtrxl, reach=3, example=_SMALL | {"memory_length": 2, "remember": "keys"}))
-MODELS.register("xlstm", Model(xlstm, tolerance=1e-3, example={"num_heads": 3, "inner_dim": 12}))
-MODELS.register("gpt2", Model(gpt2, reach=3, example=_SMALL | {"context_length": 3}))
-MODELS.register("mamba2_stack", Model(mamba2_stack, example=_HEADS | {"num_layers": 1, "state_dim": 7}))
-MODELS.register("frame_stack", Model(frame_stack, reach=3, example={"num_frames": 3}))
+MODELS.register(
+    "gtrxl", ModelEntry(gtrxl, receptive_field=3, example=_SMALL | {"memory_length": 2, "remember": "keys"})
+)
+MODELS.register("xlstm", ModelEntry(xlstm, tolerance=1e-3, example={"num_heads": 3, "inner_dim": 12}))
+MODELS.register("gpt2", ModelEntry(gpt2, receptive_field=3, example=_SMALL | {"context_length": 3}))
+MODELS.register("mamba2_stack", ModelEntry(mamba2_stack, example=_HEADS | {"num_layers": 1, "state_dim": 7}))
+MODELS.register("frame_stack", ModelEntry(frame_stack, receptive_field=3, example={"num_frames": 3}))

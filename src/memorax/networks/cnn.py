@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check, check_fields, sequence, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size, check_sizes
 
 
 class CNN(nn.Module):
@@ -48,7 +48,7 @@ class CNN(nn.Module):
             TypeError: If a size is not an integer or `activation` is not callable.
             ValueError: If a size is below 1, the three sequences differ in length, or `padding` is unknown.
         """
-        check_sizes("features", self.features)
+        check_fields(self, features=sequence(size()))
         for name, values in (("kernel_sizes", self.kernel_sizes), ("strides", self.strides)):
             _check_pairs(name, values)
             if len(values) != len(self.features):
@@ -106,8 +106,8 @@ def _check_pairs(name: str, values: Sequence[int | Sequence[int]]) -> None:
         raise TypeError(f"`{name}` must be a sequence with an entry for each layer, got {values!r}")
     for value in values:
         if not isinstance(value, Sequence):
-            check_size(name, value)
+            check(name, value, size())
             continue
-        check_sizes(name, value)
+        check(name, value, sequence(size()))
         if len(value) != 2:
             raise ValueError(f"`{name}` must hold numbers or pairs (height, width), got {value!r}")

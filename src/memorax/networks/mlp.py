@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, sequence, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_sizes
 
 
 class MLP(nn.Module):
@@ -40,7 +40,7 @@ class MLP(nn.Module):
             TypeError: If `features` is not a sequence of integers or `activation` is not callable.
             ValueError: If `features` is empty or holds a number below 1.
         """
-        check_sizes("features", self.features)
+        check_fields(self, features=sequence(size()))
         if not callable(self.activation):
             raise TypeError(f"`activation` must be callable, got {self.activation!r}")
         super().__post_init__()

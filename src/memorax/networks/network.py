@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
-from memorax.networks.sequence_models.base import is_sequence_model
+from memorax.networks.sequence_models.parts.base import is_sequence_model
 
 
 class Network(nn.Module):

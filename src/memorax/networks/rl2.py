@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check, size
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import check_sequence, is_sequence_model
+from memorax.networks.sequence_models.parts.base import check_sequence, is_sequence_model
 
 
 class RL2Carry(NamedTuple):
@@ -53,7 +53,7 @@ class RL2Wrapper(nn.Module):
             raise TypeError(f"`model` must be a sequence model such as RNN(cell=...), got {self.model!r}")
         for name in ("episodes_per_trial", "steps_per_trial"):
             if getattr(self, name) is not None:
-                check_size(name, getattr(self, name))
+                check(name, getattr(self, name), size())
         if self.episodes_per_trial is not None and self.steps_per_trial is not None:
             raise ValueError(
                 f"`episodes_per_trial` ({self.episodes_per_trial}) and `steps_per_trial` ({self.steps_per_trial}) must "

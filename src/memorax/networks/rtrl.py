@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.kernels.sensitivity import attach, pack
-from memorax.networks.sequence_models.base import check_sequence, is_sequence_model, select_carry
+from memorax.networks.sequence_models.parts.base import check_sequence, is_sequence_model, select_carry
 
 
 class RTRLCarry(NamedTuple):

@@ -4,9 +4,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check, check_fields, size
 from memorax.core.types import Array
 from memorax.networks.blocks.feed_forward import FFN
-from memorax.networks.checks import check_size
 from memorax.networks.layers.patch_embedding import PatchEmbedding
 
 
@@ -49,9 +49,9 @@ class ViT(nn.Module):
             ValueError: If a size is below 1, or `features` no multiple of `num_heads`.
         """
         for name in ("features", "num_layers", "num_heads", "patch_size"):
-            check_size(name, getattr(self, name))
+            check(name, getattr(self, name), size())
         if self.hidden_dim is not None:
-            check_size("hidden_dim", self.hidden_dim)
+            check_fields(self, hidden_dim=size())
         if self.features % self.num_heads:
             raise ValueError(f"`features` must be a multiple of `num_heads` ({self.num_heads}), got {self.features}")
         super().__post_init__()

@@ -7,8 +7,8 @@ from typing import Any
 import flax.linen as nn
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 
 
 class FFN(nn.Module):
@@ -116,7 +116,7 @@ class Projection(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that `features` is a positive integer."""
-        check_size("features", self.features)
+        check_fields(self, features=size())
         super().__post_init__()
 
     @nn.compact
@@ -131,9 +131,9 @@ def _dropout(module: FFN | GLU, hidden: Array) -> Array:
 
 
 def _check(module: FFN | GLU) -> None:
-    check_size("hidden_dim", module.hidden_dim)
+    check_fields(module, hidden_dim=size())
     if module.features is not None:
-        check_size("features", module.features)
+        check_fields(module, features=size())
     if not callable(module.activation):
         raise TypeError(f"`activation` must be callable, got {module.activation!r}")
     if not 0 <= module.dropout_rate < 1:

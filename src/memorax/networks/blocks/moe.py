@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import is_sequence_model
-from memorax.networks.sequence_models.cell import wide
+from memorax.networks.sequence_models.parts.base import is_sequence_model
+from memorax.networks.sequence_models.parts.cell import wide
 
 
 class MoE(nn.Module):
@@ -59,8 +59,7 @@ class MoE(nn.Module):
         """
         if not isinstance(self.expert, nn.Module) or is_sequence_model(self.expert):
             raise TypeError(f"`expert` must be a feed-forward module such as FFN(hidden_dim=256), got {self.expert!r}")
-        check_size("num_experts", self.num_experts)
-        check_size("top_k", self.top_k)
+        check_fields(self, num_experts=size(), top_k=size())
         if self.top_k > self.num_experts:
             raise ValueError(f"`top_k` must be at most `num_experts` ({self.num_experts}), got {self.top_k}")
         if not self.balance_coefficient >= 0:

@@ -8,7 +8,7 @@ from flax.linen import initializers
 
 from memorax.core.types import Array, Carry
 from memorax.networks.blocks.wrapping import Wrapping, check_widths
-from memorax.networks.sequence_models.cell import wide
+from memorax.networks.sequence_models.parts.cell import wide
 
 Gate = Literal["gru", "output"]
 

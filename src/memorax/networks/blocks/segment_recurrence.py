@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array, Key
 from memorax.kernels.attention import episode_steps, remember
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
 
 class Memory(NamedTuple):
@@ -70,9 +70,9 @@ class SegmentRecurrence(nn.Module):
         """
         if not isinstance(self.module, nn.Module) or not callable(getattr(self.module, "reconsider", None)):
             raise TypeError(f"`module` must be an attention layer such as SelfAttention(), got {self.module!r}")
-        check_size("memory_length", self.memory_length)
+        check_fields(self, memory_length=size())
         if self.features is not None:
-            check_size("features", self.features)
+            check_fields(self, features=size())
         super().__post_init__()
 
     @nn.nowrap

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.rtrl import RTRL
-from memorax.networks.sequence_models.wrapper import SequenceModelWrapper
+from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
 
 
 class Stack(nn.Module):

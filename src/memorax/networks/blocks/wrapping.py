@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.sequence_models.wrapper import SequenceModelWrapper
+from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
 
 
 class Wrapping(nn.Module):

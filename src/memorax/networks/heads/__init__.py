@@ -10,6 +10,7 @@ from memorax.networks.heads.distributional import (
 )
 from memorax.networks.heads.horde import GVF, Horde, HordeValues
 from memorax.networks.heads.policy import Beta, Categorical, Gaussian, SquashedGaussian
+from memorax.networks.heads.protocol import Distribution, PolicyHead, ValueHead, check_policy_head
 from memorax.networks.heads.temperature import Alpha
 from memorax.networks.heads.value import ContinuousQNetwork, DiscreteQNetwork, TwinContinuousQNetwork, VNetwork
 
@@ -22,14 +23,18 @@ __all__ = [
     "Categorical",
     "ContinuousQNetwork",
     "DiscreteQNetwork",
+    "Distribution",
     "Gaussian",
     "HLGaussQNetwork",
     "HLGaussVNetwork",
     "HLGaussValues",
     "Horde",
     "HordeValues",
+    "PolicyHead",
     "SquashedGaussian",
     "TwinContinuousQNetwork",
     "VNetwork",
     "ValueDistribution",
+    "ValueHead",
+    "check_policy_head",
 ]

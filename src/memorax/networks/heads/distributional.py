@@ -1,5 +1,6 @@
 """Heads that give distributions over values, learned by classification."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -8,8 +9,10 @@ import jax.numpy as jnp
 from flax import struct
 from flax.linen import initializers
 
+from memorax.core.checks import check, check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_discrete, check_size
+from memorax.networks.checks import check_discrete
+from memorax.networks.heads.hidden import check_hidden, hidden_layers
 from memorax.networks.heads.value import MASKED_VALUE
 
 _orthogonal = initializers.orthogonal(1.0)
@@ -63,6 +66,8 @@ class HLGaussVNetwork(nn.Module):
         v_max: Upper end of the last bin.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: What follows each hidden layer.
 
     Source:
         Farebrother et al. 2024, "Stop Regressing", https://arxiv.org/abs/2403.03950.
@@ -73,15 +78,19 @@ class HLGaussVNetwork(nn.Module):
     v_max: float = 10.0
     kernel_init: initializers.Initializer = _orthogonal
     bias_init: initializers.Initializer = _zeros
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check the bins."""
         _check_range("num_bins", self.num_bins, self.v_min, self.v_max)
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
     def __call__(self, features: Array) -> HLGaussValues:
         """Give a histogram over `[batch, time]` for features `[batch, time, features]`."""
+        features = hidden_layers(self, features)
         logits = nn.Dense(self.num_bins, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         return HLGaussValues(logits, _centers(self.num_bins, self.v_min, self.v_max))
 
@@ -97,6 +106,8 @@ class HLGaussQNetwork(nn.Module):
         dueling: Whether to form the logits as those of a value plus those of advantages minus their mean.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: What follows each hidden layer.
 
     Source:
         Farebrother et al. 2024, "Stop Regressing", https://arxiv.org/abs/2403.03950.
@@ -109,11 +120,14 @@ class HLGaussQNetwork(nn.Module):
     dueling: bool = False
     kernel_init: initializers.Initializer = _orthogonal
     bias_init: initializers.Initializer = _zeros
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
         _check_range("num_bins", self.num_bins, self.v_min, self.v_max)
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -127,6 +141,7 @@ class HLGaussQNetwork(nn.Module):
         Returns:
             Over `[batch, time, actions]`.
         """
+        features = hidden_layers(self, features)
         logits = _ActionLogits(self.action_dim, self.num_bins, self.dueling, self.kernel_init, self.bias_init)(features)
         return HLGaussValues(logits, _centers(self.num_bins, self.v_min, self.v_max), _flags(action_mask))
 
@@ -147,6 +162,8 @@ class C51QNetwork(nn.Module):
         dueling: Whether to form the logits as those of a value plus those of advantages minus their mean.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: What follows each hidden layer.
 
     Source:
         Bellemare, Dabney and Munos 2017, https://arxiv.org/abs/1707.06887.
@@ -159,11 +176,14 @@ class C51QNetwork(nn.Module):
     dueling: bool = False
     kernel_init: initializers.Initializer = _orthogonal
     bias_init: initializers.Initializer = _zeros
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
         _check_range("num_atoms", self.num_atoms, self.v_min, self.v_max)
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -177,6 +197,7 @@ class C51QNetwork(nn.Module):
         Returns:
             Over `[batch, time, actions]`.
         """
+        features = hidden_layers(self, features)
         layer = _ActionLogits(self.action_dim, self.num_atoms, self.dueling, self.kernel_init, self.bias_init)
         atoms = jnp.linspace(self.v_min, self.v_max, self.num_atoms, dtype=jnp.float32)
         return C51Values(layer(features), atoms, _flags(action_mask))
@@ -208,10 +229,8 @@ class _ActionLogits(nn.Module):
         return logits(1, "value") + advantage - jnp.mean(advantage, axis=-2, keepdims=True)
 
 
-def _check_range(name: str, size: int, low: float, high: float) -> None:
-    check_size(name, size)
-    if size < 2:
-        raise ValueError(f"`{name}` must be at least 2, got {size}")
+def _check_range(name: str, count: int, low: float, high: float) -> None:
+    check(name, count, size(2))
     if not low < high:
         raise ValueError(f"`v_min` must be below `v_max` ({high}), got {low}")
 

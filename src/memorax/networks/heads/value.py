@@ -1,14 +1,16 @@
 """Heads that give values of states or of actions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, sequence, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_box, check_discrete, check_size, check_sizes
+from memorax.networks.checks import check_box, check_discrete
+from memorax.networks.heads.hidden import check_hidden, hidden_layers
 from memorax.networks.mlp import MLP
 
 MASKED_VALUE = -1e9
@@ -21,14 +23,24 @@ class VNetwork(nn.Module):
     Attributes:
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: What follows each hidden layer.
     """
 
     kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
+
+    def __post_init__(self) -> None:
+        """Check the hidden layers."""
+        check_hidden(self)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, features: Array) -> Array:
         """Give values `[batch, time]` for features `[batch, time, features]`."""
+        features = hidden_layers(self, features)
         return nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)[..., 0]
 
 
@@ -41,16 +53,21 @@ class DiscreteQNetwork(nn.Module):
             https://arxiv.org/abs/1511.06581).
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: What follows each hidden layer.
     """
 
     action_dim: int
     dueling: bool = False
     kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `action_dim` is a positive integer."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -64,6 +81,7 @@ class DiscreteQNetwork(nn.Module):
         Returns:
             `[batch, time, actions]`; -1e9 where an action is masked.
         """
+        features = hidden_layers(self, features)
         advantage = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         values = advantage
         if self.dueling:
@@ -85,15 +103,20 @@ class ContinuousQNetwork(nn.Module):
             action with the same slope in every state.
         kernel_init: Initializer of the last kernel.
         bias_init: Initializer of the last bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: What follows each hidden layer.
     """
 
     features: Sequence[int] = (256,)
     kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `features` holds at least one positive integer."""
-        check_sizes("features", self.features)
+        check_fields(self, features=sequence(size()))
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -107,6 +130,7 @@ class ContinuousQNetwork(nn.Module):
         Returns:
             `[batch, time]`.
         """
+        features = hidden_layers(self, features)
         x = MLP(tuple(self.features))(jnp.concatenate([features, action.astype(features.dtype)], axis=-1))
         return nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init)(x)[..., 0]
 
@@ -121,16 +145,21 @@ class TwinContinuousQNetwork(nn.Module):
 
     Attributes:
         features: Widths of the hidden layers of each.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: What follows each hidden layer.
 
     Source:
         Fujimoto, van Hoof and Meger 2018, https://arxiv.org/abs/1802.09477.
     """
 
     features: Sequence[int] = (256,)
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `features` holds at least one positive integer."""
-        check_sizes("features", self.features)
+        check_fields(self, features=sequence(size()))
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -155,7 +184,8 @@ class TwinContinuousQNetwork(nn.Module):
             in_axes=(None, None),  # pyright: ignore[reportArgumentType] (typed by its default)
             axis_size=2,
         )
-        return both(ContinuousQNetwork(tuple(self.features), name="q"), features, action)
+        layers = ContinuousQNetwork(tuple(self.features), hidden=self.hidden, activation=self.activation, name="q")
+        return both(layers, features, action)
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:

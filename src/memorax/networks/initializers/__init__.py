@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax.linen.initializers import Initializer
 
+from memorax.core.checks import check, size
 from memorax.core.types import Array, Key
-from memorax.networks.checks import check_size
 
 
 def small(features: int) -> Initializer:
@@ -29,7 +29,7 @@ def small(features: int) -> Initializer:
     Source:
         Nguyen and Salazar 2019, "Transformers without Tears", https://arxiv.org/abs/1910.05895.
     """
-    check_size("features", features)
+    check("features", features, size())
     return nn.initializers.normal((2 / (5 * features)) ** 0.5)
 
 
@@ -50,8 +50,8 @@ def wang(features: int, num_blocks: int) -> Initializer:
     Source:
         Wang and Komatsuzaki 2021, "GPT-J-6B"; Black et al. 2022, "GPT-NeoX-20B", https://arxiv.org/abs/2204.06745.
     """
-    check_size("features", features)
-    check_size("num_blocks", num_blocks)
+    check("features", features, size())
+    check("num_blocks", num_blocks, size())
     return nn.initializers.normal(2 / (num_blocks * features**0.5))
 
 

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 
 
 class BlockDiagonalDense(nn.Module):
@@ -41,8 +41,7 @@ class BlockDiagonalDense(nn.Module):
             TypeError: If a size is no integer.
             ValueError: If a size is below 1, or `features` no multiple of `num_heads`.
         """
-        check_size("features", self.features)
-        check_size("num_heads", self.num_heads)
+        check_fields(self, features=size(), num_heads=size())
         if self.features % self.num_heads:
             raise ValueError(f"`features` must be a multiple of `num_heads` ({self.num_heads}), got {self.features}")
         super().__post_init__()

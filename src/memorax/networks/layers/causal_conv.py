@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, sequence, size
 from memorax.core.types import Array, Carry, Key
 from memorax.kernels.convolution import causal_convolution
-from memorax.networks.checks import check_size, check_sizes
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
 # The default of convolutions elsewhere: uniform between plus and minus 1 / sqrt(taps).
 _kernel_init = initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis=0, out_axis=1)
@@ -50,8 +50,7 @@ class ParallelCausalConv1d(nn.Module):
             TypeError: If a size is no integer.
             ValueError: If a size is below 1, or `kernel_sizes` empty.
         """
-        check_size("features", self.features)
-        check_sizes("kernel_sizes", self.kernel_sizes)
+        check_fields(self, features=size(), kernel_sizes=sequence(size()))
         super().__post_init__()
 
     @nn.nowrap
@@ -81,11 +80,11 @@ class ParallelCausalConv1d(nn.Module):
         zeros = jnp.zeros((inputs.shape[0], max(self.kernel_sizes) - 1, self.features))
         tail = zeros if initial_carry is None else initial_carry
         longest, outputs = tail, []
-        for index, size in enumerate(self.kernel_sizes):
-            kernel = self.param(f"kernel_{index}", self.kernel_init, (size, self.features))
+        for index, width in enumerate(self.kernel_sizes):
+            kernel = self.param(f"kernel_{index}", self.kernel_init, (width, self.features))
             bias = self.param(f"bias_{index}", self.bias_init, (self.features,)) if self.use_bias else None
-            kept, output = causal_convolution(inputs, kernel, done, tail[:, tail.shape[1] - size + 1 :], bias)
-            longest = kept if size == max(self.kernel_sizes) else longest
+            kept, output = causal_convolution(inputs, kernel, done, tail[:, tail.shape[1] - width + 1 :], bias)
+            longest = kept if width == max(self.kernel_sizes) else longest
             outputs.append(output.astype(inputs.dtype))
         return longest, jnp.concatenate(outputs, axis=-1)
 
@@ -109,8 +108,7 @@ class CausalConv1d(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that the sizes are positive integers."""
-        check_size("features", self.features)
-        check_size("kernel_size", self.kernel_size)
+        check_fields(self, features=size(), kernel_size=size())
         super().__post_init__()
 
     @nn.nowrap

@@ -4,9 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
 
 class Frames(nn.Module):
@@ -30,8 +30,7 @@ class Frames(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that the sizes are positive integers."""
-        check_size("features", self.features)
-        check_size("count", self.count)
+        check_fields(self, features=size(), count=size())
         super().__post_init__()
 
     @nn.nowrap

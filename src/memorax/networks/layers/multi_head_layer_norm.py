@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import wide
+from memorax.networks.sequence_models.parts.cell import wide
 
 
 class MultiHeadLayerNorm(nn.Module):
@@ -36,7 +36,7 @@ class MultiHeadLayerNorm(nn.Module):
             TypeError: If `num_heads` is no integer.
             ValueError: If `num_heads` is below 1, or `epsilon` not above 0.
         """
-        check_size("num_heads", self.num_heads)
+        check_fields(self, num_heads=size())
         if not self.epsilon > 0:
             raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
         super().__post_init__()

@@ -3,8 +3,8 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 
 
 class PatchEmbedding(nn.Module):
@@ -31,8 +31,7 @@ class PatchEmbedding(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that the sizes are positive integers."""
-        check_size("features", self.features)
-        check_size("patch_size", self.patch_size)
+        check_fields(self, features=size(), patch_size=size())
         super().__post_init__()
 
     @nn.compact

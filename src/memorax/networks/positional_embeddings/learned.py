@@ -3,8 +3,8 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 from memorax.networks.positional_embeddings.base import PositionalEmbedding
 
 
@@ -28,7 +28,7 @@ class LearnedPositionalEmbedding(PositionalEmbedding):
             TypeError: If `num_embeddings` is not an integer.
             ValueError: If `num_embeddings` is below 1.
         """
-        check_size("num_embeddings", self.num_embeddings)
+        check_fields(self, num_embeddings=size())
         super().__post_init__()
 
     @nn.compact

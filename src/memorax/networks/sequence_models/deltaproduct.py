@@ -3,9 +3,11 @@
 import dataclasses
 from typing import Any
 
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.delta import DeltaCell, DeltaConfig
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.core.checks import boolean, check_fields, size
+from memorax.networks.sequence_models.parts.cell import configured_by
+from memorax.networks.sequence_models.parts.delta import DeltaCell, DeltaConfig
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,7 @@ class DeltaProductConfig(DeltaConfig):
             ValueError: If a field is out of range.
         """
         super().__post_init__()
-        check_size("num_householder", self.num_householder)
+        check_fields(self, num_householder=size(), negative_eigenvalues=boolean(), forget=boolean())
 
 
 class DeltaProductCell(DeltaCell):
@@ -43,10 +45,14 @@ class DeltaProductCell(DeltaCell):
     As in the authors' code; inner widths are free. The chunks of the kernel are of `n` times as many updates.
 
     Source:
-        Siems et al. 2025, https://arxiv.org/abs/2502.10297.
+        Siems et al. 2025, "DeltaProduct: Improving State-Tracking in Linear RNNs via Householder Products",
+        https://arxiv.org/abs/2502.10297
     """
 
     config: DeltaProductConfig = DeltaProductConfig()
+
+    @configured_by(DeltaProductConfig)
+    def __init__(self) -> None: ...
 
     @property
     def updates(self) -> int:
@@ -59,17 +65,23 @@ class DeltaProductCell(DeltaCell):
         return self.config.forget
 
 
-def DeltaProduct(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """DeltaProduct.
+@torso(DeltaProductConfig)
+def DeltaProduct(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """DeltaProduct as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `DeltaProductConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Siems et al. 2025, https://arxiv.org/abs/2502.10297.
+        Siems et al. 2025, "DeltaProduct: Improving State-Tracking in Linear RNNs via Householder Products",
+        https://arxiv.org/abs/2502.10297
     """
-    return Memoroid(cell=DeltaProductCell(DeltaProductConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=DeltaProductCell(DeltaProductConfig(features=features, **options)))

@@ -8,12 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.kernels.remat import scan_chunks
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 _CHUNK = 64
 """Steps whose states exist at the same time."""
@@ -45,8 +46,7 @@ class FFMConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "memory_size", "context_size"):
-            check_size(name, getattr(self, name))
+        check_fields(self, features=size(), memory_size=size(), context_size=size())
         if not 0 < self.min_period <= self.max_period:
             raise ValueError(
                 f"`min_period` must be above 0 and at most `max_period` ({self.max_period}), got {self.min_period}"
@@ -63,10 +63,13 @@ class FFMCell(ConfiguredModule):
     same time.
 
     Source:
-        Morad et al. 2023, https://arxiv.org/abs/2310.04128.
+        Morad et al. 2023, "Reinforcement Learning with Fast and Forgetful Memory", https://arxiv.org/abs/2310.04128
     """
 
     config: FFMConfig = FFMConfig()
+
+    @configured_by(FFMConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -125,17 +128,22 @@ def _uniform(fan_in: int) -> Any:
     return init
 
 
-def FFM(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A fast and forgetful memory.
+@torso(FFMConfig)
+def FFM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A fast and forgetful memory as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `FFMConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Morad et al. 2023, https://arxiv.org/abs/2310.04128.
+        Morad et al. 2023, "Reinforcement Learning with Fast and Forgetful Memory", https://arxiv.org/abs/2310.04128
     """
-    return Memoroid(cell=FFMCell(FFMConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=FFMCell(FFMConfig(features=features, **options)))

@@ -3,8 +3,11 @@
 import dataclasses
 from typing import Any
 
-from memorax.networks.sequence_models.delta import DeltaCell, DeltaConfig
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.core.checks import boolean, check_fields
+from memorax.networks.sequence_models.parts.cell import configured_by
+from memorax.networks.sequence_models.parts.delta import DeltaCell, DeltaConfig
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,6 +16,16 @@ class GatedDeltaNetConfig(DeltaConfig):
 
     negative_eigenvalues: bool = False
     """Whether writing may overshoot (β up to 2), so that a value can change its sign: parity needs that."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a field is of another type.
+            ValueError: If a field is out of range.
+        """
+        super().__post_init__()
+        check_fields(self, negative_eigenvalues=boolean())
 
 
 class GatedDeltaNetCell(DeltaCell):
@@ -27,24 +40,33 @@ class GatedDeltaNetCell(DeltaCell):
     As in the authors' code; inner widths are free.
 
     Source:
-        Yang et al. 2024, https://arxiv.org/abs/2412.06464; negative eigenvalues: Grazzi et al. 2024,
-        https://arxiv.org/abs/2411.12537.
+        Yang et al. 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule", https://arxiv.org/abs/2412.06464
+        Grazzi et al. 2024, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",
+        https://arxiv.org/abs/2411.12537
     """
 
     config: GatedDeltaNetConfig = GatedDeltaNetConfig()
 
+    @configured_by(GatedDeltaNetConfig)
+    def __init__(self) -> None: ...
 
-def GatedDeltaNet(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Gated DeltaNet.
+
+@torso(GatedDeltaNetConfig)
+def GatedDeltaNet(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """Gated DeltaNet as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `GatedDeltaNetConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Yang et al. 2024, https://arxiv.org/abs/2412.06464.
+        Yang et al. 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule", https://arxiv.org/abs/2412.06464
     """
-    return Memoroid(cell=GatedDeltaNetCell(GatedDeltaNetConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=GatedDeltaNetCell(GatedDeltaNetConfig(features=features, **options)))

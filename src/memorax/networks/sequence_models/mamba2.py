@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import divides
+from memorax.core.checks import check_fields, divides, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks import initializers
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +44,17 @@ class Mamba2Config:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "num_heads", "head_dim", "state_dim", "conv_kernel_size", "num_groups"):
-            check_size(name, getattr(self, name))
+        check_fields(
+            self,
+            features=size(),
+            num_heads=size(),
+            head_dim=size(),
+            state_dim=size(),
+            conv_kernel_size=size(),
+            num_groups=size(),
+            chunk_size=optional(size()),
+        )
         divides(("num_groups", self.num_groups), ("num_heads", self.num_heads), "heads that share `B` and `C`")
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
 
 
 class Mamba2Carry(NamedTuple):
@@ -74,10 +80,14 @@ class Mamba2Cell(ConfiguredModule):
     is over all channels whatever the number of groups.
 
     Source:
-        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+        Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+        Space Duality", https://arxiv.org/abs/2405.21060
     """
 
     config: Mamba2Config = Mamba2Config()
+
+    @configured_by(Mamba2Config)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Mamba2Carry:
@@ -121,17 +131,23 @@ class Mamba2Cell(ConfiguredModule):
         return Mamba2Carry(state, tail), nn.Dense(config.features, use_bias=False, dtype=dtype, name="out_proj")(y)
 
 
-def Mamba2(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Mamba-2.
+@torso(Mamba2Config)
+def Mamba2(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A Mamba-2 layer as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `Mamba2Config`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+        Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+        Space Duality", https://arxiv.org/abs/2405.21060
     """
-    return Memoroid(cell=Mamba2Cell(Mamba2Config(features=hidden_dim, **options)))
+    return Memoroid(cell=Mamba2Cell(Mamba2Config(features=features, **options)))

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import between, divides
+from memorax.core.checks import check_fields, divides, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks import initializers
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +46,18 @@ class Mamba3Config:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "num_heads", "head_dim", "state_dim", "num_groups"):
-            check_size(name, getattr(self, name))
+        check_fields(
+            self,
+            features=size(),
+            num_heads=size(),
+            head_dim=size(),
+            state_dim=size(),
+            num_groups=size(),
+            rope_fraction=real(0, 1),
+            decay_floor=real(0),
+            chunk_size=optional(size()),
+        )
         divides(("num_groups", self.num_groups), ("num_heads", self.num_heads), "heads that share `B` and `C`")
-        between(self, "rope_fraction", 0.0, 1.0)
-        between(self, "decay_floor", 0.0, math.inf)
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
 
 
 class Mamba3Carry(NamedTuple):
@@ -86,10 +91,14 @@ class Mamba3Cell(ConfiguredModule):
     Left out: several inputs and outputs for each state (MIMO), and the optional norm in front of `W_out`.
 
     Source:
-        Lahoti et al. 2026, https://arxiv.org/abs/2603.15569; decays and angles as in the authors' code.
+        Lahoti et al. 2026, "Mamba-3: Improved Sequence Modeling using State Space Principles",
+        https://arxiv.org/abs/2603.15569
     """
 
     config: Mamba3Config = Mamba3Config()
+
+    @configured_by(Mamba3Config)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Mamba3Carry:
@@ -147,17 +156,23 @@ class Mamba3Cell(ConfiguredModule):
         return jnp.repeat(x, heads // groups, axis=2) + bias
 
 
-def Mamba3(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Mamba-3, without several inputs and outputs for each state.
+@torso(Mamba3Config)
+def Mamba3(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A Mamba-3 layer (SISO) as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `Mamba3Config`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Lahoti et al. 2026, https://arxiv.org/abs/2603.15569.
+        Lahoti et al. 2026, "Mamba-3: Improved Sequence Modeling using State Space Principles",
+        https://arxiv.org/abs/2603.15569
     """
-    return Memoroid(cell=Mamba3Cell(Mamba3Config(features=hidden_dim, **options)))
+    return Memoroid(cell=Mamba3Cell(Mamba3Config(features=features, **options)))

@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import boolean, check_fields, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class MinGRUConfig:
             TypeError: If it is not an integer.
             ValueError: If it is below 1.
         """
-        check_size("features", self.features)
+        check_fields(self, features=size(), log_space=boolean())
 
 
 class MinGRUCell(ConfiguredModule):
@@ -44,10 +45,14 @@ class MinGRUCell(ConfiguredModule):
     The carry is the state `[batch, features]`.
 
     Source:
-        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """
 
     config: MinGRUConfig = MinGRUConfig()
+
+    @configured_by(MinGRUConfig)
+    def __init__(self) -> None: ...
+
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("gate_kernel", "hidden_kernel")
     """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
 
@@ -99,17 +104,22 @@ def _log_scan(gate: Array, hidden: Array, done: Array, carry: Array) -> tuple[Ar
     return states[:, -1].astype(carry.dtype), states
 
 
-def MinGRU(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A minimal gated recurrent unit.
+@torso(MinGRUConfig)
+def MinGRU(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A minimal gated recurrent unit as a torso.
 
     Args:
-        hidden_dim: Width of the state, which is the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `MinGRUConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """
-    return Memoroid(cell=MinGRUCell(MinGRUConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=MinGRUCell(MinGRUConfig(features=features, **options)))

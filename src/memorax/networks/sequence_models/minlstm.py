@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class MinLSTMConfig:
             TypeError: If it is not an integer.
             ValueError: If it is below 1.
         """
-        check_size("features", self.features)
+        check_fields(self, features=size())
 
 
 class MinLSTMCell(ConfiguredModule):
@@ -43,10 +44,14 @@ class MinLSTMCell(ConfiguredModule):
     from zero, where the paper passes a state through `g`. The carry is the state `[batch, features]`.
 
     Source:
-        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """
 
     config: MinLSTMConfig = MinLSTMConfig()
+
+    @configured_by(MinLSTMConfig)
+    def __init__(self) -> None: ...
+
     recurrent_parameters: ClassVar[tuple[str, ...]] = (
         "forget_kernel",
         "input_kernel",
@@ -81,17 +86,22 @@ class MinLSTMCell(ConfiguredModule):
         return last, states.astype(x.dtype)
 
 
-def MinLSTM(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A minimal long short-term memory.
+@torso(MinLSTMConfig)
+def MinLSTM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A minimal long short-term memory as a torso.
 
     Args:
-        hidden_dim: Width of the state, which is the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `MinLSTMConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """
-    return Memoroid(cell=MinLSTMCell(MinLSTMConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=MinLSTMCell(MinLSTMConfig(features=features, **options)))

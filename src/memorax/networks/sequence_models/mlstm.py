@@ -7,23 +7,24 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import at_least, divides
+from memorax.core.checks import check_fields, divides, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.mlstm import EMPTY, MLSTMSteps, mlstm
 from memorax.networks import initializers
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
 
 
+@with_synonyms
 @dataclasses.dataclass(frozen=True)
 class mLSTMConfig:  # noqa: N801 (the paper's name)
     """Sizes of an mLSTM."""
 
     features: int = 64
     """Width of the output."""
-    hidden_dim: int = 64
+    inner_dim: int = 64
     """Inner width: all heads' keys together; a multiple of `num_heads` and of `qkv_block_size`."""
     num_heads: int = 4
     """Number of heads, each with a matrix of its own."""
@@ -39,6 +40,8 @@ class mLSTMConfig:  # noqa: N801 (the paper's name)
     """Steps computed at once; None chooses by platform."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+    hidden_dim: int = synonym("inner_dim")
+    """Second name of `inner_dim`."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -47,13 +50,19 @@ class mLSTMConfig:  # noqa: N801 (the paper's name)
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "hidden_dim", "num_heads", "conv_kernel_size", "qkv_block_size", "num_blocks"):
-            check_size(name, getattr(self, name))
-        divides(("num_heads", self.num_heads), ("hidden_dim", self.hidden_dim), "heads of one width")
-        divides(("qkv_block_size", self.qkv_block_size), ("hidden_dim", self.hidden_dim), "blocks of one width")
-        at_least(self, "eps", 0)
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
+        check_fields(
+            self,
+            features=size(),
+            inner_dim=size(),
+            num_heads=size(),
+            conv_kernel_size=size(),
+            qkv_block_size=size(),
+            num_blocks=size(),
+            eps=real(0),
+            chunk_size=optional(size()),
+        )
+        divides(("num_heads", self.num_heads), ("inner_dim", self.inner_dim), "heads of one width")
+        divides(("qkv_block_size", self.qkv_block_size), ("inner_dim", self.inner_dim), "blocks of one width")
 
 
 class mLSTMCarry(NamedTuple):  # noqa: N801
@@ -63,7 +72,7 @@ class mLSTMCarry(NamedTuple):  # noqa: N801
         matrix: `C`, scaled by `exp(-largest)`, `[batch, num_heads, head_dim, head_dim]`.
         normalizer: `n`, scaled alike, `[batch, num_heads, head_dim]`.
         largest: The stabilizer `m`, `[batch, num_heads]`.
-        tail: The last inputs of the convolution, `[batch, conv_kernel_size - 1, hidden_dim]`.
+        tail: The last inputs of the convolution, `[batch, conv_kernel_size - 1, inner_dim]`.
     """
 
     matrix: Array
@@ -84,16 +93,19 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
     code: the inner width is free, and `eps` is 0.
 
     Source:
-        Beck et al. 2024, https://arxiv.org/abs/2405.04517.
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
 
     config: mLSTMConfig = mLSTMConfig()
+
+    @configured_by(mLSTMConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> mLSTMCarry:
         """Give an empty memory; `input_shape` is `(batch, features)`."""
         del key
-        batch, heads, inner = input_shape[0], self.config.num_heads, self.config.hidden_dim
+        batch, heads, inner = input_shape[0], self.config.num_heads, self.config.inner_dim
         return mLSTMCarry(
             jnp.zeros((batch, heads, inner // heads, inner // heads)),
             jnp.zeros((batch, heads, inner // heads)),
@@ -105,7 +117,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
     def __call__(self, carry: mLSTMCarry, inputs: Array, done: Array) -> tuple[mLSTMCarry, Array]:
         """Compute a sequence, see `Memoroid`."""
         config, dtype = self.config, self.config.dtype or inputs.dtype
-        u, heads, inner = inputs.astype(dtype), config.num_heads, config.hidden_dim
+        u, heads, inner = inputs.astype(dtype), config.num_heads, config.inner_dim
         small = initializers.small(u.shape[-1])
         x, z = jnp.split(nn.Dense(2 * inner, use_bias=False, dtype=dtype, kernel_init=small, name="up")(u), 2, axis=-1)
 
@@ -132,7 +144,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
     def _blocks(self, name: str, init: nn.initializers.Initializer, x: Array) -> Array:
         """Project by a block-diagonal matrix."""
         width = self.config.qkv_block_size
-        kernel = self.param(name, init, (self.config.hidden_dim // width, width, width)).astype(x.dtype)
+        kernel = self.param(name, init, (self.config.inner_dim // width, width, width)).astype(x.dtype)
         return jnp.einsum("btni,nij->btnj", x.reshape(*x.shape[:2], -1, width), kernel).reshape(x.shape)
 
     def _gates(self, qkv: Array) -> tuple[Array, Array]:
@@ -146,22 +158,26 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         return write, nn.Dense(heads, kernel_init=zeros, bias_init=remember, name="forget")(qkv)
 
 
-def mLSTM(hidden_dim: int = 64, *, inner_dim: int | None = None, **options: Any) -> Memoroid:  # noqa: N802
-    """An mLSTM.
+@torso(mLSTMConfig, inner_dim=None)
+def mLSTM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """An mLSTM layer as a torso.
 
     Args:
-        hidden_dim: Width of the output.
-        inner_dim: Inner width, `mLSTMConfig.hidden_dim`; None: that of the output, rounded up to
-            whole heads and blocks.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        inner_dim: Width inside the layer; None: `features`, rounded up to whole heads and blocks.
         **options: Further fields of `mLSTMConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Beck et al. 2024, https://arxiv.org/abs/2405.04517.
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
-    if inner_dim is None:
+    if "inner_dim" not in options:
         step = math.lcm(options.get("num_heads", 4), options.get("qkv_block_size", 4))
-        inner_dim = math.ceil(hidden_dim / step) * step
-    return Memoroid(cell=mLSTMCell(mLSTMConfig(features=hidden_dim, hidden_dim=inner_dim, **options)))
+        options["inner_dim"] = math.ceil(features / step) * step
+    return Memoroid(cell=mLSTMCell(mLSTMConfig(features=features, **options)))

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.checks import boolean, check_fields, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +44,18 @@ class RetNetConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "num_heads", "head_dim", "value_dim"):
-            check_size(name, getattr(self, name))
+        check_fields(
+            self,
+            features=size(),
+            num_heads=size(),
+            head_dim=size(),
+            value_dim=size(),
+            rotation=boolean(),
+            eps=real(above=0),
+            chunk_size=optional(size()),
+        )
         if self.rotation and self.head_dim % 2:
-            raise ValueError(
-                f"`head_dim` must be even for keys that turn, got {self.head_dim}; or set `rotation=False`"
-            )
-        if not self.eps > 0:
-            raise ValueError(f"`eps` must be above 0, got {self.eps}")
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
+            raise ValueError(f"`head_dim` must be even for rotated keys, got {self.head_dim}; or set `rotation=False`")
 
 
 class RetNetCell(ConfiguredModule):
@@ -68,10 +71,14 @@ class RetNetCell(ConfiguredModule):
     heads' norm undoes them. Inside that norm no mean is subtracted, as in the authors' code.
 
     Source:
-        Sun et al. 2023, https://arxiv.org/abs/2307.08621.
+        Sun et al. 2023, "Retentive Network: A Successor to Transformer for Large Language Models",
+        https://arxiv.org/abs/2307.08621
     """
 
     config: RetNetConfig = RetNetConfig()
+
+    @configured_by(RetNetConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
@@ -103,17 +110,23 @@ class RetNetCell(ConfiguredModule):
         return carry, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
 
 
-def RetNet(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Multi-scale retention.
+@torso(RetNetConfig)
+def RetNet(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """Multi-scale retention as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `RetNetConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Sun et al. 2023, https://arxiv.org/abs/2307.08621.
+        Sun et al. 2023, "Retentive Network: A Successor to Transformer for Large Language Models",
+        https://arxiv.org/abs/2307.08621
     """
-    return Memoroid(cell=RetNetCell(RetNetConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=RetNetCell(RetNetConfig(features=features, **options)))

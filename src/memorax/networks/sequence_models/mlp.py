@@ -1,0 +1,21 @@
+"""A layer without memory: the control."""
+
+import flax.linen as nn
+
+from memorax.networks.mlp import MLP
+from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
+
+
+def memoryless_mlp(features: int = 64) -> nn.Module:
+    """One dense layer without memory: the control that any memory must beat.
+
+    Args:
+        features: Width of the output.
+
+    Returns:
+        A sequence model with the carry `()`.
+
+    Source:
+        None; the control of experiments with memory
+    """
+    return SequenceModelWrapper(MLP((features,)))
