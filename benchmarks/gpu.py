@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import jax
 from benchmarks import _gpu_agents as agents
+from benchmarks import _gpu_attention as attention
 from benchmarks import _gpu_checks as checks
 from benchmarks import _gpu_speed as speed
 from benchmarks._gpu import Bench, Report
@@ -118,9 +119,10 @@ class Sections:
 
     def cells(self) -> None:
         """Time the models that run step by step."""
-        ways = ("memorax", "scan", "flax")
-        cases = list(speed.model_cases(SEQUENTIAL, self.sizes["cells"], ways))
-        self.bench.time_all("cells", cases + list(speed.model_cases(("gru", "lstm"), self.sizes["large_cells"], ways)))
+        ways = ("memorax", "unroll 4", "scan", "flax")
+        cases = list(speed.model_cases(("gru", "lstm"), self.sizes["large_cells"], ways))
+        cases += speed.model_cases(SEQUENTIAL, self.sizes["cells"], ways)
+        self.bench.time_all("cells", cases)
 
     def matrix(self) -> None:
         """Time the matrix memories."""
@@ -133,7 +135,7 @@ class Sections:
 
     def attention(self) -> None:
         """Time attention."""
-        self.bench.time_all("attention", list(speed.attention_cases(*self.sizes["attention"], self.copy_gbs)))
+        self.bench.time_all("attention", list(attention.attention_cases(*self.sizes["attention"], self.copy_gbs)))
 
     def all_models(self) -> None:
         """Time all memory models."""

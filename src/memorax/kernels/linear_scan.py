@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
+from memorax.kernels.platform import on_cpu
 
 Number = TypeVar("Number", Array, tuple[Array, Array])
 """Real numbers, or complex ones as real and imaginary part."""
@@ -66,7 +67,7 @@ def linear_scan(
 
 
 def _choose() -> Method:
-    return "sequential" if jax.default_backend() == "cpu" else "blocked"
+    return "sequential" if on_cpu() else "blocked"
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
