@@ -10,6 +10,9 @@ from benchmarks._gpu_speed import Built, gradient_of, normal, random_resets
 
 from memorax.kernels.attention import empty_cache, window_attention
 
+WAYS = (("float32", "memorax"), ("float32", "xla"), ("bfloat16", "memorax"), ("bfloat16", "cudnn"))
+"""Types and implementations; cuDNN has none in float32."""
+
 
 def attention_cases(
     shape: tuple[int, int, int, int], windows: tuple[int, ...], steps: tuple[int, int], copy_gbs: float
@@ -24,13 +27,10 @@ def attention_cases(
     """
     tokens = shape[0] * shape[1]
     for window in windows:
-        for kind in ("float32", "bfloat16"):
-            for way in ("memorax", "xla", "cudnn"):
-                if way == "cudnn" and kind == "float32":
-                    continue  # cuDNN has none
-                row = {"shape": shape, "window": window, "dtype": kind, "way": way}
-                rates = partial(lambda tokens, seconds: {"tokens_per_second": tokens / seconds}, tokens)
-                yield Case(row, partial(_attention, shape, window, kind, way), rates)
+        for kind, way in WAYS:
+            row = {"shape": shape, "window": window, "dtype": kind, "way": way}
+            rates = partial(lambda tokens, seconds: {"tokens_per_second": tokens / seconds}, tokens)
+            yield Case(row, partial(_attention, shape, window, kind, way), rates)
     batch, window = steps
     bytes_ = 4e-9 * batch * shape[2] * shape[3] * window * 2
 

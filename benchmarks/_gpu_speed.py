@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmarks._gpu import Case, Row, difference, sample
+from benchmarks._gpu import UNTUNED, Case, Row, difference, sample
 
 from memorax.kernels import platform
 from memorax.kernels.delta_rule import DeltaSteps, delta_rule
@@ -60,9 +60,7 @@ def ceilings(elements: int, matrix: int, seconds: float) -> Row:
     Returns:
         GB/s of bytes read and written, and TFLOP/s by precision.
     """
-    x = normal(0, elements)
-    negate = jax.jit(jnp.negative).lower(x).compile()
-    row: Row = {"copy_gbs": 8e-9 * elements / float(np.median(sample(negate, (x,), seconds)))}
+    row: Row = {"copy_gbs": copy_rate(elements, seconds)}
     for name, precision in {**PRECISIONS, "bfloat16": None}.items():
         kind = jnp.bfloat16 if name == "bfloat16" else jnp.float32
         a, b = normal(1, matrix, matrix, dtype=kind), normal(2, matrix, matrix, dtype=kind)
@@ -75,6 +73,13 @@ def ceilings(elements: int, matrix: int, seconds: float) -> Row:
     return row
 
 
+def copy_rate(elements: int, seconds: float) -> float:
+    """Measure how many GB/s a pass over memory reads and writes."""
+    x = normal(0, elements)
+    negate = jax.jit(jnp.negative).lower(x).compile()
+    return 8e-9 * elements / float(np.median(sample(negate, (x,), seconds)))
+
+
 def gradient_of(function: Callable[..., Any], weights: Any) -> Callable[..., Any]:
     """The gradient of a weighted sum of the outputs, with respect to the first argument."""
 
@@ -85,7 +90,9 @@ def gradient_of(function: Callable[..., Any], weights: Any) -> Callable[..., Any
     return jax.grad(loss)
 
 
-def linear_scan_cases(shapes: tuple[tuple[int, int, int], ...], copy_gbs: float) -> Iterator[Case]:
+def linear_scan_cases(
+    shapes: tuple[tuple[int, int, int], ...], methods: tuple[str, ...], copy_gbs: float
+) -> Iterator[Case]:
     """Time the linear scan: each array is counted once for each time it must be read or written.
 
     The forward pass reads decays and inputs and writes states; the gradient does that, and reads decays, states and
@@ -93,8 +100,8 @@ def linear_scan_cases(shapes: tuple[tuple[int, int, int], ...], copy_gbs: float)
     """
     for shape in shapes:
         for kind, method, backward in (
-            *(("real", m, b) for m in ("blocked", "associative", "sequential") for b in (False, True)),
-            ("complex", "blocked", True),
+            *(("real", m, b) for m in methods for b in (False, True)),
+            *(("complex", m, True) for m in methods),
         ):
             row = {"shape": shape, "numbers": kind, "method": method, "pass": "gradient" if backward else "forward"}
             moved = 4e-9 * np.prod(shape) * (8 if backward else 3) * (2 if kind == "complex" else 1)
@@ -186,7 +193,7 @@ def precision_errors(shape: tuple[int, int, int, int]) -> Iterator[Row]:
             row: Row = {"kernel": kernel, "shape": shape, "precision": precision}
             try:
                 function, arguments = _matrix_memory(kernel, shape, precision, None)
-                got = jax.device_get(jax.jit(function)(*arguments))
+                got = jax.device_get(jax.jit(function, compiler_options=UNTUNED)(*arguments))
                 want = got if want is None else want
                 yield row | {"gradients": difference(got, want)}
             except Exception as error:  # not every platform knows every precision

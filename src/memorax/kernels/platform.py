@@ -6,6 +6,8 @@ traced, from the device on which JAX would run it: a CPU actor in a process with
 but it traces every form and keeps what the gradients of all of them need. All forms compute the same function.
 """
 
+from typing import Any, cast
+
 import jax
 
 GPU_PRECISION: jax.lax.Precision | jax.lax.DotAlgorithmPreset = jax.lax.Precision.HIGHEST
@@ -23,7 +25,7 @@ def on_cpu() -> bool:
     Returns:
         True if the device chosen by `jax.default_device`, else JAX's default backend, is a CPU.
     """
-    device = jax.config.jax_default_device
+    device = cast(Any, jax.config).jax_default_device  # what `jax.default_device` sets
     if device is None:
         return jax.default_backend() == "cpu"
     return (device if isinstance(device, str) else device.platform) == "cpu"
