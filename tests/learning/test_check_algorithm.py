@@ -92,6 +92,6 @@ def test_what_is_wrong_is_named():
 
 
 def test_a_property_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="`properties` must be among keeps_its_types, .*, got 'is_quick'"):
+    with pytest.raises(ValueError, match=r"`properties` must be among keeps_its_types, .*, got 'is_quick'"):
         check_algorithm(maker(MyAlgorithm), properties=["is_quick"])
     assert len(PROPERTIES) == 9
