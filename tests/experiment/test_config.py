@@ -70,6 +70,12 @@ def test_hyperparameters_beyond_reason_are_refused():
         dataclasses.replace(CONFIG, hyperparameters=PPOConfig(num_steps=2**31))
 
 
+@pytest.mark.parametrize("given", [None, {"num_envs": 4}, PPOConfig])
+def test_what_is_no_configuration_of_an_algorithm_is_refused(given):
+    with pytest.raises(TypeError, match="`hyperparameters` must be the algorithm's configuration, such as"):
+        dataclasses.replace(CONFIG, hyperparameters=given)
+
+
 def test_the_counter_of_steps_holds_warmup_and_training():
     dataclasses.replace(CONFIG, warmup=77, steps=2**32 - 78)
     with pytest.raises(ValueError, match="`steps` must be at most 4294967218 after the warmup, got 4294967219"):
