@@ -183,7 +183,7 @@ def test_options_of_the_environment_are_read_and_written():
 
 @pytest.mark.parametrize("word", ["length", "=20", "a-b=3"])
 def test_an_option_of_another_form_is_refused(word):
-    with pytest.raises(ValueError, match=f"`env_options` must be like length=20, got {word}"):
+    with pytest.raises(ValueError, match=f"`env_options` must have the form length=20, got {word}"):
         read_env_options([word])
 
 
@@ -192,7 +192,7 @@ def test_an_option_of_another_form_is_refused(word):
     [
         ([], TypeError, r"`env_options` must map names to values, got \[\]"),
         ({3: 4}, TypeError, "`env_options` must map names to values, got {3: 4}"),
-        ({"a": [1]}, TypeError, r"`a` of `env_options` must be a number, a truth value or text, got \[1\]"),
+        ({"a": [1]}, TypeError, r"`a` of `env_options` must be a number, a boolean or a string, got \[1\]"),
         ({"a": float("inf")}, ValueError, "`a` of `env_options` must be finite, got inf"),
     ],
 )
