@@ -1,8 +1,11 @@
 """Registries of environments, memory models and algorithms by name."""
 
 import difflib
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+import importlib.metadata
+import warnings
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -22,16 +25,28 @@ class Registry(Generic[T]):
         ValueError: unknown memory model `gruu`; nearest: gru; known: gru
     """
 
-    def __init__(self, kind: str, *, command: str | None = None) -> None:
-        """Create an empty registry.
+    def __init__(
+        self,
+        kind: str,
+        *,
+        listing: str | None = None,
+        plugins: str | None = None,
+        adopt: Callable[[str, Any], object] | None = None,
+    ) -> None:
+        """Make an empty registry.
 
         Args:
             kind: What the entries are, in the singular, for the messages: `"memory model"`.
-            command: The command that lists all names, for messages that cannot: `"memorax list models"`.
+            listing: Command that shows all names, for messages that cannot: `"memorax list models"`.
+            plugins: Group of entry points by which installed packages add entries: `"memorax.models"`. An entry point
+                refers to a module, which registers its entries when it is imported, or to one entry, which is
+                registered under the entry point's name. They are loaded when a name is not known, or by
+                `load_plugins`.
+            adopt: Registers what an entry point refers to; by default `register`.
         """
-        self.kind = kind
-        self.command = command
+        self.kind, self.listing = kind, listing
         self._one = f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
+        self._plugins, self._adopt = plugins, adopt or self.register
         self._entries: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> T:
@@ -69,9 +84,30 @@ class Registry(Generic[T]):
         Raises:
             ValueError: If nothing is registered under `name`; the message suggests near misses.
         """
+        if name not in self._entries:
+            self.load_plugins()
         if name in self._entries:
             return self._entries[name]
-        raise ValueError(f"unknown {self.kind} `{name}`{suggest(str(name), self.names(), self.command)}")
+        raise ValueError(f"unknown {self.kind} `{name}`{suggest(str(name), self.names(), self.listing)}")
+
+    def load_plugins(self) -> None:
+        """Add the entries of installed packages, the first time that it is called.
+
+        A package whose entry cannot be loaded causes a warning that names it; the others are loaded.
+        """
+        group, self._plugins = self._plugins, None
+        for entry_point in () if group is None else importlib.metadata.entry_points(group=group):
+            try:
+                entry = entry_point.load()
+                if not isinstance(entry, ModuleType):
+                    self._adopt(entry_point.name, entry)
+            except Exception as error:
+                package = "unknown" if entry_point.dist is None else f"`{entry_point.dist.name}`"
+                warnings.warn(
+                    f"{self.kind} `{entry_point.name}` of the installed package {package} could not be loaded from "
+                    f"`{entry_point.value}` ({type(error).__name__}: {error}); update or uninstall that package",
+                    stacklevel=2,
+                )
 
     def names(self) -> tuple[str, ...]:
         """All registered names, sorted."""

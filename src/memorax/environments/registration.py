@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -81,7 +82,12 @@ class Card:
     horizon: int | None
 
 
-ENVIRONMENTS: Registry[Entry] = Registry("environment", command=_LIST)
+ENVIRONMENTS: Registry[Entry] = Registry(
+    "environment",
+    listing=_LIST,
+    plugins="memorax.environments",
+    adopt=lambda env_id, factory: register(env_id, factory),  # noqa: PLW0108  defined below
+)
 """The built-in tasks and those that users register; environments of other libraries are not listed here."""
 
 
@@ -159,6 +165,8 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     if namespace in ADAPTERS:
         return _with_params(_adapter_make(namespace)(name, **kwargs))
     if namespace not in _namespaces():
+        ENVIRONMENTS.load_plugins()
+    if namespace not in _namespaces():
         raise ValueError(f"unknown namespace `{namespace}` in `{env_id}`{suggest(namespace, _namespaces())}")
     factory = ENVIRONMENTS.get(env_id).factory
     _check_arguments(env_id, factory, kwargs)
@@ -199,8 +207,15 @@ def _import(namespace: str, source: str, extra: str | None) -> Any:
 
 
 def registered() -> tuple[Card, ...]:
-    """Facts about every registered environment, sorted by name."""
-    return tuple(_card(env_id) for env_id in ENVIRONMENTS)
+    """Describe every registered environment, sorted by name; one that cannot be made is left out with a warning."""
+    cards = []
+    for env_id in ENVIRONMENTS:
+        try:
+            cards.append(_card(env_id))
+        except Exception as error:
+            problem = f"could not be made with its default arguments ({type(error).__name__}: {error})"
+            warnings.warn(f"environment `{env_id}` {problem}; it is not listed", stacklevel=2)
+    return tuple(cards)
 
 
 def _card(env_id: str) -> Card:

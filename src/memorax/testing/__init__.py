@@ -1,14 +1,15 @@
-"""Checks for your own environments: the properties that the package's own keep."""
+"""Checks for your own memory models, environments and algorithms: the properties that the package's own keep."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memorax.testing.environments import check_environment
+    from memorax.testing.sequence_models import check_sequence_model
 
-__all__ = ["check_environment"]
+__all__ = ["check_environment", "check_sequence_model"]
 
-_HOMES = {"check_environment": "environments"}
+_HOMES = {"check_environment": "environments", "check_sequence_model": "sequence_models"}
 """The module of each name."""
 
 
