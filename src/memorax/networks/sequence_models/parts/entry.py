@@ -33,5 +33,10 @@ class ModelEntry:
         return self.build(features, **options)
 
 
-MODELS: Registry[ModelEntry] = Registry("memory model")
+MODELS: Registry[ModelEntry] = Registry(
+    "memory model",
+    listing="memorax list models",
+    plugins="memorax.models",
+    adopt=lambda name, entry: MODELS.register(name, entry if isinstance(entry, ModelEntry) else ModelEntry(entry)),
+)
 """All memory models by name."""
