@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         lox,
         networks,
         objectives,
+        testing,
     )
     from memorax.algorithms import (
         DQN,
@@ -92,6 +93,7 @@ __all__ = [
     "networks",
     "objectives",
     "register",
+    "testing",
     "train",
 ]
 
