@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from benchmarks._gpu import Bench, Case, Row, say
+from benchmarks._gpu import UNTUNED, Bench, Case, Row, say
 
 from memorax.algorithms import PPO, PQN, R2D2, SAC, PPOConfig, PQNConfig, R2D2Config, SACConfig
 from memorax.environments import make
@@ -31,11 +31,12 @@ def check_agents(bench: Bench) -> None:
 
 
 def _train(agent: Any) -> Row:
-    first = jax.jit(agent.init)(jax.random.key(0))
+    jit = partial(jax.jit, compiler_options=UNTUNED)
+    first = jit(agent.init)(jax.random.key(0))
     if hasattr(agent, "warmup"):
-        first = jax.jit(lambda key, state: agent.warmup(key, state, 2048))(jax.random.key(1), first)
+        first = jit(lambda key, state: agent.warmup(key, state, 2048))(jax.random.key(1), first)
     steps = 4 * agent.steps_per_update
-    last = jax.jit(lambda key, state: agent.train(key, state, steps))(jax.random.key(2), first)
+    last = jit(lambda key, state: agent.train(key, state, steps))(jax.random.key(2), first)
     pairs = [(np.asarray(x), np.asarray(y)) for x, y in zip(*map(_floats, (first.learner, last.learner)), strict=True)]
     finite = all(np.all(np.isfinite(after)) for _, after in pairs)
     moved = max(float(np.max(np.abs(after - before), initial=0)) for before, after in pairs)

@@ -1,6 +1,7 @@
-"""What `benchmarks.gpu` times: the device's own limits, kernels, memory models and attention."""
+"""What `benchmarks.gpu` times: the device's own limits, kernels and memory models."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -8,10 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmarks._gpu import Case, Row, difference, sample
+from benchmarks._gpu import UNTUNED, Case, Row, difference, sample
 
-from memorax.kernels import chunks
-from memorax.kernels.attention import empty_cache, window_attention
+from memorax.kernels import platform
 from memorax.kernels.delta_rule import DeltaSteps, delta_rule
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.kernels.linear_scan import linear_scan
@@ -38,6 +38,17 @@ def random_resets(batch: int, length: int) -> jax.Array:
     return jax.random.bernoulli(jax.random.key(99), 0.01, (batch, length))
 
 
+@contextmanager
+def setting(name: str, value: Any) -> Iterator[None]:
+    """Change how kernels are traced for a GPU."""
+    before = getattr(platform, name)
+    setattr(platform, name, value)
+    try:
+        yield
+    finally:
+        setattr(platform, name, before)
+
+
 def ceilings(elements: int, matrix: int, seconds: float) -> Row:
     """Measure what the device can do: copying memory, and multiplying square matrices.
 
@@ -49,9 +60,7 @@ def ceilings(elements: int, matrix: int, seconds: float) -> Row:
     Returns:
         GB/s of bytes read and written, and TFLOP/s by precision.
     """
-    x = normal(0, elements)
-    negate = jax.jit(jnp.negative).lower(x).compile()
-    row: Row = {"copy_gbs": 8e-9 * elements / float(np.median(sample(negate, (x,), seconds)))}
+    row: Row = {"copy_gbs": copy_rate(elements, seconds)}
     for name, precision in {**PRECISIONS, "bfloat16": None}.items():
         kind = jnp.bfloat16 if name == "bfloat16" else jnp.float32
         a, b = normal(1, matrix, matrix, dtype=kind), normal(2, matrix, matrix, dtype=kind)
@@ -64,7 +73,14 @@ def ceilings(elements: int, matrix: int, seconds: float) -> Row:
     return row
 
 
-def _gradient(function: Callable[..., Any], weights: Any) -> Callable[..., Any]:
+def copy_rate(elements: int, seconds: float) -> float:
+    """Measure how many GB/s a pass over memory reads and writes."""
+    x = normal(0, elements)
+    negate = jax.jit(jnp.negative).lower(x).compile()
+    return 8e-9 * elements / float(np.median(sample(negate, (x,), seconds)))
+
+
+def gradient_of(function: Callable[..., Any], weights: Any) -> Callable[..., Any]:
     """The gradient of a weighted sum of the outputs, with respect to the first argument."""
 
     def loss(x: Any, *rest: Any) -> jax.Array:
@@ -74,7 +90,9 @@ def _gradient(function: Callable[..., Any], weights: Any) -> Callable[..., Any]:
     return jax.grad(loss)
 
 
-def linear_scan_cases(shapes: tuple[tuple[int, int, int], ...], copy_gbs: float) -> Iterator[Case]:
+def linear_scan_cases(
+    shapes: tuple[tuple[int, int, int], ...], methods: tuple[str, ...], copy_gbs: float
+) -> Iterator[Case]:
     """Time the linear scan: each array is counted once for each time it must be read or written.
 
     The forward pass reads decays and inputs and writes states; the gradient does that, and reads decays, states and
@@ -82,8 +100,8 @@ def linear_scan_cases(shapes: tuple[tuple[int, int, int], ...], copy_gbs: float)
     """
     for shape in shapes:
         for kind, method, backward in (
-            *(("real", m, b) for m in ("blocked", "associative", "sequential") for b in (False, True)),
-            ("complex", "blocked", True),
+            *(("real", m, b) for m in methods for b in (False, True)),
+            *(("complex", m, True) for m in methods),
         ):
             row = {"shape": shape, "numbers": kind, "method": method, "pass": "gradient" if backward else "forward"}
             moved = 4e-9 * np.prod(shape) * (8 if backward else 3) * (2 if kind == "complex" else 1)
@@ -109,7 +127,7 @@ def _linear_scan(shape: tuple[int, int, int], kind: str, method: Any, backward: 
     if not backward:
         return run, ((a, b), reset)
     weights = tuple(normal(9 + i, *shape) for i in range(count))
-    return lambda x, reset, weights: _gradient(run, weights)(x, reset), ((a, b), reset, weights)
+    return lambda x, reset, weights: gradient_of(run, weights)(x, reset), ((a, b), reset, weights)
 
 
 def matrix_cases(
@@ -152,12 +170,8 @@ def _matrix_memory(kernel: str, shape: tuple[int, int, int, int], precision: str
         return mlstm(MLSTMSteps(q, k, v, x["write"], x["forget"] + 3), reset, state, chunk=chunk)[1]
 
     def gradient(x: dict[str, jax.Array], reset: jax.Array, weights: jax.Array) -> Any:
-        before = chunks.GPU_PRECISION
-        chunks.GPU_PRECISION = PRECISIONS[precision]  # read while the function is traced
-        try:
-            return _gradient(run, weights)(x, reset)
-        finally:
-            chunks.GPU_PRECISION = before
+        with setting("GPU_PRECISION", PRECISIONS[precision]):
+            return gradient_of(run, weights)(x, reset)
 
     return gradient, (*arguments, normal(8, batch, length, heads, size))
 
@@ -179,7 +193,7 @@ def precision_errors(shape: tuple[int, int, int, int]) -> Iterator[Row]:
             row: Row = {"kernel": kernel, "shape": shape, "precision": precision}
             try:
                 function, arguments = _matrix_memory(kernel, shape, precision, None)
-                got = jax.device_get(jax.jit(function)(*arguments))
+                got = jax.device_get(jax.jit(function, compiler_options=UNTUNED)(*arguments))
                 want = got if want is None else want
                 yield row | {"gradients": difference(got, want)}
             except Exception as error:  # not every platform knows every precision
@@ -194,8 +208,9 @@ def model_cases(
     Args:
         names: Of the models.
         shapes: Batch, time and features.
-        ways: "memorax": a call; "scan": `jax.lax.scan` over calls of one step; "flax": `flax.linen.RNN` of the cell of
-            the same name, which has no resets.
+        ways: "memorax": a call; "unroll 4": the same with four steps in an iteration of sequential loops; "scan":
+            `jax.lax.scan` over calls of one step; "flax": `flax.linen.RNN` of the cell of the same name, which has no
+            resets.
     """
     for shape in shapes:
         for name in names:
@@ -236,62 +251,9 @@ def _model(name: str, shape: tuple[int, int, int], way: str) -> Built:
 
     run = stepwise if way == "scan" else whole
     outputs = jax.eval_shape(run, (params, inputs), reset)
-    return (
-        lambda x, reset, weights: _gradient(run, weights)(x, reset),
-        ((params, inputs), reset, normal(7, *outputs.shape)),
-    )
 
+    def gradient(x: Any, reset: jax.Array, weights: jax.Array) -> Any:
+        with setting("GPU_UNROLL", 4 if way == "unroll 4" else platform.GPU_UNROLL):
+            return gradient_of(run, weights)(x, reset)
 
-def attention_cases(
-    shape: tuple[int, int, int, int], windows: tuple[int, ...], steps: tuple[int, int], copy_gbs: float
-) -> Iterator[Case]:
-    """Time attention over a sliding window, and one step of it with its cache.
-
-    Args:
-        shape: Batch, time, heads, and dimension of a head.
-        windows: How far back attention sees.
-        steps: Batch and window of the single step.
-        copy_gbs: What a copy of memory reaches.
-    """
-    tokens = shape[0] * shape[1]
-    for window in windows:
-        for kind in ("float32", "bfloat16"):
-            for way in ("memorax", "xla", "cudnn"):
-                if way == "cudnn" and kind == "float32":
-                    continue  # cuDNN has none
-                row = {"shape": shape, "window": window, "dtype": kind, "way": way}
-                rates = partial(lambda tokens, seconds: {"tokens_per_second": tokens / seconds}, tokens)
-                yield Case(row, partial(_attention, shape, window, kind, way), rates)
-    batch, window = steps
-    bytes_ = 4e-9 * batch * shape[2] * shape[3] * window * 2
-
-    def shares(seconds: float) -> Row:
-        """The cache is read once; only a row of it must be written."""
-        return {"gbs": bytes_ / seconds, "share_of_copy": bytes_ / seconds / copy_gbs}
-
-    row = {"shape": (batch, 1, *shape[2:]), "window": window, "dtype": "float32", "way": "memorax, a step"}
-    yield Case(row, partial(_attention_step, batch, window, shape[2:]), shares)
-
-
-def _attention(shape: tuple[int, int, int, int], window: int, kind: str, way: str) -> Built:
-    batch, length, heads, size = shape
-    x = tuple(normal(i, *shape, dtype=jnp.dtype(kind)) for i in range(3))
-    reset = random_resets(batch, length)
-
-    def run(x: tuple[jax.Array, ...], reset: jax.Array) -> jax.Array:
-        if way == "memorax":
-            return window_attention(*x, reset, empty_cache(batch, heads, window, size))[1]
-        local = (window - 1, 0)
-        return jax.nn.dot_product_attention(*x, is_causal=True, local_window_size=local, implementation=way)
-
-    weights = normal(8, *shape, dtype=jnp.dtype(kind))
-    return lambda x, reset, weights: _gradient(run, weights)(x, reset), (x, reset, weights)
-
-
-def _attention_step(batch: int, window: int, head: tuple[int, int]) -> Built:
-    heads, size = head
-    x = tuple(normal(i, batch, 1, heads, size) for i in range(3))
-    cache = empty_cache(batch, heads, window, size)
-    cache = cache._replace(keys=normal(5, *cache.keys.shape), values=normal(6, *cache.values.shape))
-    cache = cache._replace(steps=jnp.full_like(cache.steps, 3 * window // 2))
-    return lambda x, reset, cache: window_attention(*x, reset, cache), (x, jnp.zeros((batch, 1), bool), cache)
+    return gradient, ((params, inputs), reset, normal(7, *outputs.shape))

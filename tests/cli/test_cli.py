@@ -7,15 +7,20 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from tests.experiment.fake_agent import FakeAgent
 
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.cli import main
-from memorax.experiment import RunConfig, load_config
+from memorax.cli.output import print_result
+from memorax.cli.train import train_options
+from memorax.experiment import RunConfig, default_run, evaluate, load_config, plot_runs, train
 from memorax.experiment.loggers import read_rows
+from memorax.experiment.report.statistics import summarize
 from memorax.experiment.run import checkpoint
 
 TINY = [
@@ -77,10 +82,11 @@ def test_help_has_every_field_with_its_docstring(algorithm, monkeypatch):
     assert code == 0
     for cls in (RunConfig, ALGORITHMS.get(algorithm)[1]):
         for field in dataclasses.fields(cls):
-            option = re.compile(rf"--{field.name.replace('_', '-')}[ ,]")
-            assert option.search(out) or field.name in ("algorithm", "hyperparameters")
-    for words in ("Discount per step", "How many seeds to train side by side", "--no-share-trunk", "--resume", "--out"):
+            name = {"loggers": "logger", "imports": "import"}.get(field.name, field.name).replace("_", "-")
+            assert re.search(rf"--{name}[ ,]", out) or name in ("algorithm", "hyperparameters")
+    for words in ("Discount per step", "Number of random seeds", "--no-share-trunk", "--resume", "--out"):
         assert words in out
+    assert "run.hyperparameters" not in out
 
 
 def test_help_and_version_need_no_jax():
@@ -108,6 +114,11 @@ def test_what_is_misspelt_is_answered_with_what_is_near(here):
     assert_refused(run("train", "pppo"), "unknown algorithm `pppo`; nearest: ppo")
     assert_refused(run("train", "--env", "memory::RepeatPreviousEasi"), "nearest: memory::RepeatPreviousEasy")
     assert_refused(run("train", "--model", "gruu"), "unknown memory model `gruu`; nearest: gru")
+    assert_refused(run("train", "--env", "memory::Nothing"), "in all); `memorax list environments` shows all")
+    assert_refused(run("train", "--env", "CartPole-v1"), "did you mean `gymnax::CartPole-v1`")
+    assert_refused(run("train", "--lr", "0.1"), "unknown option `--lr`; did you mean `--learning-rate`")
+    assert_refused(run("train", "--n_envs=3"), "unknown option `--n_envs`; did you mean `--num-envs`")
+    assert_refused(run("train", "--logger", "tensorbord"), "unknown logger `tensorbord`; nearest: tensorboard")
     assert not list(here.iterdir())
 
 
@@ -138,11 +149,49 @@ def test_what_cannot_be_done_is_refused(here, options, message):
     assert_refused(run("train", *options.split()), message)
 
 
-@pytest.mark.parametrize("options", ["--features -1", "--num-envs 0", "--seeds 0", "--learning-rate -1"])
-def test_negative_sizes_are_refused(here, options):
-    code, _, err = run("train", *options.split())
+@pytest.mark.parametrize(
+    "options",
+    [
+        *("--features -1", "--num-envs 0", "--seeds 0", "--learning-rate -1", "--gamma 2"),
+        # At once, not after a search through as many numbers.
+        *(f"{name} 1e20" for name in ("--steps", "--seeds", "--num-envs", "--features", "--num-steps", "--warmup")),
+    ],
+)
+def test_sizes_out_of_range_are_refused(here, options):
+    name = options.split()[0].strip("-").replace("-", "_")
+    assert_refused(run("train", *options.split()), f"memorax: `{name}` must be")
+
+
+@pytest.mark.parametrize("value", ["1.5", "1e1000000000", "nan", "inf", "many", "1e-3"])
+def test_what_is_no_integer_is_refused(here, value):
+    code, _, err = run("train", "--steps", value)
     assert code == 2
-    assert f"`{options.split()[0].strip('-').replace('-', '_')}` must be" in err.replace("\n", "")
+    assert f"Error parsing --steps: must be an integer such as 50_000 or 1e6, got {value}" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("number", ["2e3", "2_000", "2000", "2.0e3", "2000.0"])
+def test_integers_are_read_as_they_are_written(number):
+    options = [f"--steps={number}", "--log-every", number, "--num-envs=4e0", "--num-minibatches=1"]
+    config, _, _ = train_options(options)
+    assert (config.steps, config.log_every, config.hyperparameters.num_envs) == (2000, 2000, 4)
+    assert {type(x) for x in (config.steps, config.log_every, config.hyperparameters.num_envs)} == {int}
+
+
+def test_one_seed_has_no_interval(capsys):
+    print_result(summarize(np.array([-0.5031])))
+    assert capsys.readouterr().out == "mean episode return -0.503 (1 seed; a confidence interval needs several)\n"
+
+
+def test_a_folder_may_be_a_string(here, monkeypatch):
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
+    config = dataclasses.replace(default_run(), steps=120, seeds=2)
+    outcome = train(config, "runs/x", console=Console(file=io.StringIO()))
+    assert (here / "runs" / "x" / "summary.json").exists()
+    assert outcome.folder == Path("runs/x")
+    assert load_config("runs/x").steps == 120
+    plot_runs(["runs/x"], "curve.png")
+    with pytest.raises(ValueError, match="missing must be a run's folder"):
+        evaluate("missing")
 
 
 def test_a_run_ends_with_its_curve(trained):

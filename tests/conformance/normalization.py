@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from tests.conformance.algorithms import assert_equal
-from tests.probes import Clock, Scaled
+from tests.probe_environments import Clock, Scaled
 
 from memorax import lox
 from memorax.experiment.run import checkpoint

@@ -57,6 +57,37 @@ def test_sizes_below_one_are_refused(name, value):
         dataclasses.replace(CONFIG, **{name: value})
 
 
+@pytest.mark.parametrize("name", ["steps", "warmup", "seeds", "seed", "features", "checkpoint_every", "log_every"])
+def test_sizes_beyond_reason_are_refused(name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be at most \d+( or None)?, got 100000000000000000000"):
+        dataclasses.replace(CONFIG, **{name: 10**20})
+
+
+def test_hyperparameters_beyond_reason_are_refused():
+    with pytest.raises(ValueError, match="`num_envs` must be at most 1048576, got 1048577"):
+        dataclasses.replace(CONFIG, hyperparameters=PPOConfig(num_envs=2**20 + 1))
+    with pytest.raises(ValueError, match="`num_steps` must be at most 2147483647, got 2147483648"):
+        dataclasses.replace(CONFIG, hyperparameters=PPOConfig(num_steps=2**31))
+
+
+def test_the_counter_of_steps_holds_warmup_and_training():
+    dataclasses.replace(CONFIG, warmup=77, steps=2**32 - 78)
+    with pytest.raises(ValueError, match="`steps` must be at most 4294967218 after the warmup, got 4294967219"):
+        dataclasses.replace(CONFIG, warmup=77, steps=2**32 - 77)
+
+
+@pytest.mark.parametrize("name", ["loggers", "imports"])
+def test_names_must_be_a_sequence(name):
+    with pytest.raises(TypeError, match=f"`{name}` must be a sequence, each entry a name, got 'json'"):
+        dataclasses.replace(CONFIG, **{name: "json"})
+    assert getattr(dataclasses.replace(CONFIG, **{name: ["json"]}), name) == ("json",)
+
+
+def test_a_configuration_of_an_earlier_version_is_read():
+    content = {name: value for name, value in to_dict(CONFIG).items() if name not in ("loggers", "imports")}
+    assert from_dict(content) == dataclasses.replace(CONFIG, loggers=(), imports=())
+
+
 @pytest.mark.parametrize("name", ["steps", "seeds", "seed", "features", "checkpoint_every", "log_every"])
 @pytest.mark.parametrize("value", [8.0, True, "8"])
 def test_what_is_no_integer_is_refused(name, value):

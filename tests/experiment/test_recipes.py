@@ -98,7 +98,7 @@ def test_what_is_no_recipe_is_refused(recipe):
 
 
 def test_a_taken_name_is_refused():
-    with pytest.raises(ValueError, match="`name` of a algorithm must be new, got `ppo`"):
+    with pytest.raises(ValueError, match="`name` of an algorithm must be new, got `ppo`"):
         register_algorithm("ppo", Recipe(Mine, MineConfig, actor_critic))
     assert RECIPES.get("ppo").algorithm is PPO
 

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -136,6 +138,65 @@ def test_a_signal_finishes_the_interval_and_saves(straight, agent, tmp_path, num
     assert_same(straight, folder, agent)
 
 
+class Signal:
+    """A logger that sends a signal to its own process when it is written to for the nth time."""
+
+    def __init__(self, number, count):
+        self.number, self.count = number, count
+
+    def start(self, rows): ...
+
+    def write(self, rows):
+        self.count -= 1
+        if self.count == 0:
+            os.kill(os.getpid(), self.number)
+
+    def sync(self): ...
+
+    def close(self): ...
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_an_interrupt_reaches_the_caller_when_the_run_is_saved(straight, agent, tmp_path, count):
+    """In the last interval too: what the caller does next must not go on."""
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), tmp_path / "run", loggers=[Signal(signal.SIGINT, count)], **QUIET)
+    assert saved_steps(tmp_path / "run")[-1] == count * 24
+    train(config(), tmp_path / "run", resume=True, **QUIET)
+    assert_same(straight, tmp_path / "run", agent)
+
+
+def test_a_termination_reaches_the_handler_of_the_caller_once(agent, tmp_path, monkeypatch):
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        outcome = train(config(), tmp_path / "run", loggers=[Signal(signal.SIGTERM, 3)], **QUIET)
+        assert received == [signal.SIGTERM]
+        assert (outcome.signal, outcome.step) == (signal.SIGTERM, 72)
+        quiet = {"return_on_signal": True} | QUIET
+        outcome = train(config(), tmp_path / "other", loggers=[Signal(signal.SIGTERM, 3)], **quiet)
+        assert (outcome.signal, received) == (signal.SIGTERM, [signal.SIGTERM])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_termination_ends_the_program(tmp_path):
+    code = (
+        "import os, signal; from tests.experiment import fake_agent, test_run\n"
+        "test_run.training.build_agent = lambda config: fake_agent.FakeAgent()\n"
+        "stop = test_run.Signal(signal.SIGTERM, 3)\n"
+        "test_run.train(fake_agent.config(), 'run', loggers=[stop], **test_run.QUIET)\n"
+        "print('the next run')\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
+    environment = os.environ | {"PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGTERM, "", "")
+    assert saved_steps(tmp_path / "run") == [48, 72]
+
+
 def test_a_finished_run_can_be_resumed_to_go_further(straight, agent, tmp_path):
     train(config(steps=15 * UPDATE), tmp_path / "longer", **QUIET)
     train(config(steps=15 * UPDATE), straight, resume=True, **QUIET)
@@ -265,6 +326,12 @@ def test_the_log_interval_divides_the_run_into_about_a_hundred(updates):
     assert resolved.log_every % UPDATE == 0
     assert min(updates, 50) <= intervals <= 399
     assert updates * UPDATE % resolved.log_every == 0 or updates == 977  # a prime
+
+
+@pytest.mark.parametrize("steps", [2**32 - 1, 4_294_967_291, 2**31])
+def test_the_log_interval_of_the_longest_runs_is_found_at_once(steps):
+    resolved = with_log_interval(config(steps=steps, log_every=None), 1)
+    assert 99 <= steps / resolved.log_every <= 101
 
 
 def test_a_given_log_interval_is_rounded_to_whole_updates():

@@ -175,7 +175,7 @@ def shm(p, config, x):
         memory = np.clip(memory, -(config.clip or np.inf), config.clip or np.inf)
         return (memory, age + 1), np.einsum("bij,bj->bi", memory, query)
 
-    first = np.zeros((BATCH, config.features, config.features)), np.zeros(BATCH)
+    first = np.zeros((BATCH, config.memory_dim, config.memory_dim)), np.zeros(BATCH)
     read = over_time(step, first, value, key, query, project("calibration"))
     if config.shortcut:
         read = read + x @ p["shortcut"]["kernel"] + p["shortcut"]["bias"]
@@ -378,8 +378,8 @@ def test_shm_takes_another_row_at_every_step():
     assert counts.min() > 0
     assert abs(counts.std() / np.sqrt(32) - 1) < 0.5  # as spread as random rows would be
     assert np.mean(rows[1:] == rows[:-1]) < 0.03
-    assert start(SHMCell(features=7, num_thetas=6))["theta"].shape == (6, 7)
-    assert start(SHMCell(features=7, num_thetas=6, sample_theta=False))["theta"].shape == (1, 7)
+    assert start(SHMCell(memory_dim=7, num_thetas=6))["theta"].shape == (6, 7)
+    assert start(SHMCell(memory_dim=7, num_thetas=6, sample_theta=False))["theta"].shape == (1, 7)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -434,7 +434,7 @@ REFUSED = [
     (MinGRUConfig, {"features": -1}, r"`features` must be at least 1, got -1"),
     (MinLSTMConfig, {"features": -1}, r"`features` must be at least 1, got -1"),
     (RGLRUConfig, {"decay_max": 1.0}, r"`decay_min` and `decay_max` must be in \(0, 1\) and in order, got 0.9, 1.0"),
-    (MambaConfig, {"step_rank": 0}, r"`step_rank` must be at least 1, got 0"),
+    (MambaConfig, {"step_rank": 0}, r"`step_rank` must be at least 1 or None, got 0"),
     (MambaConfig, {"conv_kernel_size": 0}, r"`conv_kernel_size` must be at least 1, got 0"),
     (FFMConfig, {"memory_size": 0}, r"`memory_size` must be at least 1, got 0"),
     (FFMConfig, {"min_period": 0.0}, r"`min_period` must be above 0 and at most `max_period` \(1024.0\), got 0.0"),

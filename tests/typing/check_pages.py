@@ -16,6 +16,15 @@ CONFIG = {
     "reportMissingImports": "none",  # pages show libraries that are optional
     "reportMissingModuleSource": "none",
 }
+KNOWN = {
+    ("docs_algorithms_mappo", 'attribute "agent_action_space" for class "Environment'): "`make` gives the base class",
+    ("docs_environments", 'attribute "render" for class "Environment'): "`make` gives the base class",
+    ("docs_getting_started", 'attribute "n" for class "Space"'): "`action_space` gives the base class",
+    ("docs_environments", "property"): "a task's name is an attribute where the base class has a property",
+    ("docs_environments", "round"): "a space's bound may be None",
+    ("docs_algorithms_r2d2", '"Buffer | None" in function "__init__"'): "flashbax types its buffers' functions loosely",
+}
+"""What is wrong with which page, by a part of the message, and why it stays."""
 
 
 def pages() -> list[Path]:
@@ -53,16 +62,21 @@ def errors(programs: dict[str, str]) -> list[str]:
     ]
 
 
+def is_known(line: str) -> bool:
+    """Whether an error is one of `KNOWN`."""
+    return any(line.startswith(f"{page}:") and part in line for page, part in KNOWN)
+
+
 def main() -> int:
-    """Print what is wrong with the pages."""
+    """Print what is wrong with the pages; 1 if anything is."""
     programs = {}
     for page in pages():
         text = program(page.read_text())
         if text:
             programs["_".join(page.relative_to(ROOT).with_suffix("").parts).replace("-", "_")] = text
-    found = errors(programs)
+    found = [line for line in errors(programs) if not is_known(line)]
     sys.stdout.writelines(f"{line}\n" for line in found)
-    sys.stdout.write(f"{len(programs)} pages, {len(found)} errors\n")
+    sys.stdout.write(f"{len(programs)} pages, {len(found)} errors that are not known\n")
     return 1 if found else 0
 
 

@@ -1,4 +1,4 @@
-"""Names that stand for things: environments, memory models, algorithms."""
+"""Registries of environments, memory models and algorithms by name."""
 
 import difflib
 import importlib.metadata
@@ -14,7 +14,7 @@ _SHOWN = 20
 
 
 class Registry(Generic[T]):
-    """A mapping from names to entries that helps when a name is misspelt.
+    """A mapping from names to entries whose errors suggest the nearest names.
 
     Example:
         >>> models = Registry("memory model")
@@ -45,6 +45,7 @@ class Registry(Generic[T]):
             adopt: Registers what an entry point refers to; by default `register`.
         """
         self.kind, self.listing = kind, listing
+        self._one = f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
         self._plugins, self._adopt = plugins, adopt or self.register
         self._entries: dict[str, T] = {}
 
@@ -52,8 +53,8 @@ class Registry(Generic[T]):
         """Add an entry under a new name.
 
         Args:
-            name: A name that is not taken.
-            entry: What the name stands for.
+            name: A new name.
+            entry: The entry.
 
         Returns:
             The entry.
@@ -63,16 +64,16 @@ class Registry(Generic[T]):
             ValueError: If `name` is empty or taken.
         """
         if not isinstance(name, str):
-            raise TypeError(f"`name` of a {self.kind} must be a string, got {name!r}")
+            raise TypeError(f"`name` of {self._one} must be a string, got {name!r}")
         if not name.strip():
-            raise ValueError(f"`name` of a {self.kind} must not be empty, got {name!r}")
+            raise ValueError(f"`name` of {self._one} must not be empty, got {name!r}")
         if name in self._entries:
-            raise ValueError(f"`name` of a {self.kind} must be new, got `{name}`, which is registered; choose another")
+            raise ValueError(f"`name` of {self._one} must be new, got `{name}`, which is registered; choose another")
         self._entries[name] = entry
         return entry
 
     def get(self, name: str) -> T:
-        """Look a name up.
+        """Look up a name.
 
         Args:
             name: A registered name.
@@ -87,8 +88,7 @@ class Registry(Generic[T]):
             self.load_plugins()
         if name in self._entries:
             return self._entries[name]
-        listing = f"; `{self.listing}` shows all" if self.listing and len(self) > _SHOWN else ""
-        raise ValueError(f"unknown {self.kind} `{name}`{suggest(str(name), self.names())}{listing}")
+        raise ValueError(f"unknown {self.kind} `{name}`{suggest(str(name), self.names(), self.listing)}")
 
     def load_plugins(self) -> None:
         """Add the entries of installed packages, the first time that it is called.
@@ -122,24 +122,30 @@ class Registry(Generic[T]):
         return name in self._entries
 
     def __len__(self) -> int:
-        """How many names are registered."""
+        """The number of registered names."""
         return len(self._entries)
 
 
-def suggest(name: str, known: tuple[str, ...]) -> str:
-    """Word the end of a message about a name that is not known.
+def nearest(name: str, known: tuple[str, ...]) -> list[str]:
+    """At most three of the known names that are spelled most like a name, the nearest first."""
+    by_folded = {other.lower(): other for other in known}
+    return [by_folded[match] for match in difflib.get_close_matches(name.lower(), by_folded, n=3)]
+
+
+def suggest(name: str, known: tuple[str, ...], command: str | None = None) -> str:
+    """Complete a message about an unknown name.
 
     Args:
-        name: What was asked for.
-        known: What there is.
+        name: The unknown name.
+        known: The known names.
+        command: The command that lists them all, named where they are too many for a message.
 
     Returns:
         `"; nearest: ...; known: ..."`, without the first part where nothing is near.
     """
-    by_folded = {other.lower(): other for other in known}
-    near = [by_folded[match] for match in difflib.get_close_matches(name.lower(), by_folded, n=3)]
+    near = nearest(name, known)
     shown = list(known[:_SHOWN])
     if len(known) > _SHOWN:
-        shown.append(f"... ({len(known)} in all)")
-    nearest = f"; nearest: {', '.join(near)}" if near else ""
-    return f"{nearest}; known: {', '.join(shown) if shown else 'none'}"
+        shown.append(f"... ({len(known)} in all{f'; `{command}` shows them' if command else ''})")
+    near_ones = f"; nearest: {', '.join(near)}" if near else ""
+    return f"{near_ones}; known: {', '.join(shown) if shown else 'none'}"

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
-from memorax.acting.joint import OneOfMany
+from memorax.acting.multi_agent import SingleAgentView
 from memorax.core.spaces import Box, Dict, Discrete, encode
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
@@ -123,7 +123,7 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
 def multi_agent(algorithm: Any, parts: Parts) -> Any:
     """Build an agent of an actor and a critic for each of several agents; a central critic has a trunk of its own."""
     config = parts.config
-    one = replace(parts, env=OneOfMany(parts.env, _as_it_is))
+    one = replace(parts, env=SingleAgentView(parts.env))
     actor_trunk = critic_trunk = one.trunk()
     if config.hyperparameters.centralized_critic:
         critic_trunk = FeatureExtractor(MLP((config.features,)), _as_it_is, _as_it_is), one.trunk()[1]

@@ -1,4 +1,4 @@
-"""`spool` and `tap`: what a program logs, as an output of it or as calls on the host."""
+"""`spool` and `tap`: logs of a program as an output, or as callbacks on the host."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ _RUNNERS: dict[tuple[int, int], tuple[weakref.ref, Callable[..., Any]]] = {}
 
 
 def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
-    """Make what `f` logs an output: the result returns `(f's output, logs)`, logs by key, `[*vmapped, time, ...]`.
+    """Return the logs of a function with its output, `(output, logs)`; logs are `[*vmapped, time, ...]` by key.
 
     The result is compiled, and compiled again only for new shapes, dtypes or static arguments, however often
     `spool` is called on `f`. It can be put under `jit`, `vmap`, `grad(has_aux=True)` and so on; the module's
@@ -30,6 +30,9 @@ def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
 
     Args:
         f: Any function of pytrees that JAX can trace. Arrays are traced, other leaves are static.
+
+    Returns:
+        A function of the same arguments.
 
     Raises:
         TypeError: `f` is not callable, or (when called) a static argument is not hashable.
@@ -57,7 +60,7 @@ def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
 
 
 def tap(f: Callable[P, R], callback: Callable[[dict[str, np.ndarray]], Any]) -> Callable[P, R]:
-    """Stream what `f` logs to the host while it runs: `callback` gets a dictionary of arrays per `log`.
+    """Stream the logs of a function to the host while it runs: each `log` calls `callback` with a dictionary of arrays.
 
     The result returns what `f` returns. Logs arrive unordered (log a step counter to sort them) and asynchronously:
     `jax.effects_barrier()` waits for them all, and raises what `callback` raised. A value is passed as it was logged,
@@ -67,6 +70,9 @@ def tap(f: Callable[P, R], callback: Callable[[dict[str, np.ndarray]], Any]) -> 
     Args:
         f: Any function of pytrees that JAX can trace. Arrays are traced, other leaves are static.
         callback: Called on the host. It must not call JAX.
+
+    Returns:
+        A function of the same arguments and output as `f`.
 
     Raises:
         TypeError: `f` or `callback` is not callable, or (when called) a static argument is not hashable.

@@ -1,4 +1,4 @@
-"""Named architectures: stacks of blocks as in their papers. Each takes the width of its output first."""
+"""Stacks of blocks from the literature: GTrXL, xLSTM, GPT-2, Mamba-2, frame stacking."""
 
 import math
 from functools import partial
@@ -35,19 +35,19 @@ def gtrxl(
     remember: Literal["inputs", "keys"] = "inputs",
     **options: Any,
 ) -> Stack:
-    """Gated Transformer-XL: attention with a memory of what each layer was given, and gates instead of sums.
+    """Gated Transformer-XL (GTrXL): attention with a memory of each layer's inputs, and gated residual connections.
 
     A layer is `x = g(x, relu(attention(norm(x))))`, then `x = g(x, relu(ffn(norm(x))))`, with GRU gates `g` that start
-    near the identity, and relative positions. A projection in front brings the inputs to the width of the stack.
+    near the identity, and relative positions. A dense layer in front maps the inputs to the width of the stack.
 
     Args:
-        features: Width of every layer.
-        num_layers: How many layers there are; what the last one sees reaches `num_layers * memory_length` steps back.
-        memory_length: How many steps before the current one each layer sees.
+        features: Width of every layer and of the output.
+        num_layers: Number of layers; the last one depends on up to `num_layers * memory_length` earlier steps.
+        memory_length: Number of earlier steps that each layer attends to.
         ffn_dim: Width inside the feed-forward networks; None: four times `features`.
-        remember: `"inputs"`, as in the paper: keys and values of earlier steps are made anew in every call and learn
-            from it, while the gradient stops at the call's memory; a single step costs `memory_length` projections.
-            `"keys"` keeps keys and values as they were made. The outputs are the same.
+        remember: `"inputs"`, as in the paper: keys and values of earlier steps are recomputed from cached inputs in
+            every call, so that gradients train their projections, but stop at the cache; a single step costs
+            `memory_length` projections. `"keys"` caches keys and values. The outputs are the same.
         **options: Further fields of `SelfAttentionConfig`, such as `num_heads`; `dtype` is that of all activations.
 
     Returns:
@@ -58,7 +58,7 @@ def gtrxl(
         ValueError: If a size is below 1, or `remember` unknown.
 
     Source:
-        Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", https://arxiv.org/abs/1910.06764.
+        Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", https://arxiv.org/abs/1910.06764
     """
     _check_options("gtrxl", options)
     check("num_layers", num_layers, size())
@@ -85,15 +85,15 @@ def xlstm(
     inner_dim: int | None = None,
     dtype: Any = None,
 ) -> PostNorm:
-    """xLSTM[m:s]: `m` blocks with an mLSTM, then `s` with an sLSTM, and so on; a norm at the end.
+    """xLSTM[m:s]: `m` blocks with an mLSTM, then `s` with an sLSTM, repeated; a layer norm at the end.
 
     A block is `x + mlstm(norm(x))`, or `x + slstm(norm(x))` and then `x + glu(norm(x))`. A projection in front brings
     the inputs to the width of the stack.
 
     Args:
-        features: Width of every block.
+        features: Width of every block and of the output.
         ratio: `(m, s)`; the paper's language models are `(1, 0)` and `(7, 1)`.
-        repeats: How often `m + s` blocks follow each other.
+        repeats: Number of groups of `m + s` blocks.
         num_heads: Heads of each memory.
         inner_dim: Width inside the mLSTMs; None: twice `features`, rounded up to whole heads and blocks.
         dtype: Type of the activations; None: that of the inputs.
@@ -106,7 +106,7 @@ def xlstm(
         ValueError: If a size is below 1, or `ratio` holds a negative number or nothing but zeros.
 
     Source:
-        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517.
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
     for name, value in (("features", features), ("repeats", repeats), ("num_heads", num_heads)):
         check(name, value, size())
@@ -146,15 +146,15 @@ def _check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
 
 
 def gpt2(features: int = 64, *, num_layers: int = 2, ffn_dim: int | None = None, **options: Any) -> PostNorm:
-    """A Transformer decoder with its norms in front: attention and feed-forward network by turns, a norm at the end.
+    """A pre-norm Transformer decoder as in GPT-2: attention and feed-forward layers in turn, a layer norm at the end.
 
-    Differs from the paper: each layer sees a window of `context_length` steps; positions count from the episode's
+    Differs from the paper: each layer attends to a window of `context_length` steps; positions count from the episode's
     start, and their learned vectors are added in front of every attention; projections of the attention have no bias,
-    and all kernels are initialized as Flax does. A projection in front brings the inputs to the width of the stack.
+    and all kernels are initialized as Flax does. A dense layer in front maps the inputs to the width of the stack.
 
     Args:
-        features: Width of every layer.
-        num_layers: How many layers there are.
+        features: Width of every layer and of the output.
+        num_layers: Number of layers.
         ffn_dim: Width inside the feed-forward networks; None: four times `features`.
         **options: Further fields of `SelfAttentionConfig`, such as `num_heads` and `context_length`; `dtype` is that of
             all activations.
@@ -167,7 +167,8 @@ def gpt2(features: int = 64, *, num_layers: int = 2, ffn_dim: int | None = None,
         ValueError: If a size is below 1.
 
     Source:
-        Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+        Radford et al. 2019, "Language Models are Unsupervised Multitask Learners",
+        https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
     """
     _check_options("gpt2", options)
     check("num_layers", num_layers, size())
@@ -182,13 +183,13 @@ def gpt2(features: int = 64, *, num_layers: int = 2, ffn_dim: int | None = None,
 
 
 def mamba2_stack(features: int = 64, *, num_layers: int = 2, **options: Any) -> PostNorm:
-    """Layers of Mamba-2 with norms in front and shortcuts, and a norm at the end, as the authors' language models.
+    """Pre-norm residual layers of Mamba-2 with an RMS norm at the end, as in the authors' language models.
 
-    A projection in front brings the inputs to the width of the stack.
+    A dense layer in front maps the inputs to the width of the stack.
 
     Args:
-        features: Width of every layer.
-        num_layers: How many layers there are.
+        features: Width of every layer and of the output.
+        num_layers: Number of layers.
         **options: Further fields of `Mamba2Config`. `head_dim` makes a layer twice as wide inside, rounded up, unless
             given; `dtype` is that of all activations.
 
@@ -211,14 +212,14 @@ def mamba2_stack(features: int = 64, *, num_layers: int = 2, **options: Any) -> 
 
 
 def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -> Stack:
-    """The last few inputs side by side, then one dense layer: the control that a memory beyond them must beat.
+    """Frame stacking: the last few inputs concatenated, then one dense layer; a baseline for memory models.
 
-    Each input is projected to `features`; the layer sees those of the last `num_frames` steps of the episode, zeros
+    Each input is projected to `features`; the layer maps those of the last `num_frames` steps of the episode, zeros
     where there were none. Nothing else is remembered.
 
     Args:
         features: Width of the projection and of the output.
-        num_frames: How many inputs are seen, the current one among them.
+        num_frames: Number of inputs, the current one included.
         dtype: Type of the activations; None: that of the inputs.
 
     Returns:
@@ -230,7 +231,7 @@ def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -
 
     Source:
         Mnih et al. 2015, "Human-level control through deep reinforcement learning",
-        https://doi.org/10.1038/nature14236; its agents see the last four frames
+        https://doi.org/10.1038/nature14236; its agents observe the last four frames
     """
     check("num_frames", num_frames, size())
     first, last = Projection(features, dtype=dtype), Projection(features, dtype=dtype)

@@ -13,15 +13,14 @@ from memorax.core.types import Array
 class CNN(nn.Module):
     """Convolutions over the two spatial axes, flattened at the end.
 
-    The defaults are the layers of Mnih et al. 2015 (https://doi.org/10.1038/nature14236). Images of unsigned 8-bit
-    integers are scaled to `[0, 1]`.
+    The defaults are the layers of the Atari DQN. Images of unsigned 8-bit integers are scaled to `[0, 1]`.
 
     Attributes:
         features: Channels of every layer.
         kernel_sizes: Kernel of every layer: a number for a square one, or (height, width).
         strides: Stride of every layer, likewise.
         padding: `"VALID"` or `"SAME"`.
-        activation: What follows every layer.
+        activation: Activation function after every layer.
         kernel_init: Initializer of the kernels; orthogonal with gain sqrt(2).
         bias_init: Initializer of the biases.
 
@@ -31,6 +30,10 @@ class CNN(nn.Module):
         >>> cnn = CNN(features=(4,), kernel_sizes=(3,), strides=(2,))
         >>> cnn.init_with_output(jax.random.key(0), images)[0].shape
         (2, 5, 100)
+
+    Source:
+        Mnih et al. 2015, "Human-level control through deep reinforcement learning",
+        https://doi.org/10.1038/nature14236
     """
 
     features: Sequence[int] = (32, 64, 64)

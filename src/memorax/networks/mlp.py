@@ -11,12 +11,12 @@ from memorax.core.types import Array
 
 
 class MLP(nn.Module):
-    """Dense layers with an activation after each.
+    """A multi-layer perceptron: dense layers with an activation after each.
 
     Attributes:
         features: Width of every layer.
-        activation: What follows every layer.
-        activate_final: Whether the last layer has its activation too, as a feature extractor wants it.
+        activation: Activation function after every layer.
+        activate_final: Whether the activation follows the last layer too, as in a feature extractor.
         kernel_init: Initializer of the kernels; orthogonal with gain sqrt(2).
         bias_init: Initializer of the biases.
 

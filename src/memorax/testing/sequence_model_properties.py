@@ -53,7 +53,7 @@ def make_case(
     receptive_field: int | None = None,
     tolerance: float = 1e-5,
 ) -> Case:
-    """Initialize a model, and let it see something.
+    """Initialize a model, and run it over a few steps.
 
     Args:
         model: A sequence model.

@@ -58,12 +58,11 @@ def check_sequence_model(
     if unknown:
         raise ValueError(f"`properties` must be among {', '.join(PROPERTIES)}, got {unknown[0]!r}")
     with jax.default_matmul_precision("highest"):
-        case = make_case(
-            _as_sequence_model(model),
-            input_features=input_features,
-            receptive_field=receptive_field,
-            tolerance=tolerance,
-        )
+        built = _as_sequence_model(model)
+        try:
+            case = make_case(built, input_features=input_features, receptive_field=receptive_field, tolerance=tolerance)
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"the model does not run on a sequence: {type(error).__name__}: {error}") from error
         broken = [found for name in names if (found := _violation(name, case))]
     if broken:
         listed = "\n".join(f"* {line}" for line in broken)

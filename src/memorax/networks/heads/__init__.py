@@ -1,4 +1,4 @@
-"""What stands on a torso: a policy or a value, ready for an objective."""
+"""Heads: policies, value functions and action-value functions on the outputs of a torso."""
 
 from memorax.networks.heads.distributional import (
     C51QNetwork,

@@ -1,4 +1,4 @@
-"""Heads that give distributions over values, learned by classification."""
+"""Distributional value heads: C51, and histograms of HL-Gauss."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,11 +21,11 @@ _zeros = initializers.zeros_init()
 
 @struct.dataclass
 class ValueDistribution:
-    """Probabilities of finitely many values.
+    """A categorical distribution over a fixed set of values.
 
     Attributes:
         logits: Unnormalized log-probabilities, `[..., values]`.
-        values: What they are probabilities of, rising evenly, `[values]`.
+        values: The support, evenly spaced and ascending, `[values]`.
         mask: True where an action is allowed, `[...]`; None where all are, or where there is no axis of actions.
     """
 
@@ -46,31 +46,32 @@ class ValueDistribution:
 
 @struct.dataclass
 class C51Values(ValueDistribution):
-    """The distribution of the return itself: a target is a distribution of returns, projected onto the values."""
+    """A distribution of returns; its targets are distributions too, projected onto the support."""
 
 
 @struct.dataclass
 class HLGaussValues(ValueDistribution):
-    """A histogram of an expected return: a target is a number, blurred over the bins.
+    """A histogram of an expected return; its targets are numbers, smoothed over the bins by a Gaussian.
 
-    Its values are the bins' centers.
+    Its values are the centers of the bins.
     """
 
 
 class HLGaussVNetwork(nn.Module):
-    """The value of a state, as a histogram that is learned by classification.
+    """A state-value function V(s) as a histogram that is learned by cross-entropy (HL-Gauss).
 
     Attributes:
-        num_bins: How many bins there are, at least 2.
+        num_bins: Number of bins, at least 2.
         v_min: Lower end of the first bin, in units of the return.
         v_max: Upper end of the last bin.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Farebrother et al. 2024, "Stop Regressing", https://arxiv.org/abs/2403.03950.
+        Farebrother et al. 2024, "Stop Regressing: Training Value Functions via Classification for Scalable Deep RL",
+        https://arxiv.org/abs/2403.03950
     """
 
     num_bins: int = 101
@@ -96,21 +97,22 @@ class HLGaussVNetwork(nn.Module):
 
 
 class HLGaussQNetwork(nn.Module):
-    """The value of each of finitely many actions, as a histogram that is learned by classification.
+    """Action values Q(s, a) of discrete actions as histograms that are learned by cross-entropy (HL-Gauss).
 
     Attributes:
-        action_dim: How many actions there are.
-        num_bins: How many bins there are, at least 2.
+        action_dim: Number of actions.
+        num_bins: Number of bins, at least 2.
         v_min: Lower end of the first bin, in units of the return (of the rescaled one where the algorithm rescales).
         v_max: Upper end of the last bin.
-        dueling: Whether to form the logits as those of a value plus those of advantages minus their mean.
+        dueling: Whether logits are those of a state value plus those of advantages minus their mean.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Farebrother et al. 2024, "Stop Regressing", https://arxiv.org/abs/2403.03950.
+        Farebrother et al. 2024, "Stop Regressing: Training Value Functions via Classification for Scalable Deep RL",
+        https://arxiv.org/abs/2403.03950
     """
 
     action_dim: int
@@ -152,21 +154,22 @@ class HLGaussQNetwork(nn.Module):
 
 
 class C51QNetwork(nn.Module):
-    """The distribution of the return of each of finitely many actions.
+    """The distribution of the return of each discrete action, as in C51.
 
     Attributes:
-        action_dim: How many actions there are.
-        num_atoms: How many returns have a probability, at least 2.
+        action_dim: Number of actions.
+        num_atoms: Number of atoms of the support, at least 2.
         v_min: The lowest return (the lowest rescaled one where the algorithm rescales).
         v_max: The highest return.
-        dueling: Whether to form the logits as those of a value plus those of advantages minus their mean.
+        dueling: Whether logits are those of a state value plus those of advantages minus their mean.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Bellemare, Dabney and Munos 2017, https://arxiv.org/abs/1707.06887.
+        Bellemare, Dabney and Munos 2017, "A Distributional Perspective on Reinforcement Learning",
+        https://arxiv.org/abs/1707.06887
     """
 
     action_dim: int

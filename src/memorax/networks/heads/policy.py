@@ -1,4 +1,4 @@
-"""Heads that give a distribution over actions."""
+"""Policy heads: distributions over actions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,14 +19,14 @@ _small = initializers.orthogonal(0.01)
 
 
 class Categorical(nn.Module):
-    """A policy over finitely many actions.
+    """A categorical policy, for discrete actions.
 
     Attributes:
-        action_dim: How many actions there are.
+        action_dim: Number of actions.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
     """
 
     action_dim: int
@@ -63,15 +63,15 @@ class Categorical(nn.Module):
 
 
 class Gaussian(nn.Module):
-    """A diagonal normal policy whose standard deviation does not depend on the state.
+    """A Gaussian policy with diagonal covariance, whose standard deviation does not depend on the state.
 
     Attributes:
-        action_dim: How many dimensions an action has.
+        action_dim: Number of dimensions of an action.
         initial_log_std: Natural logarithm of the standard deviation at the start.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
     """
 
     action_dim: int
@@ -109,22 +109,23 @@ class Gaussian(nn.Module):
 
 
 class SquashedGaussian(nn.Module):
-    """The hyperbolic tangent of a diagonal normal policy whose mean and deviation depend on the state.
+    """A tanh-squashed Gaussian policy, as in SAC; mean and standard deviation depend on the state.
 
-    The log standard deviation is brought into `[min_log_std, max_log_std]` by a scaled hyperbolic tangent, so that its
-    gradient never vanishes at once as with a clip.
+    A scaled tanh keeps the log standard deviation in `[min_log_std, max_log_std]`; unlike clipping, it leaves a
+    gradient near the bounds.
 
     Attributes:
-        action_dim: How many dimensions an action has.
-        min_log_std: Lower end of the log standard deviation.
-        max_log_std: Upper end of it.
+        action_dim: Number of dimensions of an action.
+        min_log_std: Lower bound of the log standard deviation.
+        max_log_std: Upper bound of the log standard deviation.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Haarnoja et al. 2018, https://arxiv.org/abs/1801.01290.
+        Haarnoja et al. 2018, "Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning with a
+        Stochastic Actor", https://arxiv.org/abs/1801.01290
     """
 
     action_dim: int
@@ -173,17 +174,18 @@ class SquashedGaussian(nn.Module):
 
 
 class Beta(nn.Module):
-    """A policy of independent Beta distributions on `[-1, 1]`, each with one peak.
+    """A policy of independent, unimodal Beta distributions on `[-1, 1]`.
 
     Attributes:
-        action_dim: How many dimensions an action has.
+        action_dim: Number of dimensions of an action.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Chou, Maturana and Scherer 2017, https://proceedings.mlr.press/v70/chou17a.html.
+        Chou, Maturana and Scherer 2017, "Improving Stochastic Policy Gradients in Continuous Control with Deep
+        Reinforcement Learning using the Beta Distribution", https://proceedings.mlr.press/v70/chou17a.html
     """
 
     action_dim: int

@@ -1,4 +1,4 @@
-"""Heads that give values of states or of actions."""
+"""Value heads: state values V(s) and action values Q(s, a)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,17 +14,17 @@ from memorax.networks.heads.hidden import check_hidden, hidden_layers
 from memorax.networks.mlp import MLP
 
 MASKED_VALUE = -1e9
-"""The value of a masked action: below any real one, and sums of it stay finite."""
+"""The value of a masked action: below any other, and sums of it stay finite."""
 
 
 class VNetwork(nn.Module):
-    """The value of a state.
+    """A state-value function V(s).
 
     Attributes:
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
     """
 
     kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
@@ -45,16 +45,19 @@ class VNetwork(nn.Module):
 
 
 class DiscreteQNetwork(nn.Module):
-    """The value of each of finitely many actions.
+    """An action-value function Q(s, a) with one output for each discrete action, as in DQN.
 
     Attributes:
-        action_dim: How many actions there are.
-        dueling: Whether to form it as value plus advantage minus mean advantage (Wang et al. 2016,
-            https://arxiv.org/abs/1511.06581).
+        action_dim: Number of actions.
+        dueling: Whether Q is the sum of a state value and of advantages minus their mean.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
+
+    Source:
+        Wang et al. 2016, "Dueling Network Architectures for Deep Reinforcement Learning",
+        https://arxiv.org/abs/1511.06581, for `dueling`
     """
 
     action_dim: int
@@ -96,15 +99,15 @@ class DiscreteQNetwork(nn.Module):
 
 
 class ContinuousQNetwork(nn.Module):
-    """The value of one given action vector; action and state meet in a hidden layer.
+    """An action-value function Q(s, a) of a given action vector, for continuous actions.
 
     Attributes:
-        features: Widths of the hidden layers behind the meeting; at least one, or the value would be linear in the
-            action with the same slope in every state.
+        features: Widths of the hidden layers that state features and action go through together; at least one, or Q
+            would be linear in the action with the same slope in every state.
         kernel_init: Initializer of the last kernel.
         bias_init: Initializer of the last bias.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
     """
 
     features: Sequence[int] = (256,)
@@ -141,15 +144,16 @@ class ContinuousQNetwork(nn.Module):
 
 
 class TwinContinuousQNetwork(nn.Module):
-    """Two independent `ContinuousQNetwork`s, whose minimum counters overestimation.
+    """Two independent `ContinuousQNetwork`s, of which TD3 and SAC take the minimum against overestimation.
 
     Attributes:
-        features: Widths of the hidden layers of each.
+        features: Widths of the hidden layers of each that state features and action go through together.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
-        activation: What follows each hidden layer.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Fujimoto, van Hoof and Meger 2018, https://arxiv.org/abs/1802.09477.
+        Fujimoto, van Hoof and Meger 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
+        https://arxiv.org/abs/1802.09477
     """
 
     features: Sequence[int] = (256,)

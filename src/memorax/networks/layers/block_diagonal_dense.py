@@ -1,4 +1,4 @@
-"""A dense layer whose heads do not see each other."""
+"""A block-diagonal dense layer."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class BlockDiagonalDense(nn.Module):
 
     Attributes:
         features: Width of the output, a multiple of `num_heads`.
-        num_heads: How many blocks there are.
+        num_heads: Number of blocks.
         use_bias: Whether it has a bias.
         dtype: Type of the activations; None: that of the inputs.
         kernel_init: Initializer of the kernel `[heads, inputs per head, outputs per head]`; LeCun's, head by head.

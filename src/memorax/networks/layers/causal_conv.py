@@ -1,4 +1,4 @@
-"""Causal depthwise convolutions over time, as sequence models with their tail as the carry."""
+"""Causal depthwise convolutions over time, as sequence models whose carry is the last inputs."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,19 @@ from memorax.core.types import Array, Carry, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.networks.sequence_models.parts.base import check_sequence
 
-# The default of convolutions elsewhere: uniform between plus and minus 1 / sqrt(taps).
+# As PyTorch initializes convolutions: uniform in [-1, 1] / sqrt(kernel_size).
 _kernel_init = initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis=0, out_axis=1)
 
 
 class ParallelCausalConv1d(nn.Module):
-    """Causal depthwise convolutions of several lengths side by side, their outputs concatenated.
+    """Causal depthwise convolutions with several kernel sizes in parallel, their outputs concatenated.
 
-    Step t sees the steps `t - kernel_size + 1` to `t` of its own episode. The carry is the last
+    Step t depends on the steps `t - kernel_size + 1` to `t` of its own episode. The carry is the last
     `max(kernel_sizes) - 1` inputs, in float32.
 
     Attributes:
         features: Width of the inputs.
-        kernel_sizes: How many steps each convolution sees.
+        kernel_sizes: Kernel size of each convolution, in steps.
         use_bias: Whether they have biases.
         kernel_init: Initializer of each kernel `[kernel_size, features]`.
         bias_init: Initializer of each bias.
@@ -55,7 +55,7 @@ class ParallelCausalConv1d(nn.Module):
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
-        """Give a tail of zeros `[batch, max(kernel_sizes) - 1, features]` for `input_shape` `(batch, features)`."""
+        """Give zeros `[batch, max(kernel_sizes) - 1, features]` for `input_shape` `(batch, features)`."""
         del key
         return jnp.zeros((input_shape[0], max(self.kernel_sizes) - 1, self.features))
 
@@ -65,8 +65,8 @@ class ParallelCausalConv1d(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where an episode begins: nothing before it is seen, `[batch, time]`.
-            initial_carry: The inputs before the first step; None: there were none.
+            done: True at the first step of an episode, `[batch, time]`; steps before it have no effect.
+            initial_carry: The inputs before the first step; None: zeros.
 
         Returns:
             The last inputs, and the outputs `[batch, time, len(kernel_sizes) * features]`.
@@ -90,11 +90,11 @@ class ParallelCausalConv1d(nn.Module):
 
 
 class CausalConv1d(nn.Module):
-    """A causal depthwise convolution over time, with its tail as the carry.
+    """A causal depthwise convolution over time; the carry is the last `kernel_size - 1` inputs.
 
     Attributes:
         features: Width of inputs and outputs.
-        kernel_size: How many steps of its own episode a step sees, itself among them.
+        kernel_size: Kernel size in steps; a step depends on steps of its own episode only.
         use_bias: Whether it has a bias.
         kernel_init: Initializer of the kernel `[kernel_size, features]`.
         bias_init: Initializer of the bias.
@@ -113,7 +113,7 @@ class CausalConv1d(nn.Module):
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
-        """Give a tail of zeros `[batch, kernel_size - 1, features]` for `input_shape` `(batch, features)`."""
+        """Give zeros `[batch, kernel_size - 1, features]` for `input_shape` `(batch, features)`."""
         del key
         return jnp.zeros((input_shape[0], self.kernel_size - 1, self.features))
 
@@ -123,8 +123,8 @@ class CausalConv1d(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where an episode begins: nothing before it is seen, `[batch, time]`.
-            initial_carry: The `kernel_size - 1` inputs before the first step; None: there were none.
+            done: True at the first step of an episode, `[batch, time]`; steps before it have no effect.
+            initial_carry: The `kernel_size - 1` inputs before the first step; None: zeros.
 
         Returns:
             The last inputs, and the outputs `[batch, time, features]`.

@@ -1,4 +1,4 @@
-"""A norm for each head."""
+"""Layer norm for each head."""
 
 import flax.linen as nn
 import jax
@@ -11,11 +11,11 @@ from memorax.networks.sequence_models.parts.cell import wide
 
 
 class MultiHeadLayerNorm(nn.Module):
-    """Bring the features of each head to mean 0 and variance 1, step by step, in float32 at least.
+    """Layer norm over the features of each head, in float32 at least.
 
     Attributes:
-        num_heads: How many heads the features are divided among.
-        epsilon: What is added to the variance.
+        num_heads: Number of heads.
+        epsilon: Added to the variance.
         use_scale: Whether to multiply by a learned scale of each feature, 1 at first.
         use_bias: Whether to add a learned bias to each feature.
 

@@ -1,4 +1,4 @@
-"""Images as sequences of patches."""
+"""Embedding of image patches."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -23,7 +23,8 @@ class PatchEmbedding(nn.Module):
         (2, 5, 6, 4)
 
     Source:
-        Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", section 3.1, https://arxiv.org/abs/2010.11929.
+        Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+        section 3.1, https://arxiv.org/abs/2010.11929
     """
 
     features: int
@@ -45,7 +46,7 @@ class PatchEmbedding(nn.Module):
             `[..., patches, features]`, row by row.
 
         Raises:
-            ValueError: If the inputs are no images, or do not come apart into whole patches.
+            ValueError: If the inputs are not images, or `patch_size` does not divide height and width.
         """
         if inputs.ndim < 3:
             raise ValueError(f"`inputs` must be [..., height, width, channels], got shape {inputs.shape}")

@@ -1,4 +1,4 @@
-"""Learned positions."""
+"""Learned absolute positions."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,14 +9,14 @@ from memorax.networks.positional_embeddings.base import PositionalEmbedding
 
 
 class LearnedPositionalEmbedding(PositionalEmbedding):
-    """A learned vector for every step since the episode's start is added to the inputs.
+    """Learned absolute positions: a vector for each step since the episode's start is added to the inputs.
 
     Attributes:
-        num_embeddings: How many vectors there are; later steps share the last one.
+        num_embeddings: Number of vectors; later steps share the last one.
 
     Source:
-        Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training"; here positions count
-        from the episode's start.
+        Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
+        https://cdn.openai.com/research-covers/language-unsupervised/language_understanding_paper.pdf
     """
 
     num_embeddings: int = 1024

@@ -1,4 +1,4 @@
-"""Memory models: sequence in, sequence out, with resets inside. `MODELS` knows them by name."""
+"""Memory models: modules that map sequences to sequences, with resets inside. `MODELS` has them by name."""
 
 from memorax.networks.sequence_models.deltaproduct import DeltaProduct, DeltaProductCell, DeltaProductConfig
 from memorax.networks.sequence_models.ffm import FFM, FFMCell, FFMConfig

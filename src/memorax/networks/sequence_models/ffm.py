@@ -24,18 +24,18 @@ _FASTEST = math.log(1.7976931348623157e308) / 1024 - 0.02
 
 @dataclasses.dataclass(frozen=True)
 class FFMConfig:
-    """Sizes and initial time scales of a fast and forgetful memory."""
+    """Sizes and initial time scales of fast and forgetful memory (FFM)."""
 
     features: int = 64
     """Width of the output."""
     memory_size: int = 32
-    """Number of traces, one per decay."""
+    """Number of traces, each with its own decay."""
     context_size: int = 4
     """Number of frequencies at which each trace is kept."""
     min_period: float = 1.0
     """Shortest initial period, in steps."""
     max_period: float = 1024.0
-    """Longest initial period, in steps; after as many, the slowest trace is down to a hundredth."""
+    """Longest initial period, in steps; in as many steps the slowest trace initially decays to 1 %."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The memory is kept in float32 at least."""
 
@@ -54,13 +54,14 @@ class FFMConfig:
 
 
 class FFMCell(ConfiguredModule):
-    """A memory of exponentially decaying traces, each kept at several frequencies.
+    """Fast and forgetful memory (FFM): exponentially decaying traces, each at several frequencies.
 
     `u_t = W_p x_t σ(W_i x_t)`, `S_t = γ S_{t-1} + u_t 1ᵀ` with `γ = exp(α + iω)`, `z_t = W_mix [Re S_t; Im S_t]`,
-    `o_t = σ(W_o x_t)`, `y_t = o_t LN(z_t) + (1 - o_t) W_s x_t`. Differs from the official code in that no absolute time
-    is involved: one step's decay is all that is used, so there is no limit to the length. The carry is the real and the
-    imaginary part of `S`, each `[batch, memory_size, context_size]`; only the states of a chunk of steps exist at the
-    same time.
+    `o_t = σ(W_o x_t)`, `y_t = o_t LN(z_t) + (1 - o_t) W_s x_t`. Differs from the official code in that decays are
+    applied step by step, without absolute times, so that episodes may have any length; and decay rates are kept
+    negative by a minimum of `α` and -1e-8 in the forward pass, where the official code clamps the parameters. The carry
+    is the real and the imaginary part of `S`, each `[batch, memory_size, context_size]`; only the states of a chunk of
+    steps exist at the same time.
 
     Source:
         Morad et al. 2023, "Reinforcement Learning with Fast and Forgetful Memory", https://arxiv.org/abs/2310.04128

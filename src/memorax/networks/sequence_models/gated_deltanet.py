@@ -1,4 +1,4 @@
-"""Gated DeltaNet: a decaying matrix memory that replaces what a key stood for."""
+"""Gated DeltaNet: a decaying matrix memory in which a write replaces the value of its key."""
 
 import dataclasses
 from typing import Any
@@ -12,10 +12,10 @@ from memorax.networks.sequence_models.parts.synonyms import torso
 
 @dataclasses.dataclass(frozen=True)
 class GatedDeltaNetConfig(DeltaConfig):
-    """Sizes of Gated DeltaNet."""
+    """Hyper-parameters of Gated DeltaNet."""
 
     negative_eigenvalues: bool = False
-    """Whether writing may overshoot (β up to 2), so that a value can change its sign: parity needs that."""
+    """Whether β is up to 2, which allows negative eigenvalues of the transition; tasks such as parity need them."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -29,7 +29,7 @@ class GatedDeltaNetConfig(DeltaConfig):
 
 
 class GatedDeltaNetCell(DeltaCell):
-    """The delta rule with a decay for each head.
+    """Gated DeltaNet: the delta rule with a decay for each head.
 
     `[q, k, v] = silu(conv(W u))`, with `q` and `k` of length 1 and `q` divided by `sqrt(head_dim)`; for each head
     `S ← α_t S_{t-1}`, `S_t = S + β_t k_t (v_t - Sᵀ k_t)ᵀ`, `o_t = S_tᵀ q_t`, with
@@ -37,7 +37,7 @@ class GatedDeltaNetCell(DeltaCell):
     `y = W_out (w * rms(o) * silu(W_g u))`, normalized in each head. `A` starts uniform in [0, 16], `softplus(b)`
     log-uniform in [0.001, 0.1]. The convolution has no bias.
 
-    As in the authors' code; inner widths are free.
+    As in the authors' code, except that the inner widths are free, and that projections have Flax's initialization.
 
     Source:
         Yang et al. 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule", https://arxiv.org/abs/2412.06464

@@ -1,4 +1,4 @@
-"""Linear attention: softmax attention's kernel replaced by a product of features."""
+"""Linear attention: the softmax is replaced by a product of feature maps."""
 
 import dataclasses
 from typing import Any
@@ -17,12 +17,12 @@ from memorax.networks.sequence_models.parts.synonyms import torso
 
 @dataclasses.dataclass(frozen=True)
 class LinearAttentionConfig:
-    """Sizes of linear attention."""
+    """Hyper-parameters of linear attention."""
 
     features: int = 64
     """Width of the output."""
     num_heads: int = 4
-    """Number of heads, each with a matrix of its own."""
+    """Number of heads, each with a matrix as its state."""
     head_dim: int = 16
     """Width of a head's keys and values."""
     eps: float = 1e-6
@@ -43,11 +43,11 @@ class LinearAttentionConfig:
 
 
 class LinearAttentionCell(ConfiguredModule):
-    """Attention without softmax, as a sum that never forgets within an episode.
+    """Linear attention: causal attention without softmax, whose state is a sum over the episode.
 
     `S_t = S_{t-1} + φ(k_t) v_tᵀ`, `z_t = z_{t-1} + φ(k_t)`, `o_t = S_tᵀ φ(q_t) / (z_tᵀ φ(q_t) + ε)` for each head, with
     `φ(x) = elu(x) + 1`, and `y = W [o_1 ... o_heads]`. `z` is one more column of `S`: the values carry a one. The carry
-    is `[batch, num_heads, head_dim, head_dim + 1]`. As in the paper, but for projections without biases.
+    is `[batch, num_heads, head_dim, head_dim + 1]`. As in the paper, except that projections have no biases.
 
     Source:
         Katharopoulos et al. 2020, "Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",

@@ -1,4 +1,4 @@
-"""The linear recurrent unit."""
+"""The linear recurrent unit (LRU)."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -53,7 +53,7 @@ class LRUConfig:
 
 
 class LRUCell(ConfiguredModule):
-    """A linear recurrence with one complex eigenvalue per state.
+    """A linear recurrent unit: a diagonal linear recurrence with complex eigenvalues.
 
     `h_t = λ h_{t-1} + γ (B x_t)`, `y_t = Re(C h_t) + D x_t`, with `λ = exp(-exp(ν) + i exp(ϑ))` inside the unit circle
     and `γ` initialized to `sqrt(1 - |λ|²)`. `D` is a diagonal where the input is as wide as the output, as in the

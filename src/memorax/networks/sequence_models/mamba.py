@@ -1,4 +1,4 @@
-"""Mamba's selective state space model, S6."""
+"""Mamba: the selective state space model S6."""
 
 import dataclasses
 from typing import Any
@@ -19,7 +19,7 @@ from memorax.networks.sequence_models.parts.synonyms import torso
 
 @dataclasses.dataclass(frozen=True)
 class MambaConfig:
-    """Sizes of a Mamba layer."""
+    """Hyper-parameters of a Mamba layer."""
 
     features: int = 64
     """Width of the output."""
@@ -28,7 +28,7 @@ class MambaConfig:
     expansion: int = 2
     """Channels per output."""
     conv_kernel_size: int = 4
-    """Steps that the convolution sees, the current one included."""
+    """Kernel size of the convolution, in steps."""
     step_rank: int | None = None
     """Rank of the map from channels to step sizes; None: a sixteenth of `features`, rounded up."""
     dtype: Any = None
@@ -63,7 +63,7 @@ class MambaConfig:
 
 
 class MambaCell(ConfiguredModule):
-    """A state space model whose time step, input and output maps depend on the input.
+    """A Mamba layer: a selective state space model, whose step size, input and output maps depend on the input.
 
     `[x; z] = W_in u`, `x = SiLU(conv(x) + b)`, `[δ; B; C] = W_x x`, `Δ = softplus(W_Δ δ + b_Δ)`; for every channel
     `h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_t` with `A = -exp(A_log)`, `y_t = C_t h_t + D x_t`; the output is

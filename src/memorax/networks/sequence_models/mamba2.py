@@ -1,4 +1,4 @@
-"""Mamba-2: a selective state space with one decay for a head."""
+"""Mamba-2: a selective state space model with one decay per head."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -18,18 +18,18 @@ from memorax.networks.sequence_models.parts.synonyms import torso
 
 @dataclasses.dataclass(frozen=True)
 class Mamba2Config:
-    """Sizes of Mamba-2."""
+    """Hyper-parameters of a Mamba-2 layer."""
 
     features: int = 64
     """Width of the output."""
     num_heads: int = 4
-    """Number of heads, each with a decay of its own."""
+    """Number of heads, each with its own decay."""
     head_dim: int = 16
     """Channels of a head."""
     state_dim: int = 16
     """States of a channel; the authors' language models have 64 to 128."""
     conv_kernel_size: int = 4
-    """Steps that the convolution in front sees."""
+    """Kernel size of the convolution, in steps."""
     num_groups: int = 1
     """How many sets of `B` and `C` the heads share; a divisor of `num_heads`."""
     chunk_size: int | None = None
@@ -58,7 +58,7 @@ class Mamba2Config:
 
 
 class Mamba2Carry(NamedTuple):
-    """What Mamba-2 remembers.
+    """The carry of Mamba-2.
 
     Attributes:
         state: `[batch, num_heads, state_dim, head_dim]`.
@@ -70,14 +70,16 @@ class Mamba2Carry(NamedTuple):
 
 
 class Mamba2Cell(ConfiguredModule):
-    """Mamba-2, by its duality with attention.
+    """A Mamba-2 layer, computed in chunks by its duality with attention.
 
     `[z, x, B, C, Δ] = W_in u`; `[x, B, C] = silu(conv([x, B, C]))`; `Δ = softplus(Δ + b)`; for each head
     `S_t = exp(-Δ_t A) S_{t-1} + Δ_t B_t x_tᵀ`, `y_t = S_tᵀ C_t + D x_t`; the output is `W_out (w * rms(y * silu(z)))`,
     gated before the norm. `A` starts uniform in [1, 16], `Δ` log-uniform in [0.001, 0.1].
 
-    As in the authors' code, but that the number of inner channels, `num_heads * head_dim`, is free, and that the norm
-    is over all channels whatever the number of groups.
+    As in the authors' code, with these differences: the number of inner channels, `num_heads * head_dim`, is free; the
+    norm is over all channels whatever the number of groups; the bias of the convolution is initialized to 0, where the
+    authors' code has PyTorch's default, uniform in [-0.5, 0.5] for a kernel of 4 steps; projections have Flax's
+    initialization.
 
     Source:
         Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State

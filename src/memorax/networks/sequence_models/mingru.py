@@ -1,4 +1,4 @@
-"""The minimal gated recurrent unit."""
+"""The minimal gated recurrent unit (minGRU)."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -17,12 +17,12 @@ from memorax.networks.sequence_models.parts.synonyms import torso
 
 @dataclasses.dataclass(frozen=True)
 class MinGRUConfig:
-    """Size of a minimal gated recurrent unit, and how it is computed."""
+    """Hyper-parameters of a minimal gated recurrent unit."""
 
     features: int = 64
     """Width of the state, which is the output."""
     log_space: bool = False
-    """Whether to add up logarithms of the states. The results are the same; the linear form is stable and faster."""
+    """Whether to compute the recurrence in log-space. Results are the same; the default is stable too, and faster."""
     dtype: Any = None
     """Type of the projections and of the output; None: that of the inputs. The gates, the recurrence and the carry are
     kept in float32 at least."""
@@ -38,10 +38,10 @@ class MinGRUConfig:
 
 
 class MinGRUCell(ConfiguredModule):
-    """A gated recurrent unit whose gate does not see the state.
+    """A minimal gated recurrent unit (minGRU): its gate depends on the input only, not on the state.
 
     `z_t = σ(W_z x_t)`, `h_t = (1 - z_t) h_{t-1} + z_t g(W_h x_t)` with `g(a) = a + 1/2` above zero and `σ(a)` below, so
-    that states stay positive. `y_t = h_t`. An episode starts from zero, where the paper passes a state through `g`.
+    that states stay positive. `y_t = h_t`. The initial state is zero, where the paper applies `g` to an initial state.
     The carry is the state `[batch, features]`.
 
     Source:

@@ -1,4 +1,4 @@
-"""The minimal long short-term memory."""
+"""The minimal long short-term memory (minLSTM)."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from memorax.networks.sequence_models.parts.synonyms import torso
 
 @dataclasses.dataclass(frozen=True)
 class MinLSTMConfig:
-    """Size of a minimal long short-term memory."""
+    """Hyper-parameters of a minimal long short-term memory."""
 
     features: int = 64
     """Width of the state, which is the output."""
@@ -36,12 +36,12 @@ class MinLSTMConfig:
 
 
 class MinLSTMCell(ConfiguredModule):
-    """A long short-term memory whose gates do not see the state and add up to one.
+    """A minimal long short-term memory (minLSTM): its gates depend on the input only and sum to one.
 
     `f_t = σ(W_f x_t + b_f)`, `i_t = σ(W_i x_t + b_i)`,
     `h_t = f_t / (f_t + i_t) h_{t-1} + i_t / (f_t + i_t) g(W_h x_t + b_h)` with `g(a) = a + 1/2` above zero and `σ(a)`
-    below. `y_t = h_t`. The ratio of the gates is computed from the difference of their logarithms. An episode starts
-    from zero, where the paper passes a state through `g`. The carry is the state `[batch, features]`.
+    below. `y_t = h_t`. The ratio of the gates is computed from the difference of their logarithms. The initial
+    state is zero, where the paper applies `g` to an initial state. The carry is the state `[batch, features]`.
 
     Source:
         Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201

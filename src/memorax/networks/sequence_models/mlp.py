@@ -1,4 +1,4 @@
-"""A layer without memory: the control."""
+"""A dense layer without memory: the control of experiments with memory."""
 
 import flax.linen as nn
 
@@ -7,7 +7,7 @@ from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
 
 
 def memoryless_mlp(features: int = 64) -> nn.Module:
-    """One dense layer without memory: the control that any memory must beat.
+    """One dense layer without memory, as the control of experiments with memory.
 
     Args:
         features: Width of the output.

@@ -1,4 +1,4 @@
-"""mLSTM: an LSTM with a matrix for a memory and exponential gates."""
+"""mLSTM: the LSTM with matrix memory and exponential gates of xLSTM."""
 
 import dataclasses
 import math
@@ -20,22 +20,23 @@ from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with
 @with_synonyms
 @dataclasses.dataclass(frozen=True)
 class mLSTMConfig:  # noqa: N801 (the paper's name)
-    """Sizes of an mLSTM."""
+    """Hyper-parameters of an mLSTM layer."""
 
     features: int = 64
     """Width of the output."""
     inner_dim: int = 64
-    """Inner width: all heads' keys together; a multiple of `num_heads` and of `qkv_block_size`."""
+    """Width inside the layer, of the keys of all heads; a multiple of `num_heads` and of `qkv_block_size`."""
     num_heads: int = 4
-    """Number of heads, each with a matrix of its own."""
+    """Number of heads, each with a matrix as its state."""
     conv_kernel_size: int = 4
-    """Steps that the convolution in front of keys and queries sees."""
+    """Kernel size of the convolution of keys and queries, in steps."""
     qkv_block_size: int = 4
     """Width of the diagonal blocks of the projections to queries, keys and values."""
     num_blocks: int = 1
-    """How many such blocks the network has; more start the last projection smaller."""
+    """Number of blocks of the network; the more, the smaller the last projection is initialized."""
     eps: float = 0.0
-    """Added to the normalizer. The authors' code has 1e-6; with 0 the outputs do not depend on the stabilizer."""
+    """Added to the normalizer; 1e-6 in the authors' code. With 0 outputs do not depend on the stabilizer, but gradients
+    may be NaN where gates saturate."""
     chunk_size: int | None = None
     """Steps computed at once; None chooses by platform."""
     dtype: Any = None
@@ -66,7 +67,7 @@ class mLSTMConfig:  # noqa: N801 (the paper's name)
 
 
 class mLSTMCarry(NamedTuple):  # noqa: N801
-    """What an mLSTM remembers.
+    """The carry of an mLSTM.
 
     Attributes:
         matrix: `C`, scaled by `exp(-largest)`, `[batch, num_heads, head_dim, head_dim]`.
@@ -82,15 +83,15 @@ class mLSTMCarry(NamedTuple):  # noqa: N801
 
 
 class mLSTMCell(ConfiguredModule):  # noqa: N801
-    """A matrix memory with exponential gates, in the block of the xLSTM paper without its norm and shortcut.
+    """An mLSTM layer: a matrix memory with exponential gates, as in the block of xLSTM without norm and residual.
 
     `[x, z] = W_up u`, `c = silu(conv(x))`; `q`, `k` from `c` and `v` from `x` by block-diagonal projections, and the
     gates `i`, `f` of each head from all three; with `k` divided by `sqrt(head_dim)`,
     `C_t = σ(f) C_{t-1} + exp(i) k vᵀ`, `n_t = σ(f) n_{t-1} + exp(i) k`, `h = Cᵀ q / max(|nᵀ q|, 1)`; the output is
     `W_down ((norm(h) + skip * c) * silu(z))`, where the norm is a layer norm in each head.
 
-    Initialized as by the authors, but for the bias of the convolution, which starts at 0. What differs from their
-    code: the inner width is free, and `eps` is 0.
+    Initialized as in the authors' code, except for the bias of the convolution, which is initially 0. Differs from
+    their code: the inner width is free, and `eps` is 0.
 
     Source:
         Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
@@ -148,7 +149,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         return jnp.einsum("btni,nij->btnj", x.reshape(*x.shape[:2], -1, width), kernel).reshape(x.shape)
 
     def _gates(self, qkv: Array) -> tuple[Array, Array]:
-        """Gates that start without looking: they write with small random weights, and forget by head."""
+        """Input and forget gates, at first independent of the inputs: small random biases, and forgetting by head."""
         zeros, heads = nn.initializers.zeros, self.config.num_heads
 
         def remember(_: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

@@ -1,4 +1,4 @@
-"""Retention: linear attention with a fixed decay for each head, and keys that turn with time."""
+"""RetNet's retention: linear attention with a fixed decay for each head, and rotary positions."""
 
 import dataclasses
 from typing import Any
@@ -18,18 +18,18 @@ from memorax.networks.sequence_models.parts.synonyms import torso
 
 @dataclasses.dataclass(frozen=True)
 class RetNetConfig:
-    """Sizes of multi-scale retention."""
+    """Hyper-parameters of multi-scale retention."""
 
     features: int = 64
     """Width of the output."""
     num_heads: int = 4
     """Number of heads; head h, from 0, keeps `1 - 2^(-5-h)` of its memory at each step."""
     head_dim: int = 16
-    """Width of a head's keys; even where they turn."""
+    """Width of a head's keys; even with `rotation`."""
     value_dim: int = 32
     """Width of a head's values; in the paper twice that of the keys."""
     rotation: bool = True
-    """Whether keys and queries turn with time, so that reading depends on how long ago the writing was."""
+    """Whether keys and queries are rotated by their positions (xPos without its scaling)."""
     eps: float = 1e-6
     """Added to the mean square in the heads' norm, above 0."""
     chunk_size: int | None = None
@@ -62,13 +62,15 @@ class RetNetCell(ConfiguredModule):
     """Multi-scale retention.
 
     `S_t = γ_h R S_{t-1} + k_t v_tᵀ`, `o_t = S_tᵀ q_t` with `γ_h = 1 - 2^(-5-h)`, `k` divided by `sqrt(head_dim)`, and
-    `R` turning pairs of key dimensions by fixed angles from 1 down to 1/10000 of a radian; then
+    `R` rotating pairs of key dimensions by fixed angles from 1 to 1/10000 of a radian; then
     `y = W (swish(W_g x) * norm(o))`, where each head is divided by its root mean square. The carry is
     `[batch, num_heads, head_dim, value_dim]`.
 
-    What differs from the paper: the state turns, in place of keys and queries at absolute positions, which gives the
-    same outputs and needs no count of steps. The paper's three further normalizations of the scores are left out: the
-    heads' norm undoes them. Inside that norm no mean is subtracted, as in the authors' code.
+    Differs from the paper: the state rotates instead of keys and queries at absolute positions, which gives the same
+    outputs and needs no count of steps. The paper's three further normalizations of the scores are left out: the norm
+    of the heads undoes them. That norm subtracts no mean, as in the authors' code. Projections have Flax's default
+    initialization (LeCun normal), where the authors' code has Xavier with gains of 2^-2.5 (queries, keys, values, gate)
+    and 2^-1 (output), which is smaller.
 
     Source:
         Sun et al. 2023, "Retentive Network: A Successor to Transformer for Large Language Models",

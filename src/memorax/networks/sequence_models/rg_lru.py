@@ -1,4 +1,4 @@
-"""The real-gated linear recurrent unit of Griffin."""
+"""The real-gated linear recurrent unit (RG-LRU) of Griffin."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -18,16 +18,16 @@ from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with
 @with_synonyms
 @dataclasses.dataclass(frozen=True)
 class RGLRUConfig:
-    """Sizes and initial decays of a real-gated linear recurrent unit."""
+    """Hyper-parameters of a real-gated linear recurrent unit."""
 
     features: int = 64
     """Width of the output."""
     state_dim: int = 64
     """Number of states."""
     decay_min: float = 0.9
-    """Smallest initial decay of a fully open gate, in (0, 1)."""
+    """Smallest initial decay with an open recurrence gate, in (0, 1)."""
     decay_max: float = 0.999
-    """Largest initial decay of a fully open gate, in (0, 1)."""
+    """Largest initial decay with an open recurrence gate, in (0, 1)."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The gates and the recurrence are kept in float32
     at least."""
@@ -49,13 +49,13 @@ class RGLRUConfig:
 
 
 class RGLRUCell(ConfiguredModule):
-    """A real, diagonal recurrence whose decay and input are gated by the input.
+    """A real-gated linear recurrent unit: a real diagonal recurrence whose decay and input are gated by the input.
 
     `r_t = σ(W_r x_t + b_r)`, `i_t = σ(W_i x_t + b_i)`, `log a_t = -8 softplus(Λ) r_t`,
-    `h_t = a_t h_{t-1} + sqrt(1 - a_t²) (i_t V x_t)`, `y_t = h_t`. `V` is the linear layer that Griffin's block has
-    before it; the gates are full matrices and read `x` itself. An output layer follows where `features` is not
-    `state_dim`. Griffin's code lets the first input of a sequence in whole, without the factor `sqrt(1 - a_t²)`; here
-    every step is alike, so that continuing from a fresh carry and starting an episode are the same. The carry is the
+    `h_t = a_t h_{t-1} + sqrt(1 - a_t²) (i_t V x_t)`, `y_t = h_t`. `V` is the linear layer before the
+    recurrence in Griffin's block; the gates are full matrices of `x`. An output layer follows where `features` is not
+    `state_dim`. Griffin's code omits the factor `sqrt(1 - a_t²)` at the first step of a sequence; here all steps are
+    alike, so that an episode may start anywhere in a sequence. The carry is the
     state `[batch, state_dim]`.
 
     Source:

@@ -18,14 +18,14 @@ from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with
 @with_synonyms
 @dataclasses.dataclass(frozen=True)
 class RTUConfig:
-    """Sizes, kind and initial eigenvalues of recurrent trace units."""
+    """Hyper-parameters of recurrent trace units."""
 
     features: int = 64
-    """Width of the output. The units give `2 * state_dim` numbers; a linear layer follows where that is another."""
+    """Width of the output. A linear layer follows where it is not `2 * state_dim`, the width of the units' outputs."""
     state_dim: int = 64
-    """Number of units, each of which rotates and shrinks a pair of numbers."""
+    """Number of units, each a pair of numbers that a step rotates and scales."""
     linear: bool = False
-    """Whether the recurrence is linear and the rectifier stands behind it, which is faster in long sequences."""
+    """Whether the recurrence is linear, with the ReLU after it, which is faster on long sequences."""
     r_min: float = 0.0
     """Smallest initial radius of the eigenvalues, in [0, 1]."""
     r_max: float = 1.0
@@ -56,13 +56,13 @@ class RTUConfig:
 
 
 class RTUCell(ConfiguredModule):
-    """Units that rotate a pair of numbers, shrink it, and add the input.
+    """Recurrent trace units (RTU): a diagonal recurrence with complex eigenvalues, written in real numbers, for RTRL.
 
     With `r = exp(-exp(ν))`, `θ = exp(ϑ)`, `g = r cos θ`, `φ = r sin θ`, `γ = sqrt(1 - r²)`:
-    `a_t = f(g a_{t-1} - φ b_{t-1} + γ W_1 x_t)`, `b_t = f(g b_{t-1} + φ a_{t-1} + γ W_2 x_t)`. The non-linear kind has
-    the rectifier for `f` and gives `[a; b]`; the linear kind has none and gives the rectified `[a; b]`. Differs from
-    the paper by a linear layer behind, where `features` is not `2 * state_dim`. The carry is `(a, b)`, each
-    `[batch, state_dim]`.
+    `a_t = f(g a_{t-1} - φ b_{t-1} + γ W_1 x_t)`, `b_t = f(g b_{t-1} + φ a_{t-1} + γ W_2 x_t)`. In the
+    non-linear kind `f` is the ReLU and the output is `[a; b]`; in the linear kind `f` is the identity and the output is
+    `ReLU([a; b])`. Differs from the paper by the linear layer at the end, where `features` is not `2 * state_dim`. The
+    carry is `(a, b)`, each `[batch, state_dim]`.
 
     Source:
         Elelimy et al. 2024, "Real-Time Recurrent Learning using Trace Units in Reinforcement Learning",

@@ -1,4 +1,4 @@
-"""The simplified structured state space layer."""
+"""S5: the simplified state space layer."""
 
 import dataclasses
 import functools
@@ -20,24 +20,24 @@ from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with
 @with_synonyms
 @dataclasses.dataclass(frozen=True)
 class S5Config:
-    """Sizes, discretization and initial time scales of an S5 layer."""
+    """Hyper-parameters of an S5 layer."""
 
     features: int = 64
     """Width of the output."""
     state_dim: int = 64
-    """Number of states; with conjugate symmetry half of them are stored."""
+    """Number of states; with conjugate symmetry half of them are computed."""
     blocks: int = 1
-    """How many HiPPO matrices the first eigenvalues are those of; divides `state_dim`."""
+    """Number of blocks of the HiPPO initialization; divides `state_dim`."""
     conj_sym: bool = True
-    """Whether states come in conjugate pairs, of which one is stored; needs an even number of states in a block."""
+    """Whether states come in conjugate pairs, of which one is computed; needs an even number of states in a block."""
     clip_eigs: bool = True
-    """Whether eigenvalues are kept in the left half plane, so that no state grows however long an episode is."""
+    """Whether eigenvalues are kept in the left half-plane, which bounds states in episodes of any length."""
     dt_min: float = 1e-3
     """Smallest initial time step."""
     dt_max: float = 1e-1
     """Largest initial time step."""
     discretization: Literal["zoh", "bilinear"] = "zoh"
-    """How continuous time becomes steps: with inputs held in between (zoh), or by the trapezoidal rule (bilinear)."""
+    """Discretization of continuous time: zero-order hold (`"zoh"`) or the bilinear (Tustin) method."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
     hidden_dim: int = synonym("state_dim")
@@ -52,11 +52,8 @@ class S5Config:
         """
         check_fields(
             self,
-            features=size(),
-            state_dim=size(),
-            blocks=size(),
-            conj_sym=boolean(),
-            clip_eigs=boolean(),
+            **dict.fromkeys(("features", "state_dim", "blocks"), size()),
+            **dict.fromkeys(("conj_sym", "clip_eigs"), boolean()),
             dt_min=real(above=0),
             discretization=choice("zoh", "bilinear"),
         )
@@ -76,11 +73,11 @@ class S5Config:
 
 
 class S5Cell(ConfiguredModule):
-    """A diagonal state space model in continuous time, discretized with a learned step per state.
+    """An S5 layer: a diagonal state space model in continuous time, discretized with a learned step per state.
 
     `h' = Λ h + B x`, `y = κ Re(C h) + D x`; after discretization `h_t = Λ̄ h_{t-1} + B̄ x_t` with `Λ̄ = exp(Λ Δ)`,
     `B̄ = (Λ̄ - 1) / Λ B`. `κ` is 2 with conjugate symmetry, else 1. Differs from the official code in that real parts of
-    `Λ` are held below -1e-4 by default. `D` is a diagonal where the input is as wide as the output, as in the paper,
+    `Λ` are kept below -1e-4 by default. `D` is a diagonal where the input is as wide as the output, as in the paper,
     and a matrix elsewhere. The carry is the real and the imaginary part of the stored states, each `[batch, modes]`.
 
     Source:
@@ -180,7 +177,7 @@ def _draw_outputs(config: S5Config, key: Key) -> Array:
 
 @torso(S5Config, state_dim=None)
 def S5(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A simplified structured state space layer as a torso.
+    """A simplified state space layer as a torso.
 
     Args:
         features: Width of the output; `hidden_dim` is a second name of it.

@@ -1,4 +1,4 @@
-"""Attention over the last steps."""
+"""Self-attention over a sliding window."""
 
 import dataclasses
 from typing import Any
@@ -24,11 +24,11 @@ class SelfAttentionConfig:
     features: int | None = None
     """Width of the output; None: `num_heads * head_dim` where that is given, else 64."""
     num_heads: int = 4
-    """Heads that attend side by side."""
+    """Number of attention heads."""
     head_dim: int | None = None
     """Width of a head's queries, keys and values; None: `features / num_heads`."""
     context_length: int = 128
-    """How many steps of its episode a step sees, itself among them."""
+    """Number of steps of its episode that a step attends to, itself included."""
     positional_embedding: str | None = "rope"
     """"rope", "alibi", "learned" (since the episode's start), "relative" (Transformer-XL), or None."""
     dtype: Any = None
@@ -65,11 +65,11 @@ class SelfAttentionConfig:
 
 
 class SelfAttention(ConfiguredModule):
-    """Attention over the last `context_length` steps of the episode; a sequence model by itself.
+    """Multi-head self-attention over the last `context_length` steps of the episode; a sequence model by itself.
 
     `q, k, v = W_q x, W_k x, W_v x` in every head, `o_i = sum_j softmax_j(q_i . k_j / sqrt(dim) + position) v_j` over
-    the steps `i - context_length < j <= i` of the same episode, `y = W_o o`; no biases. Rollouts, which go step by
-    step, and training on sequences of any length see exactly the same steps. The carry holds keys and values
+    the steps `i - context_length < j <= i` of the same episode, `y = W_o o`; no biases. Rollouts, step by step,
+    and training on sequences of any length attend to the same steps. The carry holds keys and values
     `[batch, num_heads, context_length, dim]` and the number of steps since the episode's start.
 
     Differs from the paper: a window instead of the whole past, and positions as `positional_embedding` says.
@@ -116,12 +116,12 @@ class SelfAttention(ConfiguredModule):
         return empty_cache(input_shape[0], self.config.num_heads, self.config.context_length, self.config.dim)
 
     def __call__(self, inputs: Array, done: Array, initial_carry: Carry = None) -> tuple[Cache, Array]:
-        """Attend from every step.
+        """Attend.
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The cache before the first step; None starts afresh. It may have any number of slots: they
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The cache before the first step; None: an empty one. It may have any number of slots: they
                 are the window.
 
         Returns:
@@ -137,8 +137,8 @@ class SelfAttention(ConfiguredModule):
         cache, mixed = window_attention(queries, self.key(embedded), self.value(embedded), done, cache, positions)
         return cache, self.output(mixed)
 
-    def reconsider(self, inputs: Array, count: Array) -> Cache:
-        """Make the cache anew from the inputs of the steps that it is to hold.
+    def rebuild_cache(self, inputs: Array, count: Array) -> Cache:
+        """Compute the cache of keys and values from the inputs of the steps that it holds.
 
         Args:
             inputs: `[batch, window, features]`; that of the episode's step `p` in slot `p % window`.

@@ -1,4 +1,4 @@
-"""Stable Hadamard memory."""
+"""Stable Hadamard memory (SHM)."""
 
 import dataclasses
 from typing import Any
@@ -20,20 +20,21 @@ _CHUNK = 16
 
 @dataclasses.dataclass(frozen=True)
 class SHMConfig:
-    """Sizes and variants of a stable Hadamard memory."""
+    """Hyper-parameters of a stable Hadamard memory."""
 
     features: int = 64
     """Width of the output."""
     memory_dim: int = 64
     """Side of the memory matrix."""
     num_thetas: int = 128
-    """Rows in the table of calibration vectors."""
+    """Rows of the table of calibration vectors."""
     sample_theta: bool = True
-    """Whether each step takes another row of the table, as in the paper; otherwise there is one row for all steps."""
+    """Whether each step uses another row of the table, as in the paper; else there is one row for all steps."""
     clip: float | None = None
-    """Bound of the memory's entries, 100 in the authors' task code; None: no bound, as in the paper."""
+    """Bound of the entries of the memory, 100 in the authors' code for tasks; None: no bound, as in the paper."""
     shortcut: bool = False
-    """Whether a linear map of the input is added to what is read."""
+    """Whether a linear map of the input is added to the output of the memory. It maps the input itself, where the
+    authors' code for tasks maps the layer-normed input."""
     output_features: int | None = None
     """Width of the output in `SHMConfig(features=64, output_features=32)`, as published code has it: `features` is the
     side of the memory there. What is built has `memory_dim=64, features=32`, and None here."""
@@ -70,12 +71,12 @@ class SHMConfig:
 
 
 class SHMCell(ConfiguredModule):
-    """A matrix that is calibrated entry by entry, and written by outer products.
+    """Stable Hadamard memory: a matrix that is calibrated entry by entry, and written by outer products.
 
     With `x̂ = LN(x)`: `v = W_v x̂`, `k` and `q` the rectified `W_k x̂` and `W_q x̂` divided by their sums, `η = σ(w x̂)`,
     `c = W_c x̂`; `M_t = M_{t-1} ∘ (1 + tanh(θ_t cᵀ)) + (η v) kᵀ`, `y_t = W_o (M_t q) + b`. `θ_t` is a row of a learned
-    table. Which one is a fixed hash of the number of steps since the episode's start, where the paper draws it at
-    random: what is learned from is then exactly what acted. The carry is `M` `[batch, memory_dim, memory_dim]` and that
+    table, chosen by a fixed hash of the number of steps since the episode's start. The paper chooses it at random; here
+    acting and learning compute the same. The carry is `M` `[batch, memory_dim, memory_dim]` and that
     number, int32 `[batch]`.
 
     Source:

@@ -1,4 +1,4 @@
-"""The scalar LSTM of the xLSTM."""
+"""sLSTM: the LSTM with scalar memory and exponential gates of xLSTM."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -22,22 +22,22 @@ FORGET_BIASES = ("powerlaw", "linspace")
 @with_synonyms
 @dataclasses.dataclass(frozen=True)
 class sLSTMConfig:  # noqa: N801 (the paper's name)
-    """Sizes of `sLSTMCell`."""
+    """Hyper-parameters of an sLSTM layer."""
 
     features: int = 64
     """Width of the output."""
     inner_dim: int = 64
     """Width of the memory."""
     num_heads: int = 4
-    """Parts of the memory that do not see each other's."""
+    """Number of heads, between which there are no recurrent connections."""
     conv_kernel_size: int = 4
-    """How many steps the write and forget gates see at once."""
+    """Kernel size of the convolution before input and forget gates, in steps."""
     forget_bias: str = "powerlaw"
-    """First biases of the forget gates over a head's units: "powerlaw" from 5 to -7, "linspace" from 3 to 6."""
+    """Initial biases of the forget gates over the units of a head: "powerlaw" from 5 to -7, "linspace" from 3 to 6."""
     block_index: int = 0
-    """Place in a stack of xLSTM blocks, from 0: the power law's exponent grows with it."""
+    """Index in a stack of xLSTM blocks, from 0; the exponent of the power law grows with it."""
     num_blocks: int = 1
-    """How many blocks that stack has."""
+    """Number of blocks of that stack."""
     dtype: Any = None
     """Type of projections, convolution and outputs; None: that of the inputs. The recurrence is in float32."""
     hidden_dim: int = synonym("inner_dim")
@@ -50,15 +50,8 @@ class sLSTMConfig:  # noqa: N801 (the paper's name)
             TypeError: If a size is not an integer.
             ValueError: If a size is out of range, heads do not divide the memory, or a name is unknown.
         """
-        check_fields(
-            self,
-            features=size(),
-            inner_dim=size(),
-            num_heads=size(),
-            conv_kernel_size=size(),
-            forget_bias=choice(*FORGET_BIASES),
-            num_blocks=size(),
-        )
+        sizes = ("features", "inner_dim", "num_heads", "conv_kernel_size", "num_blocks")
+        check_fields(self, **dict.fromkeys(sizes, size()), forget_bias=choice(*FORGET_BIASES))
         check_fields(self, block_index=integer(0, self.num_blocks - 1))
         divides(("num_heads", self.num_heads), ("inner_dim", self.inner_dim), "the heads of an sLSTM")
         if self.inner_dim < 2 * self.num_heads:
@@ -69,7 +62,7 @@ class sLSTMConfig:  # noqa: N801 (the paper's name)
 
 
 class Carry(NamedTuple):
-    """What an sLSTM remembers.
+    """The carry of an sLSTM.
 
     Attributes:
         state: Cell, normalizer, output and stabilizer.
@@ -81,7 +74,7 @@ class Carry(NamedTuple):
 
 
 class sLSTMCell(ConfiguredModule):  # noqa: N801
-    """An LSTM with exponential gates, a normalizer, and heads.
+    """An sLSTM layer: an LSTM with exponential gates, a normalizer, and heads.
 
     With `u = silu(conv(x))`, in every head (`W`, `R` per head and gate)::
 
@@ -91,8 +84,8 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
     computed with the stabilizer of `memorax.kernels.slstm`. The norm is over a head's units, with a gain. Cells map
     `[batch, features]`; `unroll` maps whole sequences, with the convolution and all input products before the scan.
 
-    Differs from the paper: inputs of another width than `inner_dim` are projected first, and so is the output where
-    `features` is another. `sigmoid` forget gates, as in the official code.
+    Differs from the paper: inputs are projected to `inner_dim` where they have another width, and outputs to
+    `features`. Forget gates are sigmoids, as in the official code.
 
     Source:
         Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
@@ -123,7 +116,7 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
         Args:
             carry: The carry before the first step.
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
+            done: True where the memory is reset before the step, `[batch, time]`.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.

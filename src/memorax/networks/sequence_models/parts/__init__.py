@@ -1,1 +1,1 @@
-"""What memory models are made of: the protocol, cells and their configurations, what runs them over time."""
+"""Parts of memory models: their protocol, configured cells, what runs cells over time, the registry."""

@@ -1,4 +1,4 @@
-"""What every sequence model keeps to, and the reset that they share."""
+"""The protocol of sequence models, and the reset of carries."""
 
 import inspect
 from typing import Any, Protocol, runtime_checkable
@@ -11,32 +11,33 @@ from memorax.core.types import Array, Carry, Key
 
 @runtime_checkable
 class SequenceModel(Protocol):
-    """A memory: maps a sequence to a sequence and carries a state along.
+    """The protocol of memory models: a Flax module that maps a sequence to a sequence and returns its carry.
 
-    A carry holds arrays only, batch first, and keeps shapes and dtypes from call to call.
+    A carry is a pytree of arrays, batch first, whose shapes and dtypes are the same in every call.
     """
 
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
-        """Give the carry before an episode's first step for `input_shape` `(batch, features)`; works unbound."""
+        """Give the carry at the start of an episode for `input_shape` `(batch, features)`; works unbound."""
         ...
 
     def __call__(self, inputs: Array, done: Array, initial_carry: Carry = None) -> tuple[Carry, Array]:
-        """Consume inputs `[batch, time, features]`, forgetting before each step where `done` `[batch, time]`."""
+        """Map inputs `[batch, time, features]`, with a reset before each step where `done` `[batch, time]` is True."""
         ...
 
 
 def is_sequence_model(module: Any) -> bool:
-    """Whether an object speaks the protocol: it starts a carry, and its call takes `done`."""
+    """Whether an object is a sequence model: it has `initialize_carry`, and a call with inputs and `done`."""
     if isinstance(module, type) or not callable(getattr(module, "initialize_carry", None)):
         return False
-    return "done" in inspect.signature(type(module).__call__).parameters
+    parameters = list(inspect.signature(type(module).__call__).parameters)
+    return "done" in parameters and parameters[1] != "carry"  # a cell of whole sequences has its carry first
 
 
 def select_carry(done: Array, fresh: Carry, carry: Carry) -> Carry:
-    """Forget where an episode starts.
+    """Reset a carry where an episode starts.
 
     Args:
-        done: True where to forget, `[batch]`.
+        done: True where the carry is reset, `[batch]`.
         fresh: The carry before an episode's first step; its batch axis may have size 1.
         carry: The carry so far, `[batch, ...]`.
 
@@ -51,11 +52,11 @@ def select_carry(done: Array, fresh: Carry, carry: Carry) -> Carry:
 
 
 def check_sequence(inputs: Array, done: Array) -> None:
-    """Check the shapes of a call.
+    """Check the shapes of a call of a sequence model.
 
     Args:
-        inputs: What should be `[batch, time, features]`.
-        done: What should be `[batch, time]`.
+        inputs: Should be `[batch, time, features]`.
+        done: Should be `[batch, time]`.
 
     Raises:
         ValueError: If they are not.

@@ -1,4 +1,4 @@
-"""What Gated DeltaNet and DeltaProduct share: a matrix memory that is corrected by the delta rule."""
+"""The matrix memory with the delta rule that Gated DeltaNet and DeltaProduct share."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -17,20 +17,20 @@ from memorax.networks.sequence_models.parts.cell import ConfiguredModule, wide
 
 @dataclasses.dataclass(frozen=True)
 class DeltaConfig:
-    """Sizes of a memory with the delta rule."""
+    """Hyper-parameters of a memory with the delta rule."""
 
     features: int = 64
     """Width of the output."""
     num_heads: int = 4
-    """Number of heads, each with a matrix of its own."""
+    """Number of heads, each with a matrix as its state."""
     head_dim: int = 16
     """Width of a head's keys."""
     value_dim: int = 16
     """Width of a head's values; the authors' language models have twice that of the keys."""
     conv_kernel_size: int = 4
-    """Steps that the convolution in front of queries, keys and values sees."""
+    """Kernel size of the convolution of queries, keys and values, in steps."""
     eps: float = 1e-6
-    """Added to mean squares and to the squared length of keys, above 0."""
+    """Added to mean squares and to squared norms of keys, above 0."""
     chunk_size: int | None = None
     """Steps computed at once; None chooses by platform."""
     dtype: Any = None
@@ -56,7 +56,7 @@ class DeltaConfig:
 
 
 class DeltaCarry(NamedTuple):
-    """What a memory with the delta rule remembers.
+    """The carry of a memory with the delta rule.
 
     Attributes:
         state: `[batch, num_heads, head_dim, value_dim]`.
@@ -68,20 +68,20 @@ class DeltaCarry(NamedTuple):
 
 
 class DeltaCell(ConfiguredModule):
-    """Some updates by the delta rule for each step of time, behind a convolution and before a gated norm.
+    """One or more updates by the delta rule per time step, after a convolution and before a gated norm.
 
-    What a subclass's configuration adds: `negative_eigenvalues`, whether β reaches up to 2. What it may override: how
-    many updates there are, and whether the memory decays.
+    The configuration of a subclass adds `negative_eigenvalues`: whether β is up to 2. A subclass may override the
+    number of updates and whether the memory decays.
     """
 
     @property
     def updates(self) -> int:
-        """Updates for each step of time."""
+        """Updates per time step."""
         return 1
 
     @property
     def decays(self) -> bool:
-        """Whether the memory decays, once for each step of time."""
+        """Whether the memory decays, once per time step."""
         return True
 
     @nn.nowrap
@@ -114,7 +114,7 @@ class DeltaCell(ConfiguredModule):
         return DeltaCarry(state, tail), out(outputs)
 
     def _steps(self, u: Array, mixed: Array) -> DeltaSteps:
-        """Put together what the updates consume, `[batch, time, updates, heads, ...]`."""
+        """Compute the inputs of the updates, `[batch, time, updates, heads, ...]`."""
         config, heads, many = self.config, self.config.num_heads, self.updates
         ends = heads * config.head_dim, heads * config.head_dim * (1 + many)
         query, key, value = jnp.split(mixed, ends, axis=-1)

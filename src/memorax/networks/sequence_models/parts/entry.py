@@ -11,14 +11,15 @@ from memorax.core.registry import Registry
 
 @dataclasses.dataclass(frozen=True)
 class ModelEntry:
-    """A registered memory model: how to build it, and what its properties are to be checked with.
+    """A registered memory model: how to build it, and how to check it.
 
     Attributes:
         build: Makes the torso; its first argument, given by position, is the width of the outputs.
-        memoryless: Whether it forgets every step at once, by design.
-        receptive_field: How many steps the example sees, the current one included; None: all since the episode's start.
-        tolerance: How far two ways to compute the same outputs may differ, relative.
-        example: Further arguments of `build` for a model small enough to test.
+        memoryless: Whether it has no memory, by design.
+        receptive_field: Number of steps that an output of the example depends on, the current one included; None: all
+            since the episode's start.
+        tolerance: Allowed relative difference between two ways to compute the same outputs.
+        example: Further arguments of `build` for a small model, which the tests check.
     """
 
     build: Callable[..., nn.Module]
@@ -32,5 +33,10 @@ class ModelEntry:
         return self.build(features, **options)
 
 
-MODELS: Registry[ModelEntry] = Registry("memory model")
+MODELS: Registry[ModelEntry] = Registry(
+    "memory model",
+    listing="memorax list models",
+    plugins="memorax.models",
+    adopt=lambda name, entry: MODELS.register(name, entry if isinstance(entry, ModelEntry) else ModelEntry(entry)),
+)
 """All memory models by name."""

@@ -1,4 +1,4 @@
-"""Which Linen cells have a fast kernel, and how their parameters are named."""
+"""Linen cells that have a fused kernel over time."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from memorax.kernels.recurrence import Cell, State, Weights, recur
 
 
 class Fused(NamedTuple):
-    """How a kernel stands in for a Linen cell.
+    """A fused kernel that replaces a scan of a Linen cell.
 
     Attributes:
-        cell: The kernel's mathematics.
-        weights: Sorts the Linen cell's parameters.
+        cell: The equations of the cell.
+        weights: Maps the Linen cell's parameters to those of the kernel.
         has_parts: Whether the Linen cell's carry is a tuple rather than one array.
-        dtype: What inputs and outputs are kept in; the recurrence is computed in the parameters' type.
+        dtype: Type of inputs and outputs; the recurrence is computed in the parameters' type.
     """
 
     cell: Cell
@@ -27,12 +27,12 @@ class Fused(NamedTuple):
     dtype: Any = None
 
     def __call__(self, params: PyTree, inputs: Array, reset: Array, carry: Carry, fresh: Carry) -> tuple[Carry, Array]:
-        """Do what the cell does over a whole sequence.
+        """Run the cell over a sequence.
 
         Args:
             params: The Linen cell's parameters.
             inputs: `[batch, time, features]`.
-            reset: True where to forget before the step, `[batch, time]`.
+            reset: True where the carry is reset before the step, `[batch, time]`.
             carry: The carry before the first step.
             fresh: The carry at an episode's start.
 
@@ -81,13 +81,13 @@ _KERNELS: dict[type, Fused] = {
 
 
 def find_kernel(cell: Any) -> Fused | None:
-    """Find the kernel that computes exactly what a Linen cell computes.
+    """Find the kernel of a Linen cell.
 
     Args:
         cell: A recurrent cell.
 
     Returns:
-        The kernel; None for other cells, subclasses, other activations and parameters below float32.
+        The kernel; None for other cells, subclasses, other activations, and parameters below float32.
     """
     kernel = _KERNELS.get(type(cell))
     if kernel is None or getattr(cell, "residual", False):

@@ -1,4 +1,4 @@
-"""Cells that compute whole sequences, as sequence models."""
+"""Sequence models of cells that compute whole sequences."""
 
 import inspect
 from typing import Any
@@ -11,11 +11,10 @@ from memorax.networks.sequence_models.parts.base import check_sequence
 
 
 class Memoroid(nn.Module):
-    """A memory that computes a whole sequence at once, with resets inside.
+    """A sequence model of a cell that computes whole sequences, in parallel over time or in chunks.
 
-    Its cell maps `(carry, inputs [batch, time, features], done [batch, time])` to `(carry, outputs)`. How, by a scan,
-    in chunks or in parallel, is the business of the cell and its kernel; a single step is a sequence of length one.
-    The carry holds the state only.
+    The cell maps `(carry, inputs [batch, time, features], done [batch, time])` to `(carry, outputs)`, with resets
+    inside the sequence. A single step is a sequence of length one. For cells that compute a step, see `RNN`.
 
     Attributes:
         cell: A cell such as `LRUCell(features=64)` or `Mamba2Cell(features=64)`.
@@ -65,8 +64,8 @@ class Memoroid(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.

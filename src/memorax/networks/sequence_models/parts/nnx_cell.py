@@ -1,4 +1,4 @@
-"""NNX cells as Linen cells, their parameters in the Linen tree."""
+"""NNX cells as Linen cells."""
 
 import sys
 from typing import Any
@@ -17,7 +17,7 @@ def is_nnx_module(module: Any) -> bool:
 
 
 class _Blueprint:
-    """An NNX cell taken apart; compared by identity, which keeps Linen modules hashable and jit-able."""
+    """Structure and parameters of an NNX cell; compared by identity, which keeps Linen modules hashable."""
 
     def __init__(self, cell: Any) -> None:
         from flax import nnx  # noqa: PLC0415 (a quarter of a second that only users of NNX pay)
@@ -39,14 +39,14 @@ class _Blueprint:
 
 
 class NNXCell(nn.Module):
-    """A Linen cell that computes what an NNX cell computes.
+    """A Linen cell around an NNX cell, with the parameters in the Linen variables.
 
-    An NNX cell keeps its drawn parameters but not their initializers, and seeds must differ: rows and columns of each
-    kernel are permuted by Linen's key, which leaves independent and orthogonal initializations what they are. Vectors,
-    and kernels that hold a zero (an identity, say), start as they are.
+    An NNX cell holds sampled parameters but not their initializers. So that seeds differ, the rows and columns of each
+    kernel are permuted at random by the key of `init`, which keeps the distribution of independent and of orthogonal
+    initializations. Vectors, and kernels that contain a zero (such as an identity), are initialized to the NNX values.
 
     Attributes:
-        blueprint: The NNX cell, taken apart.
+        blueprint: The NNX cell's structure and parameters.
     """
 
     blueprint: Any

@@ -1,4 +1,4 @@
-"""Any recurrent cell over a sequence."""
+"""Sequence models of recurrent cells."""
 
 import inspect
 from typing import Any
@@ -15,18 +15,17 @@ from memorax.networks.sequence_models.parts.nnx_cell import NNXCell, is_nnx_modu
 
 
 class RNN(nn.Module):
-    """A recurrent cell over time, with resets inside the sequence.
+    """A sequence model of a recurrent cell, which it runs over time with resets inside the sequence.
 
-    A memory starts the same way in every episode and row: the cell's initial carry is made with one fixed key.
-    Random streams other than `params` (dropout) are split over time. `nn.GRUCell`, `nn.LSTMCell`,
-    `nn.OptimizedLSTMCell` and `nn.SimpleCell` with their usual activations run in a kernel of their own, with the same
-    parameters and results.
+    The initial carry is the same in every episode and row: the cell's `initialize_carry` gets one fixed key. Random
+    streams other than `params` (dropout) are split over time. `nn.GRUCell`, `nn.LSTMCell`, `nn.OptimizedLSTMCell` and
+    `nn.SimpleCell` with their default activations run in a fused kernel, with the same parameters and results.
 
     Attributes:
         cell: A Flax Linen cell (`nn.GRUCell(features=64)`, or your own: a module with `initialize_carry` that maps
             `(carry, inputs)` to `(carry, outputs)`), or an NNX cell, see `NNXCell`. A cell with a method
             `unroll(carry, inputs [batch, time, features], done [batch, time])` computes whole sequences by it.
-        fused: Whether to use the kernel where there is one. It has no forward-mode derivative.
+        fused: Whether to use the fused kernel where there is one. It has no forward-mode derivative.
 
     Example:
         >>> rnn = RNN(cell=nn.GRUCell(features=4))
@@ -75,8 +74,8 @@ class RNN(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.

@@ -10,7 +10,7 @@ from memorax.networks.sequence_models.parts.base import is_sequence_model
 
 
 class Memoryless(nn.Module):
-    """A feed-forward module in the shape of a sequence model; its carry is `()`.
+    """A feed-forward module as a sequence model without memory; its carry is `()`.
 
     Attributes:
         network: Maps `[batch, time, features]` step by step.
@@ -31,7 +31,7 @@ class Memoryless(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: Not used: there is nothing to forget.
+            done: Not used.
             initial_carry: Not used.
             **kwargs: Further arguments of the module.
 
@@ -43,13 +43,13 @@ class Memoryless(nn.Module):
 
 
 def SequenceModelWrapper(network: Any) -> Any:  # noqa: N802 (reads as the class it stands for)
-    """Make a sequence model of a module.
+    """Make a sequence model of a feed-forward module; a sequence model is returned unchanged.
 
     Args:
         network: A feed-forward module or function of `[batch, time, features]`, or a sequence model.
 
     Returns:
-        A sequence model: `network` itself if it is one, otherwise `network` lifted, with the carry `()`.
+        A sequence model: `network` itself if it is one, else one without memory that applies it to each step.
 
     Raises:
         TypeError: If `network` is a recurrent cell, or not callable.
@@ -59,7 +59,7 @@ def SequenceModelWrapper(network: Any) -> Any:  # noqa: N802 (reads as the class
     if callable(getattr(network, "initialize_carry", None)):
         raise TypeError(
             f"`network` must be a sequence model or feed-forward, got the recurrent cell {type(network).__name__}; "
-            "write `RNN(cell=...)` around it"
+            "write `RNN(cell=...)` or `Memoroid(cell=...)` around it"
         )
     if isinstance(network, type) or not callable(network):
         raise TypeError(f"`network` must be a module or a function, got {network!r}")
