@@ -43,6 +43,11 @@ class Timestep:
     reward: Array
     done: Array
 
+    @property
+    def is_first(self) -> Array:
+        """True where the observation is the first of an episode: `done`, by a name that cannot be mistaken."""
+        return self.done
+
 
 @struct.dataclass
 class Transition:
@@ -76,6 +81,16 @@ class Transition:
     @property
     def done(self) -> Array:
         """True where the episode ended with this step, for whichever reason."""
+        return self.terminated | self.truncated
+
+    @property
+    def is_first(self) -> Array:
+        """True where the step is the first of an episode."""
+        return self.inputs.done
+
+    @property
+    def is_last(self) -> Array:
+        """True where the step is the last of an episode: `done`, by a name that cannot be mistaken."""
         return self.terminated | self.truncated
 
 
