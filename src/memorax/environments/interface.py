@@ -110,11 +110,16 @@ def _check_observation(name: str, value: Any, space: Space, what: str = "observa
             raise ValueError(f"{what} of {name} must be a tuple of {len(space.spaces)}, got {form(value)}")
         for i, part in enumerate(space.spaces):
             _check_observation(name, value[i], part, f"{what}[{i}]")
-    elif not isinstance(value, jax.Array | np.ndarray | np.generic | bool | int | float):
+    else:
+        _check_array(name, value, space, what)
+
+
+def _check_array(name: str, value: Any, space: Space, what: str) -> None:
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | bool | int | float):
         raise TypeError(f"{what} of {name} must be an array, as {space!r} says, got {form(value)}")
-    elif np.shape(value) != space.shape:
+    if np.shape(value) != space.shape:
         raise ValueError(f"{what} of {name} must be in {space!r}, got {form(jnp.asarray(value))}")
-    elif not fits(value, space.shape, space.dtype):
+    if not fits(value, space.shape, space.dtype):
         raise ValueError(f"{what} of {name} must be in {space!r}, got dtype {jnp.result_type(value)}")
 
 
