@@ -124,7 +124,7 @@ def test_continuous_actions_are_refused():
 
 def test_a_run_too_short_to_learn_anything_is_refused():
     build_agent(small("dqn", steps=12, warmup=8))
-    with pytest.raises(ValueError, match="`steps` must be at least 13 for anything to be learned after a warmup of 7"):
+    with pytest.raises(ValueError, match="`steps` must be at least 13 for learning to start after a warmup of 7"):
         build_agent(small("dqn", steps=12, warmup=7))
 
 

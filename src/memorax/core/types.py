@@ -1,6 +1,6 @@
-"""What flows between agent, network and environment.
+"""The data that agent, network and environment exchange.
 
-Time line of one environment, `t` counting steps::
+Timeline of one environment, `t` counting steps::
 
     x_t  --network(carry_t)-->  carry_{t+1}, action_t
     action_t  --environment-->  reward_t, terminated_t, truncated_t, observation_{t+1}
