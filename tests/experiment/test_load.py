@@ -22,16 +22,16 @@ from memorax.experiment.run.session import initialize, seed_keys
 
 SEEDS, EPISODES, MOST = [3, 4], 3, 60
 SIZES = {"num_envs": 2, "num_steps": 4, "num_minibatches": 1, "train_frequency": 2, "batch_size": 4}
-SIZES |= {"sequence_length": 4, "buffer_size": 60, "learning_starts": 20}
+SIZES |= {"sequence_length": 4, "buffer_size": 60, "learning_starts": 20, "burn_in_length": 1}
 RUNS = {
     "ppo-gru": {"env": "memory::RepeatPreviousEasy", "features": 12},
-    "ppo-mlp": {"model": "mlp", "env": "memory::MemoryChain", "env_options": {"length": 4}},
+    "ppo-mlp": {"model": "mlp", "env": "memory::RepeatPreviousEasy"},
     "ppo-continuous": {"env": "memory::PositionOnlyPendulumEasy", "normalize_observations": True},
     "dqn-gru": {},
     "r2d2-gru": {},
     "sac-gru": {"env": "memory::PositionOnlyPendulumEasy", "normalize_observations": True},
     "pqn-gru": {},
-    "stream_ac-rtu": {"model": "rtu", "normalize_observations": True},
+    "stream_ac-rtu": {"model": "rtu", "env": "memory::RepeatPreviousEasy", "normalize_observations": True},
     "mappo-gru": {"env": "multi_agent::RollCall"},
     "mappo-shared": {"env": "multi_agent::PartnerRecall", "share_parameters": True, "centralized_critic": True},
 }
@@ -295,7 +295,8 @@ class Masked(Environment):
         return self.observe(jnp.int32(0)), jnp.int32(0)
     def step(self, key, state, action, params=None):
         state = (state + 1) % 6
-        info = {"action_mask": self.mask(state)} if self.in_info else {}
+        info = {"final_observation": self.observe(state)}
+        info |= {"action_mask": self.mask(state)} if self.in_info else {}
         return self.observe(state), state, jnp.float32(0), state == 0, jnp.bool_(False), info
     def action_space(self, params=None):
         return Discrete(6)
@@ -327,9 +328,13 @@ def test_masks_are_respected_in_an_environment_of_ones_own(algorithm, in_info, o
     policy = memorax.load(str(folder))
     assert set(policy.observation_space.spaces) == {"position", "speed", "action_mask"}
     allowed = np.array([4, 1, 5])
-    observation = {"position": np.arange(3), "speed": np.zeros((3, 2)), "action_mask": np.eye(6, dtype=np.int8)[allowed]}
+    observation = {
+        "position": np.arange(3),
+        "speed": np.zeros((3, 2)),
+        "action_mask": np.eye(6, dtype=np.int8)[allowed],
+    }
     for deterministic in (True, False):
-        action, memory = policy.predict(observation, deterministic=deterministic)
+        action, _ = policy.predict(observation, deterministic=deterministic)
         np.testing.assert_array_equal(action, allowed)
         one = {name: part[1] for name, part in observation.items()}
         assert policy.predict(one, deterministic=deterministic)[0] == 1

@@ -32,9 +32,7 @@ class SavedRun(NamedTuple):
     step: int
 
 
-def load(
-    folder: str | Path, *, seed: int | None = None, step: int | Literal["last", "best"] = "last"
-) -> TrainedPolicy:
+def load(folder: str | Path, *, seed: int | None = None, step: int | Literal["last", "best"] = "last") -> TrainedPolicy:
     """Load the policy that a run has learned.
 
     Args:

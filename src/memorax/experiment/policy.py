@@ -210,7 +210,9 @@ class TrainedPolicy:
         single = all(x.shape == like.shape[1:] for x, like in pairs)
         sizes = {x.shape[:1] for x in given}
         if not single and (
-            any(x.shape[1:] != like.shape[1:] or x.ndim != like.ndim for x, like in pairs) or len(sizes) > 1 or (0,) in sizes
+            any(x.shape[1:] != like.shape[1:] or x.ndim != like.ndim for x, like in pairs)
+            or len(sizes) > 1
+            or (0,) in sizes
         ):
             shapes = ", ".join(str(x.shape) for x in given)
             raise ValueError(
@@ -276,4 +278,3 @@ def _rows(name: str, value: Any, dtype: Callable[..., Any], shape: tuple[int, ..
     if array.shape == shape[:1]:
         return np.broadcast_to(array[:, None], shape)
     raise ValueError(f"`{name}` must have shape {shape[1:] if single else shape}, got {array.shape}")
-
