@@ -36,6 +36,7 @@ RUNS = {
     "mappo-shared": {"env": "multi_agent::PartnerRecall", "share_parameters": True, "centralized_critic": True},
 }
 CONTINUOUS = {"ppo-continuous", "sac-gru"}
+SLOW = {"ppo-continuous", "r2d2-gru", "mappo-shared"}  # what they compile differs little from that of others
 
 
 def small(name, **fields):
@@ -50,16 +51,19 @@ def small(name, **fields):
 
 
 def save(config, folder, steps=(24,)):
-    """Write a run whose agents have learned nothing, but far from indifferently: their parameters are scaled up."""
+    """Write a run without training it: with parameters at random, so that actions depend on what is seen."""
     folder.mkdir()
     save_config(folder, config)
     agent = build_agent(config)
     init_keys, keys, _ = seed_keys(config.seed_numbers())
     state = initialize(agent, init_keys, keys, 0)
     writer = CheckpointWriter(folder / CHECKPOINTS)
+    rng = np.random.default_rng(0)
+    learner = jax.tree.map(
+        lambda x: x + rng.normal(size=x.shape).astype(np.float32) if x.dtype == jnp.float32 else x, state.learner
+    )
     for step in steps:
-        scale = 2.0 + step / 100
-        grown = jax.tree.map(lambda x: x * scale if x.dtype == jnp.float32 else x, state.learner)  # noqa: B023
+        grown = jax.tree.map(lambda x: x * (1 + step / 100) if x.dtype == jnp.float32 else x, learner)  # noqa: B023
         writer.save(step, dataclasses.replace(state, learner=grown, step=jnp.full_like(state.step, step)))
     writer.close()
     return folder
@@ -102,7 +106,9 @@ def played(policy, keys, batch, most):
     return [np.stack(x) for x in zip(*record, strict=True)]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in RUNS]
+)
 def test_a_policy_does_what_is_evaluated(name, runs):
     """Both the actions of the agent itself, and the returns that `evaluate` writes."""
     policy = load(runs(name), seed=4)
@@ -355,7 +361,7 @@ def test_a_step_and_a_seed_are_chosen(kept):
 
     last, early, other = load(str(kept)), load(kept, step=12), load(kept, seed=4)
     assert (int(last.state.step), int(early.state.step)) == (24, 12)
-    np.testing.assert_allclose(weights(early) / 2.12, weights(last) / 2.24, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(weights(early) / 1.12, weights(last) / 1.24, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(weights(last), weights(load(kept, seed=3, step="last")))
     assert np.any(weights(last) != weights(other))
     assert last.config == small("ppo", model="mlp")

@@ -1,7 +1,7 @@
 """A trained agent as a policy that takes and gives numpy arrays."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -270,7 +270,7 @@ def _convert(array: np.ndarray, dtype: Any) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
-def _rows(name: str, value: Any, dtype: Callable[..., Any], shape: tuple[int, ...], single: bool) -> np.ndarray:
+def _rows(name: str, value: Any, dtype: type, shape: tuple[int, ...], single: bool) -> np.ndarray:
     """Give a number for every environment, and every agent in it; fewer axes stand for all."""
     array = np.asarray(value, dtype)
     if array.ndim == 0 or array.shape == shape or (single and array.shape == shape[1:]):
