@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple, encode, from_foreign
 

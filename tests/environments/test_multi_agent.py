@@ -8,7 +8,7 @@ from tests.conformance import environments as conformance
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from memorax.environments import ENVIRONMENTS, make
-from memorax.environments.multi_agent import TASKS, MultiAgentEnvironment, PartnerRecall, RollCall, side_by_side
+from memorax.environments.multi_agent import TASKS, MultiAgentEnvironment, PartnerRecall, RollCall, stack_space
 
 NAMES = [name for name in ENVIRONMENTS if name.startswith("multi_agent::")]
 
@@ -162,12 +162,12 @@ def test_who_is_called_is_paid_and_leaves():
 
 
 def test_spaces_side_by_side():
-    assert side_by_side(Discrete(3), 2) == MultiDiscrete([3, 3])
-    assert side_by_side(Box(np.zeros(2), np.ones(2)), 3) == Box(0.0, 1.0, (3, 2))
+    assert stack_space(Discrete(3), 2) == MultiDiscrete([3, 3])
+    assert stack_space(Box(np.zeros(2), np.ones(2)), 3) == Box(0.0, 1.0, (3, 2))
     both = Dict({"a": Discrete(2), "b": Tuple([Box(-1.0, 1.0, ())])})
-    assert side_by_side(both, 2) == Dict({"a": MultiDiscrete([2, 2]), "b": Tuple([Box(-1.0, 1.0, (2,))])})
+    assert stack_space(both, 2) == Dict({"a": MultiDiscrete([2, 2]), "b": Tuple([Box(-1.0, 1.0, (2,))])})
     with pytest.raises(TypeError, match=r"`space` of an agent must be made of Discrete and Box, got MultiDiscrete"):
-        side_by_side(MultiDiscrete([2, 3]), 2)
+        stack_space(MultiDiscrete([2, 3]), 2)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.environments import make
 from memorax.environments.memory import TASKS

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.conformance import environments as conformance
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.core.spaces import Box, Discrete
 from memorax.environments import Environment, make

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import struct
 from tests.conformance import environments as conformance
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.core.spaces import Box, Dict, Discrete, Tuple
 from memorax.environments import Environment, EnvState, make

@@ -48,7 +48,7 @@ def home(entry: Any) -> str:
 def shared(room: str) -> set[str]:
     """The modules that siblings may import: what they are made of, and nothing to register."""
     pairs = (pair.split(" -> ") for contract in CONTRACTS for pair in contract.get("ignore_imports", []))
-    return {imported for importer, imported in pairs if importer == f"{room}.*"}
+    return {imported.removesuffix(".*") for importer, imported in pairs if importer == f"{room}.*"}
 
 
 def orphans(room: str, folder: Path, entries: Iterable[Any]) -> list[str]:

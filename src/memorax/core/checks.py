@@ -72,6 +72,11 @@ def size(minimum: int = 1) -> Kind[int]:
     return Integer(minimum=minimum, maximum=2**31 - 1)
 
 
+def steps(minimum: int = 1) -> Kind[int]:
+    """A number of steps in an episode: from `minimum` to 2^30, so that the sum of two still fits 32 bits."""
+    return Integer(minimum=minimum, maximum=2**30)
+
+
 def real(
     minimum: float | None = None,
     maximum: float | None = None,

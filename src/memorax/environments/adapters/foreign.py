@@ -21,7 +21,7 @@ from jax.core import Tracer
 
 from memorax.core.spaces import Box, Discrete, Space, from_foreign
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.environment import Environment, Step, end_or_go_on
+from memorax.environments.environment import Environment, Step, auto_reset
 
 _NEEDED = ("reset", "step", "action_space", "observation_space")
 _SIX, _FIVE = 6, 5
@@ -117,7 +117,7 @@ class Foreign(Environment[PyTree, PyTree]):
 
     @property
     def name(self) -> str:
-        """What the environment is called there."""
+        """Name of the environment in its own library."""
         return str(getattr(self.foreign, "name", type(self.foreign).__name__))
 
     @property
@@ -164,11 +164,11 @@ class Foreign(Environment[PyTree, PyTree]):
         return _cast(observation, self._observation_avals), _cast(state, self._state_avals)
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
-        """Begin an episode."""
+        """Start an episode."""
         return self._strong(*self._reset(key, self._params if params is None else params))
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next."""
+        """Take one step and reset where it ends the episode."""
         params = self._params if params is None else params
         observation, state, reward, terminated, truncated, info = self._step(key, state, action, params)
         info = {**info, "final_observation": _cast(info["final_observation"], self._observation_avals)}
@@ -215,7 +215,7 @@ class FiveValuesRaw(Foreign):
         observation, state, reward, done, info = self.foreign.step_env(step_key, state, action, params)
         terminated, truncated = _two_ends(done, state, params, info)
         fresh, stepped = _alike(self._reset(reset_key, params), (observation, state))
-        return end_or_go_on(fresh, stepped, (jnp.asarray(reward), terminated, truncated), info)
+        return auto_reset(fresh, stepped, (jnp.asarray(reward), terminated, truncated), info)
 
 
 def _two_ends(done: Array, state: PyTree, params: PyTree, info: dict[str, Any]) -> tuple[Array, Array]:

@@ -111,7 +111,7 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
 
     @property
     def name(self) -> str:
-        """What the environment is called there."""
+        """Name of the environment in its own library."""
         return str(self.foreign.name)
 
     def _rows(self, by_agent: Any) -> list[Any]:
@@ -145,7 +145,7 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
         return {"action_mask": mask, "observation": observation}
 
     def reset_env(self, key: Key, params: EnvParams) -> tuple[PyTree, JaxMARLState]:
-        """Begin an episode."""
+        """Start an episode."""
         by_agent, inner = self.foreign.reset(key)
         nobody = jnp.zeros(self.num_agents, bool)
         return self._observe(by_agent, inner), JaxMARLState(inner, nobody, nobody)

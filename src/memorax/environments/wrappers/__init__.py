@@ -1,4 +1,4 @@
-"""Environments around environments; a file a wrapper."""
+"""Wrappers: environments around environments, a file for each."""
 
 from memorax.environments.wrappers.action import ClipAction as ClipAction
 from memorax.environments.wrappers.auto_reset import AutoReset as AutoReset

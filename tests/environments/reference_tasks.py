@@ -156,14 +156,14 @@ class CartPole:
         return self.show(drawn), 1 / self.limit, fallen, self.time >= self.limit
 
 
-def run(twin, mix, seed, most=5000):
+def run(reference, mix, seed, most=5000):
     """Play to the end; each action is the best one with probability `mix`, otherwise random."""
     draw = random.Random(seed)
-    observations, steps = [twin.start()], []
+    observations, steps = [reference.start()], []
     for _ in range(most):
-        choices = {RepeatPrevious: 4, RepeatFirst: 4, MemoryChain: 2}.get(type(twin), 4)
-        action = twin.best() if draw.random() < mix else draw.randrange(choices)
-        observation, *outcome = twin.step(action)
+        choices = {RepeatPrevious: 4, RepeatFirst: 4, MemoryChain: 2}.get(type(reference), 4)
+        action = reference.best() if draw.random() < mix else draw.randrange(choices)
+        observation, *outcome = reference.step(action)
         observations.append(observation)
         steps.append((action, *outcome))
         if outcome[1] or outcome[2]:

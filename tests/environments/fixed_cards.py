@@ -1,11 +1,11 @@
-"""Episodes laid by hand: hidden state and actions are given, the rules answer."""
+"""Episodes with fixed samples: cards and actions are given, the rules of the task answer."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.environments import make
 
@@ -14,7 +14,7 @@ from memorax.environments import make
 def _rules(name, options):
     env, params = make(f"memory::{name}", **dict(options))
 
-    def play(begin, actions, drawn):
+    def run(begin, actions, drawn):
         def step(state, given):
             observation, state, reward, terminated = env.transition(state, given[0], given[1], params)
             return state, (observation, reward, terminated, env.is_truncated(state, params))
@@ -22,21 +22,21 @@ def _rules(name, options):
         first, state = env.start(begin, params)
         return first, jax.lax.scan(step, state, (actions, drawn))[1]
 
-    return env, jit(play)
+    return env, jit(run)
 
 
-def lay(name, begin, actions, drawn=None, **options):
+def play(name, begin, actions, drawn=None, **options):
     """Play an episode, past its end where there are more actions.
 
     Returns:
         Observations `[time + 1, ...]`, rewards, terminated and truncated `[time]`.
     """
-    env, play = _rules(name, tuple(options.items()))
+    env, run = _rules(name, tuple(options.items()))
     steps, actions = len(actions), np.asarray(actions)
     longest = env.horizon() + 1
     actions = np.concatenate([actions, np.zeros((longest - steps, *actions.shape[1:]), actions.dtype)])
     drawn = np.zeros((longest, 1)) if drawn is None else np.resize(drawn, (longest, *np.shape(drawn)[1:]))
-    first, (later, *outcomes) = play(jax.tree.map(jnp.asarray, begin), actions, drawn)
+    first, (later, *outcomes) = run(jax.tree.map(jnp.asarray, begin), actions, drawn)
     return np.concatenate([first[None], later[:steps]]), *(np.asarray(x)[:steps] for x in outcomes)
 
 

@@ -1,7 +1,7 @@
 """Boards as rows of bits.
 
-Generating a board is paid in every step of every environment, because an automatic reset is computed whether it is
-needed or not. One integer a row makes "all free places for a ship" a few shifts, and a board a few numbers to choose
+Generating a board costs time in every step of every environment, because an auto-reset is computed whether it is needed
+or not. With one integer per row, "all free places for a ship" is a few shifts, and a board a few numbers to select
 between. Column 0 is the lowest bit; there are at most 30 columns.
 """
 
@@ -37,8 +37,8 @@ def put(rows: Array, row: Array, column: Array) -> Array:
     return rows | jnp.where(jnp.arange(rows.shape[0]) == row, jnp.left_shift(1, column), 0)
 
 
-def lower(rows: Array, by: int) -> Array:
-    """The board with every row moved towards the first, `by` empty ones last; negative to move the other way."""
+def shift_rows(rows: Array, by: int) -> Array:
+    """The board with rows shifted towards the first by `by`, filled with empty rows; negative shifts the other way."""
     empty = jnp.zeros((abs(by),), rows.dtype)
     return jnp.concatenate([rows[by:], empty] if by > 0 else [empty, rows[:by]])
 
@@ -57,7 +57,7 @@ def nth(rows: Array, k: Array, columns: int) -> tuple[Array, Array]:
     counts = jax.lax.population_count(rows)
     k = jnp.minimum(k, jnp.sum(counts, dtype=jnp.int32) - 1)
     row = before = ends = jnp.zeros((), jnp.int32)
-    # Spelled out: a running sum of a dozen numbers is slow where it is compiled as a scan.
+    # Unrolled: a cumulative sum of a dozen numbers is slow where it is compiled as a scan.
     for i in range(rows.shape[0]):
         ends = ends + counts[i]
         row, before = row + (k >= ends), jnp.where(k >= ends, ends, before)

@@ -1,4 +1,4 @@
-"""Expensive resets, computed only for the environments that need one."""
+"""Lazy resets: expensive resets are computed only for those environments of a batch whose episode ended."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,20 +9,20 @@ from jax.custom_batching import custom_vmap
 
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.task import Task
+from memorax.environments.memory.parts.task import Task
 
 StateT = TypeVar("StateT", bound=EnvState)
 ParamsT = TypeVar("ParamsT", bound=EnvParams)
 
 _CHUNK = 16
-"""Environments that are reset at once: few are wasted where one ended, and many that end together stay cheap."""
+"""Environments that are reset at once: little is wasted where one ended, and many that end together stay cheap."""
 
 
-def where_needed(needed: Array, make: Callable[[Key], PyTree], key: Key) -> PyTree:
-    """Compute something where a condition holds, also under `jax.vmap`.
+def compute_where(needed: Array, make: Callable[[Key], PyTree], key: Key) -> PyTree:
+    """Compute something only where a condition holds, under `jax.vmap` too.
 
-    A condition under `jax.vmap` saves nothing: both sides are computed for all. Here those in need are gathered, a few
-    at a time until none is left, so that the cost grows with how many there are.
+    Under `jax.vmap` a `cond` computes both branches for every row. Here the rows where it holds are gathered, a few at
+    a time until none is left, so that the cost grows with their number.
 
     Args:
         needed: Whether the result will be used, bool scalar.
@@ -47,30 +47,30 @@ def where_needed(needed: Array, make: Callable[[Key], PyTree], key: Key) -> PyTr
         needed, key = (x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in given)
         chunk = min(_CHUNK, size)
         total = jnp.sum(needed, dtype=jnp.int32)
-        # Those in need first; behind them a number that no row has, which is read as the last and never written.
+        # Rows where it holds first, then a number that no row has: read as the last row, and never written.
         rows = jnp.nonzero(needed, size=size + chunk, fill_value=size)[0]
 
-        def go_on(loop: tuple[Array, PyTree]) -> Array:
+        def any_left(loop: tuple[Array, PyTree]) -> Array:
             return loop[0] < total
 
-        def serve(loop: tuple[Array, PyTree]) -> tuple[Array, PyTree]:
+        def compute_chunk(loop: tuple[Array, PyTree]) -> tuple[Array, PyTree]:
             begin, made = loop
             chosen = jax.lax.dynamic_slice(rows, (begin,), (chunk,))
             fresh = jax.vmap(make)(key[jnp.minimum(chosen, size - 1)])
             made = jax.tree.map(lambda all_, new: all_.at[chosen].set(new, mode="drop"), made, fresh)
             return begin + chunk, made
 
-        made = jax.lax.while_loop(go_on, serve, (jnp.zeros((), jnp.int32), nothing(size)))[1]
+        made = jax.lax.while_loop(any_left, compute_chunk, (jnp.zeros((), jnp.int32), nothing(size)))[1]
         return made, jax.tree.map(lambda _: True, made)
 
     return call(needed, key)
 
 
-class SparselyReset(Task[StateT, ParamsT]):
-    """A task whose beginnings are expensive to draw and do not depend on parameters.
+class LazyReset(Task[StateT, ParamsT]):
+    """A task whose `reset_env` is expensive and does not depend on the parameters.
 
-    A step gives what it gives for every environment; the next beginning is drawn only where an episode ended.
+    Results are those of `Task`; the next episode is only computed for environments whose episode ended.
     """
 
-    def _begin(self, ended: Array, key: Key, params: ParamsT) -> tuple[Array, StateT]:
-        return where_needed(ended, lambda key: self.reset_env(key, self.default_params), key)
+    def _next_start(self, ended: Array, key: Key, params: ParamsT) -> tuple[Array, StateT]:
+        return compute_where(ended, lambda key: self.reset_env(key, self.default_params), key)

@@ -1,11 +1,11 @@
-"""Random numbers for single steps: those of `jax.random`, at less cost.
+"""A pseudo-random number generator for single steps: the numbers of `jax.random`, at less cost.
 
 On a CPU JAX computes its hash, Threefry, by a loop that the compiler cannot merge with anything. Where a step needs a
-few numbers, these loops take longer than all the rest of it. Here the hash is spelled out, and becomes part of what
-uses the numbers. `split`, `bits` and `uniform` give what their namesakes in `jax.random` give.
+few numbers, these loops take longer than all the rest of it. Here the hash is unrolled, so that it is compiled into
+what uses the numbers. `split`, `bits` and `uniform` return exactly what their namesakes in `jax.random` return.
 
-This is for a number or two. What is part of something larger is computed again for each of its elements: where many
-numbers are drawn together, or one is spread over many elements, `jax.random` is the better choice.
+It pays for a number or two. Fused code is computed again for each element of its result: where many numbers are drawn
+together, or one is broadcast to many elements, use `jax.random`.
 
 Source: Salmon et al. (2011), Parallel Random Numbers: As Easy as 1, 2, 3, https://doi.org/10.1145/2063384.2063405.
 """
@@ -65,8 +65,8 @@ def uniform(key: Key, shape: tuple[int, ...] = ()) -> Array:
     return jax.lax.bitcast_convert_type(bits(key, shape) >> np.uint32(9) | np.uint32(0x3F800000), jnp.float32) - 1.0
 
 
-def below(key: Key, number: Array | np.ndarray | int, shape: tuple[int, ...] = ()) -> Array:
-    """Integers in `[0, number)`, all equally likely but for a part in 2**32, int32.
+def integers(key: Key, number: Array | np.ndarray | int, shape: tuple[int, ...] = ()) -> Array:
+    """Uniform integers in `[0, number)`, int32; probabilities are equal up to 2**-32.
 
     Args:
         key: Randomness.
@@ -83,6 +83,6 @@ def below(key: Key, number: Array | np.ndarray | int, shape: tuple[int, ...] = (
     return ((word >> half) * (number >> half) + (first >> half) + (second >> half)).astype(jnp.int32)
 
 
-def coin(key: Key, shape: tuple[int, ...] = ()) -> Array:
-    """Fair coins, bool."""
+def fair_coin(key: Key, shape: tuple[int, ...] = ()) -> Array:
+    """Fair coin flips, bool."""
     return bits(key, shape) >> np.uint32(31) == 1

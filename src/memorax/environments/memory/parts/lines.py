@@ -1,4 +1,4 @@
-"""Pictures of bodies: thick lines with round ends on white."""
+"""Images of mechanical systems: thick lines with round ends on white."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.types import Array
-from memorax.environments.memory.picture import PALETTE, WHITE
+from memorax.environments.memory.parts.picture import PALETTE, WHITE
 
 Stroke = tuple[Sequence[Array | float], Sequence[Array | float], float, int]
-"""Where a line begins and ends (right and up from the middle of the picture), half its thickness, its color."""
+"""Start and end of a line (right and up from the center of the image), half its thickness, its color."""
 
 
-def draw_lines(strokes: Sequence[Stroke], reach: tuple[float, float], *, zoom: int = 40) -> Array:
-    """Draw lines, later ones over earlier ones; what lies outside is cut off.
+def draw_lines(strokes: Sequence[Stroke], half_size: tuple[float, float], *, zoom: int = 40) -> Array:
+    """Draw lines, later ones over earlier ones, clipped to the image.
 
     Args:
         strokes: The lines; colors as in `picture`.
-        reach: How far the picture reaches from its middle to the right and up.
-        zoom: Pixels a unit of length.
+        half_size: Half the width and half the height of the image, in units of length.
+        zoom: Pixels per unit of length.
 
     Returns:
-        RGB picture, uint8 `[2 * zoom * up, 2 * zoom * right, 3]`.
+        RGB image, uint8 `[2 * zoom * up, 2 * zoom * right, 3]`.
     """
-    width, height = (round(2 * zoom * far) for far in reach)
+    width, height = (round(2 * zoom * far) for far in half_size)
     x = (jnp.arange(width) + 0.5 - width / 2) / zoom
     y = ((height / 2 - 0.5 - jnp.arange(height)) / zoom)[:, None]
     colors = jnp.full((height, width), WHITE)

@@ -1,4 +1,4 @@
-"""Pictures of tasks: a grid of colored cells, each with one character on it if wanted."""
+"""Images of tasks: a grid of colored cells, optionally with one character each."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from memorax.core.types import Array
 
 WHITE, LIGHT, GRAY, BLACK, RED, GREEN, BLUE, YELLOW, ORANGE = range(9)
-"""Colors of cells and of what is written on them."""
+"""Colors of cells and characters."""
 
 PALETTE = np.array(
     [
@@ -90,12 +90,12 @@ def paint_cards(faces: Array, symbols: int, *, zoom: int = 6) -> Array:
     """Paint cards.
 
     Args:
-        faces: Colors, suits or ranks, integers `[rows, columns]`; numbers outside `[0, symbols)` lie face down.
+        faces: Colors, suits or ranks, integers `[rows, columns]`; numbers outside `[0, symbols)` are face down.
         symbols: 2 for colors, 4 for suits, 13 for ranks.
         zoom: As for `paint`.
 
     Returns:
-        RGB picture as of `paint`.
+        RGB image as of `paint`.
     """
     faces = jnp.asarray(faces)
     written, inks = (jnp.asarray(table) for table in _FACES[symbols])
@@ -114,7 +114,7 @@ def paint(colors: Array, written: Array | None = None, inks: Array | int = BLACK
         zoom: Pixels of the picture for a pixel of a character; a cell is eight of these high and wide.
 
     Returns:
-        RGB picture, uint8 `[rows * 8 * zoom, columns * 8 * zoom, 3]`.
+        RGB image, uint8 `[rows * 8 * zoom, columns * 8 * zoom, 3]`.
     """
     colors = jnp.asarray(colors)
     rows, columns = colors.shape
