@@ -16,8 +16,16 @@ from memorax.environments.memory import ALIASES, TASKS
 from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
 
 ADAPTERS: dict[str, str] = {
+    "brax": "memorax.environments.adapters.brax",
+    "craftax": "memorax.environments.adapters.craftax",
     "gymnax": "memorax.environments.adapters.gymnax",
     "jaxmarl": "memorax.environments.adapters.jaxmarl",
+    "jumanji": "memorax.environments.adapters.jumanji",
+    "navix": "memorax.environments.adapters.navix",
+    "pgx": "memorax.environments.adapters.pgx",
+    "playground": "memorax.environments.adapters.playground",
+    "popgym_arcade": "memorax.environments.adapters.popgym_arcade",
+    "xminigrid": "memorax.environments.adapters.xminigrid",
 }
 """Namespaces of other libraries: the module that adapts each, imported when the namespace is first used."""
 
