@@ -59,8 +59,9 @@ class POPGymArcade(RawEnvironment):
     def advance(self, key: Key, inner: PyTree, action: Array, params: PyTree) -> Raw:
         """Take one step."""
         observation, inner, reward, done, info = self.foreign.step_env(key, inner, action, params)
-        truncated = info.get("truncated", jnp.zeros((), bool))
-        return observation, inner, reward, info.get("terminated", done), truncated
+        # Some say `terminated` of an end by the time limit too, or of no end at all.
+        done, late = (jnp.asarray(flag).astype(bool) for flag in (done, info.get("truncated", False)))
+        return observation, inner, reward, done & ~late, done & late
 
     def render(self, state: PyTree, params: PyTree | None = None) -> Array:
         """Paint a state as the agent sees it, uint8 RGB `[height, width, 3]`."""

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from memorax.core.checks import check, optional, size
 from memorax.core.registry import suggest
 from memorax.core.spaces import Box, Dict, Discrete, Space
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.environment import Environment, EnvParams, EnvState, Step, end_or_go_on
-from memorax.environments.wrappers.reset_pool import ResetPool, check_size
+from memorax.environments.environment import Environment, EnvParams, EnvState, Step, auto_reset
+from memorax.environments.wrappers.reset_pool import ResetPool
 
 Raw = tuple[PyTree, PyTree, Array, Array, Array]
 """`(observation, library_state, reward, terminated, truncated)` of one step without any reset."""
@@ -102,7 +103,11 @@ class RawEnvironment(Environment[RawState, Any]):
 
     def reset_env(self, key: Key, params: PyTree) -> tuple[PyTree, RawState]:
         """Start an episode."""
-        observation, inner = self._cast(self.begin(key, params))
+        return self.first(*self.begin(key, params))
+
+    def first(self, observation: PyTree, inner: PyTree) -> tuple[PyTree, RawState]:
+        """First observation and state of an episode, made of those of the library."""
+        observation, inner = self._cast((observation, inner))
         return self._shown(observation, inner), RawState(jnp.zeros((), jnp.int32), jnp.zeros((), bool), inner)
 
     def step_env(
@@ -129,8 +134,8 @@ class RawEnvironment(Environment[RawState, Any]):
         observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, given)
         fresh = self.next_start(reset_key, next_state, given)
         outcome = (reward, terminated, next_state.truncated)
-        observation, *rest, info = end_or_go_on(fresh, (observation, next_state), outcome, info)
-        return observation, *rest, self.complete_info(observation, info)
+        observation, *rest, info = auto_reset(fresh, (observation, next_state), outcome, info)
+        return observation, *rest, self.complete_info(observation, rest[0], info)
 
     def next_start(self, key: Key, last: RawState, params: PyTree) -> tuple[PyTree, RawState]:
         """Start the episode that follows another; by default whatever came before.
@@ -145,7 +150,7 @@ class RawEnvironment(Environment[RawState, Any]):
         """
         return self.reset_env(key, params)
 
-    def complete_info(self, observation: PyTree, info: dict[str, Any]) -> dict[str, Any]:
+    def complete_info(self, observation: PyTree, state: RawState, info: dict[str, Any]) -> dict[str, Any]:
         """Add what describes the observation that is returned, after a reset that of the new episode."""
         masked = isinstance(self._observation_space, Dict) and "action_mask" in self._observation_space.spaces
         return {**info, "action_mask": observation["action_mask"]} if masked else info
@@ -213,8 +218,7 @@ def pooled(env: Environment, reset_pool: int | None) -> tuple[Environment, PyTre
         TypeError: If `reset_pool` is no integer.
         ValueError: If `reset_pool` is below 1.
     """
-    if reset_pool is not None:
-        check_size(reset_pool)
+    if check("reset_pool", reset_pool, optional(size())) is not None:
         env = ResetPool(env, reset_pool)
     return env, env.default_params
 

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from memorax.core import checks
+from memorax.core.checks import check
 from memorax.core.types import Array, Key, PyTree, strong
-from memorax.environments.environment import Environment, Step, end_or_go_on
+from memorax.environments.environment import Environment, Step, auto_reset
 from memorax.environments.wrappers.base import Wrapper
 
 
@@ -35,7 +37,7 @@ class ResetPool(Wrapper):
             ValueError: If `size` is below 1.
         """
         super().__init__(env)
-        self.size = check_size(size)
+        self.size = check("size", size, checks.size())
         # A wrapper or adapter with a `step` of its own does more than reset in it, unless it says what.
         if type(self.env).step is not Environment.step and not hasattr(self.env, "complete_info"):
             raise TypeError(
@@ -58,23 +60,9 @@ class ResetPool(Wrapper):
 
         arguments = (reset_key, given) if following is None else (reset_key, given, next_state)
         fresh = compute_where(ended, reset, arguments, self.size)
-        step = end_or_go_on(fresh, (observation, next_state), (reward, terminated, truncated), info)
+        step = auto_reset(fresh, (observation, next_state), (reward, terminated, truncated), info)
         complete = getattr(self.env, "complete_info", None)
-        return step if complete is None else (*step[:5], complete(step[0], step[5]))
-
-
-def check_size(size: Any) -> int:
-    """Refuse a size of a pool that is none.
-
-    Raises:
-        TypeError: If it is no integer.
-        ValueError: If it is below 1.
-    """
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"`reset_pool` must be an integer, got {size!r}; give how many resets are computed at once")
-    if size < 1:
-        raise ValueError(f"`reset_pool` must be at least 1, got {size}")
-    return size
+        return step if complete is None else (*step[:5], complete(step[0], step[1], step[5]))
 
 
 def compute_where(needed: Array, make: Callable[..., PyTree], arguments: PyTree, chunk: int) -> PyTree:
