@@ -25,9 +25,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(envs._envs))
 
 
-def make(
-    name: str, *, max_steps: int = 1000, reset_pool: int | None = 16, **kwargs: Any
-) -> tuple[Environment, PyTree]:
+def make(name: str, *, max_steps: int = 1000, reset_pool: int | None = 16, **kwargs: Any) -> tuple[Environment, PyTree]:
     """Make an environment of Brax.
 
     Args:

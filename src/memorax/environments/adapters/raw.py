@@ -134,8 +134,9 @@ class RawEnvironment(Environment[RawState, Any]):
         observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, given)
         fresh = self.next_start(reset_key, next_state, given)
         outcome = (reward, terminated, next_state.truncated)
-        observation, *rest, info = auto_reset(fresh, (observation, next_state), outcome, info)
-        return observation, *rest, self.complete_info(observation, rest[0], info)
+        observation, state, *ends, info = auto_reset(fresh, (observation, next_state), outcome, info)
+        reward, terminated, truncated = ends
+        return observation, state, reward, terminated, truncated, self.complete_info(observation, state, info)
 
     def next_start(self, key: Key, last: RawState, params: PyTree) -> tuple[PyTree, RawState]:
         """Start the episode that follows another; by default whatever came before.
@@ -218,8 +219,8 @@ def pooled(env: Environment, reset_pool: int | None) -> tuple[Environment, PyTre
         TypeError: If `reset_pool` is no integer.
         ValueError: If `reset_pool` is below 1.
     """
-    if check("reset_pool", reset_pool, optional(size())) is not None:
-        env = ResetPool(env, reset_pool)
+    pool = check("reset_pool", reset_pool, optional(size()))
+    env = env if pool is None else ResetPool(env, pool)
     return env, env.default_params
 
 

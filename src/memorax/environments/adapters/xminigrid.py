@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from memorax.core.checks import boolean, check, size
-from memorax.core.spaces import Box, Dict, Discrete, Space
+from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.adapters.raw import Raw, RawEnvironment, RawState, check_name, one_hot_cells, pooled
 from memorax.environments.environment import Environment
@@ -169,7 +169,8 @@ class XMiniGrid(RawEnvironment):
         timestep = self.foreign.step(self._env_params, inner.timestep, action)
         achieved = timestep.last() & (timestep.discount == 0)
         observation = self._look(timestep)
-        return observation, inner.replace(timestep=timestep), timestep.reward, achieved, timestep.last() & ~achieved
+        inner = Trial(timestep, inner.ruleset, inner.episode)
+        return observation, inner, timestep.reward, achieved, timestep.last() & ~achieved
 
     def complete_info(self, observation: PyTree, state: RawState, info: dict[str, Any]) -> dict[str, Any]:
         """Say whether the observation that is returned is the first of a trial."""
