@@ -8,16 +8,10 @@ import numpy as np
 
 from memorax.core.spaces import Box
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, box_like, check_name, pooled
+from memorax.environments.adapters.raw import Raw, RawEnvironment, box_like, check_name, import_library, pooled
 from memorax.environments.environment import Environment
-from memorax.environments.missing import MissingExtraError
 
-try:
-    from brax import envs  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
-except ModuleNotFoundError as error:
-    if error.name != "brax":
-        raise
-    raise MissingExtraError("brax") from error
+envs = import_library("brax.envs", "brax")
 
 
 def names() -> tuple[str, ...]:

@@ -6,16 +6,10 @@ import jax.numpy as jnp
 
 from memorax.core.spaces import from_foreign
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, pooled
+from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, import_library, pooled
 from memorax.environments.environment import Environment
-from memorax.environments.missing import MissingExtraError
 
-try:
-    from craftax import craftax_env  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
-except ModuleNotFoundError as error:
-    if error.name != "craftax":
-        raise
-    raise MissingExtraError("craftax") from error
+craftax_env = import_library("craftax.craftax_env", "craftax")
 
 _FOREVER = 2**31 - 1
 
@@ -64,8 +58,6 @@ class Craftax(RawEnvironment):
 
     def render(self, state: PyTree, params: PyTree | None = None, block_size: int = 16) -> Array:
         """Paint what the player sees, uint8 RGB `[height, width, 3]`, blocks of 7, 10, 16 or 64 pixels."""
-        if "Classic" in self.name:
-            from craftax.craftax_classic import renderer  # pyright: ignore[reportMissingImports]
-        else:
-            from craftax.craftax import renderer  # pyright: ignore[reportMissingImports]
+        world = "craftax_classic" if "Classic" in self.name else "craftax"
+        renderer = import_library(f"craftax.{world}.renderer", "craftax")
         return renderer.render_craftax_pixels(state.inner, block_size).astype(jnp.uint8)

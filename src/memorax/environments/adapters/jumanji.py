@@ -7,16 +7,10 @@ import numpy as np
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, joint_action, pooled
+from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, import_library, joint_action, pooled
 from memorax.environments.environment import Environment
-from memorax.environments.missing import MissingExtraError
 
-try:
-    import jumanji  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
-except ModuleNotFoundError as error:
-    if error.name != "jumanji":
-        raise
-    raise MissingExtraError("jumanji") from error
+jumanji = import_library("jumanji", "jumanji")
 
 
 def names() -> tuple[str, ...]:

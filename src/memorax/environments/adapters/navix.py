@@ -7,16 +7,10 @@ import jax.numpy as jnp
 
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, pooled
+from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, import_library, pooled
 from memorax.environments.environment import Environment
-from memorax.environments.missing import MissingExtraError
 
-try:
-    import navix  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
-except ModuleNotFoundError as error:
-    if error.name != "navix":
-        raise
-    raise MissingExtraError("navix") from error
+navix = import_library("navix", "navix")
 
 
 def names() -> tuple[str, ...]:

@@ -8,16 +8,10 @@ import jax.numpy as jnp
 
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, pooled
+from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, import_library, pooled
 from memorax.environments.environment import Environment
-from memorax.environments.missing import MissingExtraError
 
-try:
-    import pgx  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
-except ModuleNotFoundError as error:
-    if error.name != "pgx":
-        raise
-    raise MissingExtraError("pgx") from error
+pgx = import_library("pgx", "pgx")
 
 Opponent = Callable[[Key, Array, Array], Array]
 """`(key, observation, action_mask) -> action`, all of one game."""

@@ -8,16 +8,10 @@ import numpy as np
 
 from memorax.core.spaces import Box, Dict
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, box_like, check_name, pooled
+from memorax.environments.adapters.raw import Raw, RawEnvironment, box_like, check_name, import_library, pooled
 from memorax.environments.environment import Environment
-from memorax.environments.missing import MissingExtraError
 
-try:
-    from mujoco_playground import registry  # pyright: ignore[reportMissingImports] (an extra)
-except ModuleNotFoundError as error:
-    if error.name != "mujoco_playground":
-        raise
-    raise MissingExtraError("playground") from error
+registry = import_library("mujoco_playground", "playground").registry
 
 
 def names() -> tuple[str, ...]:

@@ -6,16 +6,10 @@ import jax.numpy as jnp
 
 from memorax.core.spaces import from_foreign
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, pooled
+from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, import_library, pooled
 from memorax.environments.environment import Environment
-from memorax.environments.missing import MissingExtraError
 
-try:
-    from popgym_arcade import registration  # pyright: ignore[reportMissingImports] (an extra)
-except ModuleNotFoundError as error:
-    if error.name != "popgym_arcade":
-        raise
-    raise MissingExtraError("popgym_arcade") from error
+registration = import_library("popgym_arcade.registration", "popgym_arcade")
 
 
 def names() -> tuple[str, ...]:

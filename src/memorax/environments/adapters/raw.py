@@ -1,5 +1,6 @@
 """What the adapters of JAX libraries share: one raw episode of theirs as an environment of ours."""
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from memorax.core.registry import suggest
 from memorax.core.spaces import Box, Dict, Discrete, Space
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import Environment, EnvParams, EnvState, Step, auto_reset
+from memorax.environments.missing import MissingExtraError
 from memorax.environments.wrappers.reset_pool import ResetPool
 
 Raw = tuple[PyTree, PyTree, Array, Array, Array]
@@ -222,6 +224,27 @@ def pooled(env: Environment, reset_pool: int | None) -> tuple[Environment, PyTre
     pool = check("reset_pool", reset_pool, optional(size()))
     env = env if pool is None else ResetPool(env, pool)
     return env, env.default_params
+
+
+def import_library(module: str, extra: str) -> Any:
+    """Import a module of a library that need not be installed.
+
+    Args:
+        module: Full name of the module.
+        extra: Name of the extra that installs the library.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingExtraError: If the library is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise  # the library is there, and something that it needs is not
+        raise MissingExtraError(extra) from error
 
 
 def check_name(suite: str, name: str, known: tuple[str, ...]) -> None:

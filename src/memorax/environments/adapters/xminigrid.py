@@ -11,16 +11,18 @@ from flax import struct
 from memorax.core.checks import boolean, check, size
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, RawState, check_name, one_hot_cells, pooled
+from memorax.environments.adapters.raw import (
+    Raw,
+    RawEnvironment,
+    RawState,
+    check_name,
+    import_library,
+    one_hot_cells,
+    pooled,
+)
 from memorax.environments.environment import Environment
-from memorax.environments.missing import MissingExtraError
 
-try:
-    import xminigrid  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
-except ModuleNotFoundError as error:
-    if error.name != "xminigrid":
-        raise
-    raise MissingExtraError("xminigrid") from error
+xminigrid = import_library("xminigrid", "xminigrid")
 
 _CELL = (xminigrid.core.constants.NUM_TILES, xminigrid.core.constants.NUM_COLORS)
 
