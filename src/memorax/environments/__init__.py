@@ -1,9 +1,9 @@
-"""Where agents act: the embedded memory tasks, the environments of other libraries, and wrappers around both."""
+"""Where agents act: built-in memory tasks, environments of other libraries, and wrappers around both."""
 
-from memorax.environments.adapters.foreign import as_environment as as_environment
 from memorax.environments.environment import Environment as Environment
 from memorax.environments.environment import EnvParams as EnvParams
 from memorax.environments.environment import EnvState as EnvState
+from memorax.environments.interface import as_environment as as_environment
 from memorax.environments.missing import MissingExtraError as MissingExtraError
 from memorax.environments.registration import ENVIRONMENTS as ENVIRONMENTS
 from memorax.environments.registration import Card as Card

@@ -10,7 +10,7 @@ from typing import Any
 from memorax.core.registry import Registry, suggest
 from memorax.core.spaces import Space
 from memorax.core.types import PyTree
-from memorax.environments.adapters.foreign import as_environment
+from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment
 from memorax.environments.memory import ALIASES, TASKS
 from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
@@ -124,7 +124,7 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     _check_arguments(env_id, factory, kwargs)
     made = factory(**kwargs)
     env, params = made if isinstance(made, tuple) else (made, None)
-    env = as_environment(env, params)
+    env = adapt(env, params)
     return env, env.default_params if params is None else params
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from memorax.core.registry import suggest
 from memorax.core.types import PyTree
-from memorax.environments.adapters.foreign import as_environment
+from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment
 from memorax.environments.missing import MissingExtraError
 
@@ -34,4 +34,4 @@ def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     if name not in known:
         raise ValueError(f"unknown environment `gymnax::{name}`{suggest(name, known)}")
     env, params = gymnax.make(name, **kwargs)
-    return as_environment(env, params), params
+    return adapt(env, params), params

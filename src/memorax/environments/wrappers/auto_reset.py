@@ -7,6 +7,7 @@ import jax
 from memorax.core.spaces import Space, from_foreign
 from memorax.core.types import Array, Key, PyTree, strong
 from memorax.environments.environment import Environment, Step, auto_reset
+from memorax.environments.protocol import SIX, form, reset_values
 
 
 class AutoReset(Environment[PyTree, PyTree]):
@@ -28,7 +29,7 @@ class AutoReset(Environment[PyTree, PyTree]):
             params: Its parameters; by default `raw.default_params`, or an empty tuple.
 
         Raises:
-            TypeError: If methods are missing or a step does not return six values.
+            TypeError: If methods are missing, a step does not return six values, or the object resets by itself.
         """
         pairs = (("reset_env", "step_env"), ("reset", "step"))
         names = next((pair for pair in pairs if all(hasattr(raw, name) for name in pair)), None)
@@ -45,17 +46,23 @@ class AutoReset(Environment[PyTree, PyTree]):
         self._check()
 
     def _check(self) -> None:
-        def first_step(key: Key) -> Any:
-            _, state = self._reset_raw(key, self._params)
-            return self._step_raw(key, state, self.action_space().sample(key), self._params)
+        name = type(self.raw).__name__
 
-        stepped = jax.eval_shape(first_step, jax.random.key(0))
-        if not isinstance(stepped, tuple) or len(stepped) != 6:
-            got = f"{len(stepped)} values" if isinstance(stepped, tuple) else type(stepped).__name__
-            raise TypeError(
-                f"`step` of {type(self.raw).__name__} must return (observation, state, reward, terminated, truncated, "
-                f"info), got {got}"
-            )
+        def first_step(key: Key) -> None:
+            _, state = reset_values(self.raw, self._reset_raw(key, self._params))
+            stepped = self._step_raw(key, state, self.action_space().sample(key), self._params)
+            if not isinstance(stepped, tuple) or len(stepped) != SIX:
+                raise TypeError(
+                    f"`step` of {name} must return (observation, state, reward, terminated, truncated, info), got "
+                    f"{form(stepped)}"
+                )
+            if isinstance(stepped[-1], dict) and "final_observation" in stepped[-1]:
+                raise TypeError(
+                    f"`raw` must not reset by itself, got {name}, whose `info` holds `final_observation`; use it "
+                    "without AutoReset"
+                )
+
+        jax.eval_shape(first_step, jax.random.key(0))
 
     @property
     def name(self) -> str:

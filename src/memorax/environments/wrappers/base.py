@@ -10,7 +10,7 @@ from flax import struct
 
 from memorax.core.spaces import Box, Dict, Space, Tuple
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.foreign import as_environment
+from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment, Step
 
 
@@ -32,7 +32,7 @@ class Wrapper(Environment[PyTree, PyTree]):
         Raises:
             TypeError: If `env` does not speak the protocol.
         """
-        self.env = as_environment(env)
+        self.env = adapt(env)
         self._depth: int = 1 + (self.env._depth if isinstance(self.env, Wrapper) else 0)
 
     def own_key(self, key: Key) -> Key:

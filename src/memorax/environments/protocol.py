@@ -1,0 +1,60 @@
+"""The protocol of environments: what `reset` and `step` return, checked with one sentence for what they do not."""
+
+from typing import Any
+
+from memorax.core.types import PyTree
+
+SIX, FIVE = 6, 5
+"""Values that `step` returns, and returned in gymnax 0.x."""
+
+
+def reset_values(env: Any, started: Any) -> tuple[PyTree, PyTree]:
+    """Check what `reset` returns.
+
+    Args:
+        env: The environment, for the message.
+        started: What it returned.
+
+    Raises:
+        TypeError: If it is not a pair.
+    """
+    if not isinstance(started, tuple) or len(started) != 2:
+        raise TypeError(f"`reset` of {type(env).__name__} must return (observation, state), got {form(started)}")
+    return started
+
+
+def step_values(env: Any, stepped: Any, allowed: tuple[int, ...] = (SIX,)) -> tuple[Any, ...]:
+    """Check what `step` returns.
+
+    Args:
+        env: The environment, for the message.
+        stepped: What it returned.
+        allowed: Numbers of values that are allowed: six, and five for the older form.
+
+    Raises:
+        TypeError: If it is not a tuple of so many values, or `info` is not a dictionary.
+        ValueError: If there are six values and `info` lacks `final_observation`.
+    """
+    if not isinstance(stepped, tuple) or len(stepped) not in allowed:
+        older = " or the older (observation, state, reward, done, info)" if FIVE in allowed else ""
+        old_gym = "; those of the old gym are not supported" if form(stepped) in ("3 values", "4 values") else ""
+        values = f"(observation, state, reward, terminated, truncated, info){older}"
+        raise TypeError(f"`step` of {type(env).__name__} must return {values}, got {form(stepped)}{old_gym}")
+    info = stepped[-1]
+    if not isinstance(info, dict):
+        raise TypeError(f"`info` of {type(env).__name__}.step must be a dict, got {form(info)}")
+    if len(stepped) == SIX and "final_observation" not in info:
+        raise ValueError(
+            f"`info` of {type(env).__name__}.step must hold `final_observation`, got {form(info)}; where `step` does "
+            "not reset, wrap the environment in AutoReset"
+        )
+    return stepped
+
+
+def form(value: Any) -> str:
+    """Describe what was returned, for a message: the number of values, the shape of an array, the keys of a dict."""
+    if isinstance(value, dict):
+        return f"a dict with keys {sorted(value)}"
+    if hasattr(value, "shape"):
+        return f"an array of shape {value.shape}"
+    return f"{len(value)} values" if isinstance(value, tuple) else f"a {type(value).__name__}"
