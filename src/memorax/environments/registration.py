@@ -1,5 +1,6 @@
 """Environments by name: `make`, `register`, and the list of what there is."""
 
+import contextlib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment
 from memorax.environments.memory import ALIASES, TASKS
 from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
+from memorax.environments.wrappers.reset_pool import ResetPool
 
 ADAPTERS: dict[str, str] = {
     "brax": "memorax.environments.adapters.brax",
@@ -104,7 +106,8 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
 
     Args:
         env_id: `namespace::Name`, for example `memory::RepeatPreviousEasy` or `gymnax::CartPole-v1`.
-        **kwargs: Arguments of the environment.
+        **kwargs: Arguments of the environment. Besides, `reset_pool` says how many resets are computed at once for
+            those environments of a batch whose episode ended (see `ResetPool`): faster where a reset is expensive.
 
     Returns:
         The environment and its default parameters.
@@ -121,11 +124,22 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     if namespace not in _namespaces():
         raise ValueError(f"unknown namespace `{namespace}` in `{env_id}`{suggest(namespace, _namespaces())}")
     factory = ENVIRONMENTS.get(env_id).factory
+    reset_pool = kwargs.pop("reset_pool", None)
     _check_arguments(env_id, factory, kwargs)
     made = factory(**kwargs)
     env, params = made if isinstance(made, tuple) else (made, None)
     env = adapt(env, params)
-    return env, env.default_params if params is None else params
+    params = env.default_params if params is None else params
+    return env if reset_pool is None else ResetPool(env, reset_pool), params
+
+
+def library_names() -> dict[str, tuple[str, ...]]:
+    """Ids of the environments of all libraries that are installed, by namespace; imports every one of them."""
+    found = {}
+    for namespace, module in ADAPTERS.items():
+        with contextlib.suppress(ImportError):  # not installed, or beside something that it does not work with
+            found[namespace] = importlib.import_module(module).names()
+    return found
 
 
 def registered() -> tuple[Card, ...]:
