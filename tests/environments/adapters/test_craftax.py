@@ -29,7 +29,8 @@ def test_death_is_a_termination_and_the_limit_a_truncation():
     env, params = make_or_skip(CLASSIC[0], **CLASSIC[1])
     _, state = env.reset(jax.random.key(0), params)
     dying = state.replace(inner=state.inner.replace(player_health=0))
-    for start, flags in ((dying, (True, False)), (state.replace(inner=state.inner.replace(timestep=24)), (False, True))):
+    late = state.replace(inner=state.inner.replace(timestep=24))
+    for start, flags in ((dying, (True, False)), (late, (False, True))):
         step = jax.jit(lambda s: env.step(jax.random.key(1), s, jax.numpy.int32(0), params))(start)
         assert (bool(step[3]), bool(step[4])) == flags
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from memorax.core.registry import suggest
 from memorax.core.types import PyTree
 from memorax.environments.adapters.foreign import adapt
+from memorax.environments.adapters.raw import check_name
 from memorax.environments.environment import Environment
 from memorax.environments.missing import MissingExtraError
 
@@ -12,6 +12,11 @@ try:
     import gymnax
 except ModuleNotFoundError as error:
     raise MissingExtraError("gymnax") from error
+
+
+def names() -> tuple[str, ...]:
+    """Ids of all environments of the library."""
+    return tuple(gymnax.registered_envs)
 
 
 def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
@@ -30,8 +35,6 @@ def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     Raises:
         ValueError: If gymnax has no such environment.
     """
-    known = tuple(gymnax.registered_envs)
-    if name not in known:
-        raise ValueError(f"unknown environment `gymnax::{name}`{suggest(name, known)}")
+    check_name("gymnax", name, names())
     env, params = gymnax.make(name, **kwargs)
     return adapt(env, params), params

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from memorax.core.registry import suggest
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space, encode, from_foreign
 from memorax.core.types import Array, Key, PyTree
+from memorax.environments.adapters.raw import check_name
 from memorax.environments.environment import EnvParams
 from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import MultiAgentEnvironment
@@ -22,6 +22,11 @@ except ModuleNotFoundError as error:
     if error.name != "jaxmarl":
         raise
     raise MissingExtraError("jaxmarl") from error
+
+
+def names() -> tuple[str, ...]:
+    """Ids of all environments of the library."""
+    return tuple(jaxmarl.registration.registered_envs)
 
 
 def make(name: str, **kwargs: Any) -> tuple["JaxMARL", EnvParams]:
@@ -40,9 +45,7 @@ def make(name: str, **kwargs: Any) -> tuple["JaxMARL", EnvParams]:
             have no observations of their own.
         ValueError: If JaxMARL has no such environment.
     """
-    known = tuple(jaxmarl.registration.registered_envs)
-    if name not in known:
-        raise ValueError(f"unknown environment `jaxmarl::{name}`{suggest(name, known)}")
+    check_name("jaxmarl", name, names())
     env = JaxMARL(jaxmarl.make(name, **kwargs))
     return env, env.default_params
 
