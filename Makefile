@@ -31,6 +31,7 @@ lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/python -m tests.typing.check_pages
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed-peers ## Run the benchmarks, and write their tables into the documentation

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.conformance.algorithms import assert_equal, does_not_depend_on_how_it_is_cut, keeps_its_types
-from tests.probes import Clock
+from tests.probe_environments import Clock
 
-from memorax.acting import OffPolicy, Stage, crosses
+from memorax.acting import OffPolicy, crosses
 from memorax.buffers import get_full_start_flags, make_episode_buffer, make_prioritised_episode_buffer
 
 CAPACITY = 200
@@ -54,10 +54,17 @@ class Tape:
 class Counter(OffPolicy):
     """Counts updates and refreshes of a target."""
 
+    def __init__(self, config, env, env_params, buffer):
+        super().__init__(config, env, env_params)
+        self.use_buffer(buffer, store_carry=True)
+
+    def record(self, transition):
+        return transition.replace(info={})
+
     def initialize_carry(self, key, batch):
         return jnp.zeros(batch, jnp.int32)
 
-    def init_learner(self, key, loop):
+    def init_learner(self, key, rollout_state):
         zero = jnp.zeros((), jnp.int32)
         return {"noise": jnp.zeros(2), "updates": zero, "refreshes": zero, "newest": zero}
 
@@ -85,8 +92,7 @@ class Counter(OffPolicy):
 
 
 def counter(buffer):
-    config = Config()
-    return Counter(config, Stage(Clock(), None, config.num_envs), buffer, store_carry=True)
+    return Counter(Config(), Clock(), None, buffer)
 
 
 @pytest.fixture(scope="module")

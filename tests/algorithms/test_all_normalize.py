@@ -3,14 +3,14 @@
 import dataclasses
 
 import pytest
-from tests import agents
+from tests import example_agents as agents
 from tests.conformance.normalization import (
     does_not_depend_on_how_it_is_cut_and_saved,
     evaluates_by_statistics_that_stay,
     keeps_statistics_of_everything_seen,
     learns_the_same_in_other_units,
 )
-from tests.copies import Copies
+from tests.copied_tasks import Copies
 
 from memorax.algorithms import ALGORITHMS
 from memorax.networks import MLP, FeatureExtractor

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
+from tests import example_agents as agents
 from tests.conformance import replay
 from tests.conformance.algorithms import (
     PROPERTIES,
@@ -12,10 +12,10 @@ from tests.conformance.algorithms import (
     maps_over_seeds,
 )
 from tests.conformance.q_learning import Mixed
-from tests.probes import Clock
+from tests.probe_environments import Clock
 
-from memorax.acting.minibatches import carries_of_chunks
 from memorax.algorithms import ALGORITHMS, PPO, GradientPPO, GradientPPOConfig, gradient_ppo
+from memorax.learning.minibatches import carries_of_chunks
 from memorax.networks import MLP, Network, heads
 from memorax.objectives import episode_ends, lambda_returns
 
@@ -50,9 +50,9 @@ def recorded(agent):
         before, _ = agent.rollout(key, agent.init(key), 5)
         after, steps = agent.rollout(key, before, agent.config.num_steps)
         batch = agent.batch(before.learner, steps, after.loop)
-        run = lambda carry, inputs: agent.unroll(before.learner.params, inputs, carry)[0]  # noqa: E731
+        run = lambda carry, inputs: agent.networks.unroll(before.learner.params, inputs, carry)[0]  # noqa: E731
         carries = carries_of_chunks(run, before.loop.carry, steps.inputs, agent.config.truncation_length)
-        return before, steps, after, batch, agent.cut(batch), carries
+        return before, steps, after, batch, agent.split(batch), carries
 
     return record(jax.random.key(3))
 
@@ -75,8 +75,8 @@ def follows_the_whole_gradient(agent, record):
 
     @jax.jit
     def differentiate(params):
-        value = lambda critic: agent.unroll(params | {"critic": critic}, chunks.inputs, carry)[1][1]  # noqa: E731
-        h = lambda h: agent.h.unroll(h, chunks.inputs, carry["h"])[1]  # noqa: E731
+        value = lambda critic: agent.networks.unroll(params | {"critic": critic}, chunks.inputs, carry)[1][1]  # noqa: E731
+        h = lambda h: agent.networks.h.unroll(h, chunks.inputs, carry["h"])[1]  # noqa: E731
         pairs = [(f(params[name]), jax.jacrev(f)(params[name])) for name, f in (("critic", value), ("h", h))]
         return pairs, jax.grad(agent.loss, has_aux=True)(params, chunks, carry)
 
@@ -142,8 +142,8 @@ def remembers(agent, record):
     """Each network's memory goes on while acting, and every chunk begins with the memory that acting had there."""
     before, steps, after, _, _, carries = record
     first = jax.tree.map(lambda x: x[:, :4], steps.inputs)
-    middle, _ = agent.h.unroll(before.learner.params["h"], first, before.loop.carry["h"])
-    last, _ = agent.h.unroll(before.learner.params["h"], steps.inputs, before.loop.carry["h"])
+    middle, _ = agent.networks.h.unroll(before.learner.params["h"], first, before.loop.carry["h"])
+    last, _ = agent.networks.h.unroll(before.learner.params["h"], steps.inputs, before.loop.carry["h"])
     np.testing.assert_allclose(carries["h"].reshape(3, 2, -1)[:, 0], before.loop.carry["h"], atol=1e-5)
     np.testing.assert_allclose(carries["h"].reshape(3, 2, -1)[:, 1], middle, atol=1e-5)
     np.testing.assert_allclose(after.loop.carry["h"], last, atol=1e-5)
@@ -157,9 +157,16 @@ def test_the_second_network_remembers(tiny):
 class Forgets(GradientPPO):
     """Mutant: the second network's memory stays as it was."""
 
-    def unroll(self, params, inputs, carry, burn_in=0):
-        after, outputs = super().unroll(params, inputs, carry, burn_in)
-        return after | {"h": carry["h"]}, outputs
+    def make_networks(self, actor, critic):
+        networks = super().make_networks(actor, critic)
+        remembers = networks.unroll_with_losses
+
+        def forgets(params, inputs, carry, burn_in=0):
+            after, outputs, sown = remembers(params, inputs, carry, burn_in)
+            return after | {"h": carry["h"]}, outputs, sown
+
+        networks.unroll_with_losses = forgets
+        return networks
 
 
 def test_a_second_network_that_forgets_is_noticed():

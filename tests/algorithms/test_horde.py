@@ -7,17 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
+from tests import example_agents as agents
 from tests.conformance.q_learning import Mixed
-from tests.copies import Copies
-from tests.probes import Clock
+from tests.copied_tasks import Copies
+from tests.probe_environments import Clock
 
 from memorax import lox
-from memorax.acting.demons import replayed_demon_losses
-from memorax.acting.value_outputs import numbers
 from memorax.algorithms import MAPPO, PPO, R2D2, GradientPPO, GradientPPOConfig, MAPPOConfig, PPOConfig
 from memorax.core.spaces import Box
-from memorax.experiment.checkpoint import CheckpointWriter, newest, restore
+from memorax.experiment.run.checkpoint import CheckpointWriter, newest, restore
+from memorax.learning.values import as_scalars
 from memorax.networks import Network, heads
 
 GAMMA = 0.8
@@ -106,15 +105,15 @@ class Behaving(R2D2):
 
     def loss(self, params, target_params, batch, carry, importance):
         # What was done stands in the place of what is best.
-        original = replayed_demon_losses
+        original = self.networks.auxiliary.replayed_losses
 
-        def behaving(head, batch, chosen, following, *rest):
+        def behaving(batch, chosen, following, *rest):
             last = jax.tree.map(lambda x: x[:, -1:], following)
             followed = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), chosen, last)
-            return original(head, batch, chosen, followed, *rest)
+            return original(batch, chosen, followed, *rest)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("memorax.algorithms.dqn.replayed_demon_losses", behaving)
+            patch.setattr(self.networks.auxiliary, "replayed_losses", behaving)
             return super().loss(params, target_params, batch, carry, importance)
 
 
@@ -151,14 +150,14 @@ def test_the_loss_of_a_demon_reaches_the_trunk_and_no_other_head():
         state = agent.init(key)
         after, steps = agent.rollout(key, state, agent.config.num_steps)
         batch, carry = agent.batch(state.learner, steps, after.loop), state.loop.carry
-        _, (_, value) = agent.unroll(state.learner.params, batch.inputs, carry)
+        _, (_, value) = agent.networks.unroll(state.learner.params, batch.inputs, carry)
 
         def demon(params):
             loss, metrics = agent.loss(params, batch, carry)
             return metrics["demon_own"], loss
 
         both = [jax.grad(lambda params, i=i: demon(params)[i])(state.learner.params) for i in (0, 1)]
-        return batch.demons["own"].target, value.demons["own"], demon(state.learner.params)[0], both
+        return batch.auxiliary["own"].target, value.demons["own"], demon(state.learner.params)[0], both
 
     target, value, loss, (own, total) = compute(jax.random.key(0))
     assert target.shape == value.shape == (6, 6)
@@ -181,8 +180,8 @@ def test_predictions_are_recorded_with_the_memory_of_their_episode():
     def compute(key):
         state, _ = agent.rollout(key, agent.init(key), 5)
         _, steps = agent.rollout(key, state, 9)
-        _, (_, value) = agent.unroll(state.learner.params, steps.inputs, state.loop.carry)
-        return steps, numbers(value)
+        _, (_, value) = agent.networks.unroll(state.learner.params, steps.inputs, state.loop.carry)
+        return steps, as_scalars(value)
 
     steps, value = compute(jax.random.key(3))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), value, steps.aux["value"])
@@ -250,7 +249,7 @@ def test_a_demon_of_actions_predicts_for_the_best_policy_whatever_is_done():
 def stream_ac(head):
     agent = agents.stream_ac(Clock())
     critic = Network(agents.extractor(), agents.TORSOS["mlp"](), head)
-    return type(agent)(agent.config, Clock(), Clock.default_params, agent.network.actor, critic)
+    return type(agent)(agent.config, Clock(), Clock.default_params, agent.networks.actor.network, critic)
 
 
 def column(transition):
@@ -260,9 +259,9 @@ def column(transition):
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: stream_ac(states()), TypeError, "`critic` must have a head without demons for StreamAC, got Horde; "
-         "give its main head alone, VNetwork"),
-        (lambda: ppo(Clock(), states(), cls=GradientPPO), TypeError, "without demons for GradientPPO, got Horde"),
+        (lambda: stream_ac(states()), TypeError, "`critic` must have a head without general value functions, .*, got "
+         "Horde; give its main head alone, VNetwork"),
+        (lambda: ppo(Clock(), states(), cls=GradientPPO), TypeError, "without general value functions, .*, got Horde"),
         (lambda: agents.sac(Clock(), "mlp", critic_head=actions()), TypeError, "`DiscreteQNetwork` or "
          "`HLGaussQNetwork`, got Horde"),
         (lambda: agents.sac(Clock(action_space=Box(-1.0, 1.0, (2,))), "mlp", critic_head=states()), TypeError,

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from tests import agents
-from tests.probes import Recall
+from tests import example_agents as agents
+from tests.probe_environments import Recall
 
 from memorax import lox
 

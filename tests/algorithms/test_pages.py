@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax
 import pytest
-from tests import agents
-from tests.copies import Copies
-from tests.probes import Clock
+from tests import example_agents as agents
+from tests.copied_tasks import Copies
+from tests.probe_environments import Clock
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS

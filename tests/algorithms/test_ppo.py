@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
+from tests import example_agents as agents
 from tests.conformance.algorithms import PROPERTIES, assert_equal, stays_finite
-from tests.probes import Clock, Masked, Recall
+from tests.probe_environments import Clock, Masked, Recall
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS, PPO, PPOConfig
@@ -44,7 +44,7 @@ def test_continuous_actions(head):
     agent = make(env)
     key = jax.random.key(0)
     _, steps = agent.rollout(key, agent.init(key), 9)
-    action = agent.stage.to_env(steps.action)
+    action = agent.vector_env.to_env(steps.action)
     assert action.shape == (2, 9, 2)
     assert ((action >= -2.0) & (action <= 3.0)).all()
 
@@ -90,8 +90,12 @@ def test_separate_networks_do_not_touch_each_other():
     key = jax.random.key(0)
     state, steps = agent.rollout(key, agent.init(key), agent.config.num_steps)
     batch, carry = agent.batch(state.learner, steps, state.loop), agent.init(key).loop.carry
-    value_only = lambda params: 0.5 * jnp.square(agent.unroll(params, batch.inputs, carry)[1][1] - batch.target).mean()  # noqa: E731
-    gradient = jax.grad(value_only)(state.learner.params)
+
+    def value_loss(params):
+        _, (_, value) = agent.networks.unroll(params, batch.inputs, carry)
+        return 0.5 * jnp.square(value - batch.target).mean()
+
+    gradient = jax.grad(value_loss)(state.learner.params)
     assert all((x == 0).all() for x in jax.tree.leaves(gradient["actor"]))
     assert any((x != 0).any() for x in jax.tree.leaves(gradient["critic"]))
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
+from tests import example_agents as agents
 from tests.conformance.algorithms import (
     PROPERTIES,
     does_not_depend_on_how_it_is_cut,
@@ -17,7 +17,7 @@ from tests.conformance.q_learning import (
     knows_that_a_truncated_episode_goes_on,
     replays_what_it_did,
 )
-from tests.probes import Clock, Recall
+from tests.probe_environments import Clock, Recall
 
 from memorax.algorithms import ALGORITHMS, R2D2, R2D2Config
 from memorax.buffers import make_episode_buffer, make_prioritised_episode_buffer
@@ -66,7 +66,7 @@ class Unscaled(R2D2):
 
     def targets(self, batch):
         targets = super().targets(batch)
-        return type(targets)(targets.reward, targets.discount, targets.cut, targets.n, targets.scale, None)
+        return type(targets)(targets.reward, targets.discount, targets.hidden, targets.n, targets.scale, None)
 
 
 class Mean(R2D2):
@@ -158,14 +158,14 @@ def test_the_documented_configuration_runs():
     config = R2D2Config(**documented)
     schedules = optax.constant_schedule(0.1), optax.linear_schedule(0.6, 1.0, 1000)
     buffer = make_prioritised_episode_buffer(10_000, 1_000, 4, 80, add_batch_size=8, priority_exponent=0.9)
-    agent = R2D2(config, Clock(), None, agents.dqn(Clock()).q.network, optax.adam(1e-4), buffer, *schedules)
+    agent = R2D2(config, Clock(), None, agents.dqn(Clock()).networks.network, optax.adam(1e-4), buffer, *schedules)
     assert (agent.collect_steps, agent.num_updates) == (5, 4)
     jax.eval_shape(lambda key: agent.train(key, agent.init(key), 40), jax.random.key(0))
 
 
 def test_half_of_each_sequence_is_in_the_next_one():
     config = R2D2Config(learning_starts=10)
-    agent = R2D2(config, Clock(), None, agents.dqn(Clock()).q.network, optax.adam(1e-4))
+    agent = R2D2(config, Clock(), None, agents.dqn(Clock()).networks.network, optax.adam(1e-4))
     assert agent.buffer.layout.period == (80 - 10 - 1) // 2
     assert agent.buffer.layout.sample_sequence_length == 80
 

@@ -4,9 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from tests import agents
+from tests import example_agents as agents
 from tests.conformance import replay
-from tests.probes import Clock
+from tests.probe_environments import Clock
 
 from memorax.algorithms import PPO
 from memorax.networks import RNN, FeatureExtractor
@@ -59,8 +59,8 @@ class ResetsLate(nn.Module):
 class StoresTheCarryAfter(PPO):
     """Mutant: replays the rollout from the memory behind it."""
 
-    def learn(self, key, learner, trajectory, loop, carry):
-        return super().learn(key, learner, trajectory, loop, loop.carry)
+    def learn(self, key, learner, trajectory, rollout_state, carry):
+        return super().learn(key, learner, trajectory, rollout_state, rollout_state.carry)
 
 
 class MasksOnlyToLearn(FeatureExtractor):

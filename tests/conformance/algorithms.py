@@ -108,8 +108,8 @@ def compiles_once(agent: Any) -> None:
     """P6: further calls of `train` with the same number of steps trace nothing."""
     key, n = jax.random.key(1), agent.steps_per_update
     traces = []
-    step = agent.stage.env.step
-    agent.stage.env.step = lambda *args: traces.append(1) or step(*args)
+    step = agent.vector_env.env.step
+    agent.vector_env.env.step = lambda *args: traces.append(1) or step(*args)
     try:
         state = agent.train(key, agent.init(key), 3 * n)
         before = len(traces)
@@ -118,7 +118,7 @@ def compiles_once(agent: Any) -> None:
             state = agent.train(key, state, 3 * n)
         assert len(traces) == before
     finally:
-        del agent.stage.env.step
+        del agent.vector_env.env.step
 
 
 def stays_finite(make: Callable[[Any], Any], env: Any) -> None:

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from tests.conformance.algorithms import assert_equal
-from tests.probes import Clock, Scaled
+from tests.probe_environments import Clock, Scaled
 
 from memorax import lox
-from memorax.experiment import checkpoint
+from memorax.experiment.run import checkpoint
 
 Make = Callable[..., Any]
 KEY = jax.random.key(0)

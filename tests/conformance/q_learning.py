@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tests import agents
-from tests.probes import Clock
+from tests import example_agents as agents
+from tests.probe_environments import Clock
 
-from memorax.acting.value_outputs import expected
+from memorax.learning.values import expected_values
 from memorax.networks import RNN
 
 
@@ -67,11 +67,11 @@ def replays_what_it_did(agent: Any) -> None:
     """
     params, batch, carry = drawn(agent, 40)
     assert batch.inputs.done[:, 1:].sum() > 0
-    if batch.carry is not None and agent.q.recurrent:
+    if batch.carry is not None and agent.recurrent:
         # Some sequences begin in the middle of an episode, with a memory.
         assert any(np.asarray(x)[~np.asarray(batch.inputs.done[:, 0])].any() for x in jax.tree.leaves(carry))
-    _, output = jax.jit(agent.q.unroll)(params, batch.inputs, carry)
-    np.testing.assert_allclose(expected(output), batch.aux["q"], atol=1e-5)
+    _, output = jax.jit(agent.networks.unroll)(params, batch.inputs, carry)
+    np.testing.assert_allclose(expected_values(output), batch.aux["q"], atol=1e-5)
 
 
 def counts_one_more_at_the_successor(cls: type, **config: Any) -> None:
@@ -93,7 +93,7 @@ def bootstraps_as_defined(agent: Any, scale: Any = lambda x: x, unscale: Any = l
 
     @jax.jit
     def compute(online, target_params):
-        values = [agent.q.unroll(p, batch.inputs, carry, k)[1] for p in (online, target_params)]
+        values = [agent.networks.unroll(p, batch.inputs, carry, k)[1] for p in (online, target_params)]
         return agent.loss(online, target_params, batch, carry, importance), values
 
     (loss, (metrics, priorities)), values = compute(online, target_params)

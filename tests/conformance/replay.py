@@ -15,7 +15,7 @@ def replays_what_it_did(agent: Any) -> None:
     state, _ = agent.rollout(key, agent.init(key), 5)
     after, steps = agent.rollout(key, state, 13)
     assert 0 < steps.inputs.done[:, 1:].sum() < steps.inputs.done[:, 1:].size
-    carry, (distribution, value) = jax.jit(agent.unroll)(state.learner.params, steps.inputs, state.loop.carry)
+    carry, (distribution, value) = jax.jit(agent.networks.unroll)(state.learner.params, steps.inputs, state.loop.carry)
     np.testing.assert_allclose(np.exp(distribution.log_prob(steps.action) - steps.aux["log_prob"]), 1.0, atol=1e-5)
     np.testing.assert_allclose(value, steps.aux["value"], atol=1e-5)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), carry, after.loop.carry)
@@ -44,8 +44,8 @@ def values_a_truncated_episode_with_its_own_memory(agent: Any) -> None:
         observation=last.observation + 1.0, action=last.action, reward=last.reward, done=np.zeros((1, 1), bool)
     )
     carry = jax.tree.map(lambda x: x[row : row + 1], state.loop.carry)
-    carry, _ = agent.unroll(state.learner.params, inputs, carry)
-    _, (_, value) = agent.unroll(state.learner.params, final, carry)
+    carry, _ = agent.networks.unroll(state.learner.params, inputs, carry)
+    _, (_, value) = agent.networks.unroll(state.learner.params, final, carry)
     np.testing.assert_allclose(value[0, 0], steps.aux["bootstrap"][row, t], atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
-from tests import agents
+from tests import example_agents as agents
 from tests.conformance.algorithms import stays_finite
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete

@@ -33,7 +33,7 @@ def test_the_trunk_is_shared_only_where_asked_for():
 
 def test_options_reach_the_environment():
     agent = build_agent(config(env="memory::TMaze", env_options={"length": 5}))
-    assert agent.stage.env_params.length == 5
+    assert agent.vector_env.env_params.length == 5
     with pytest.raises(TypeError, match="`lenth` is no argument of `memory::TMaze`; it takes: length"):
         build_agent(config(env="memory::TMaze", env_options={"lenth": 5}))
 

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from memorax.experiment.display import Bar, Lines, Quiet, make_display
+from memorax.experiment.run.display import Bar, Lines, Quiet, make_display
 
 
 def rows(*returns):

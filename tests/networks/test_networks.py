@@ -306,7 +306,7 @@ def test_cnn_flattens_space_and_scales_bytes():
     ("build", "error", "message"),
     [
         (lambda: MLP((64, -1)), ValueError, "`features` must be at least 1, got -1"),
-        (lambda: MLP(64), TypeError, r"`features` must be a sequence of integers, got 64; write \(64,\)"),
+        (lambda: MLP(64), TypeError, r"`features` must be a sequence, each entry an integer, got 64; write \(64,\)"),
         (lambda: MLP((6.5,)), TypeError, "`features` must be an integer, got 6.5"),
         (lambda: MLP((6,), activation="relu"), TypeError, "`activation` must be callable, got 'relu'"),
         (lambda: CNN((3,), (2, 2), (1,)), ValueError, "`kernel_sizes` must have one entry for each of the 1"),

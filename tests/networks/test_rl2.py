@@ -3,9 +3,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.sequence_models import BATCH, DONE, FEATURES, HIDDEN, PROPERTIES, TIME, make_case
 
 from memorax.networks import RNN, RL2Wrapper
+from memorax.testing.sequence_model_properties import BATCH, DONE, FEATURES, PROPERTIES, TIME, make_case
+
+HIDDEN = 11
 
 LEGAL = ("stepwise", "chunked", "gradients_agree", "stable_types", "transforms")
 """Properties that hold although an episode's start is not a start for the memory."""

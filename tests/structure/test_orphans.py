@@ -46,9 +46,10 @@ def home(entry: Any) -> str:
 
 
 def shared(room: str) -> set[str]:
-    """The modules that siblings may import: what they are made of, and nothing to register."""
+    """The modules and folders that siblings may import: what they are made of, and nothing to register."""
     pairs = (pair.split(" -> ") for contract in CONTRACTS for pair in contract.get("ignore_imports", []))
-    return {imported.removesuffix(".*") for importer, imported in pairs if importer == f"{room}.*"}
+    parts = {imported.removeprefix(f"{room}.") for importer, imported in pairs if importer.startswith(f"{room}.*")}
+    return {f"{room}.{part.split('.')[0]}" for part in parts}
 
 
 def orphans(room: str, folder: Path, entries: Iterable[Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an agent remembers between updates: replays that draw whole sequences."""
+"""Replay buffers of whole sequences, uniform and prioritized, for off-policy learning with memory."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the types of flashbax when they are asked for."""
+    """Import the types that need flashbax when they are first used."""
     if name == "PrioritisedEpisodeBufferSample":
         from memorax.buffers.types import PrioritisedEpisodeBufferSample  # noqa: PLC0415
 

@@ -5,8 +5,10 @@ from memorax.environments.environment import EnvParams as EnvParams
 from memorax.environments.environment import EnvState as EnvState
 from memorax.environments.interface import as_environment as as_environment
 from memorax.environments.missing import MissingExtraError as MissingExtraError
+from memorax.environments.registration import ADAPTERS as ADAPTERS
 from memorax.environments.registration import ENVIRONMENTS as ENVIRONMENTS
 from memorax.environments.registration import Card as Card
 from memorax.environments.registration import make as make
 from memorax.environments.registration import register as register
+from memorax.environments.registration import register_adapter as register_adapter
 from memorax.environments.registration import registered as registered

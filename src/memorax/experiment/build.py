@@ -1,6 +1,5 @@
-"""From a configuration to an agent."""
+"""Building agents: environment, networks and optimizers of a run, put together for each kind of algorithm."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,11 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
-from memorax.acting.joint import OneOfMany
-from memorax.algorithms import ALGORITHMS
+from memorax.acting.multi_agent import SingleAgentView
 from memorax.core.spaces import Box, Dict, Discrete, encode
 from memorax.core.types import Array, PyTree
-from memorax.environments import make
 from memorax.experiment.config import RunConfig
 from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
@@ -24,7 +21,7 @@ _LARGE_IMAGE = 36
 
 @dataclass(frozen=True)
 class Parts:
-    """What an agent is put together from.
+    """The parts that an agent is built from.
 
     Attributes:
         config: The run.
@@ -53,28 +50,6 @@ class Parts:
         if self.config.anneal_learning_rate:
             learning_rate = optax.linear_schedule(self.config.learning_rate, 0.0, gradient_steps(self.config))
         return optax.chain(optax.clip_by_global_norm(self.config.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
-
-
-def build_agent(config: RunConfig) -> Any:
-    """Build the agent of a run: environment, networks, optimizers, algorithm.
-
-    The feature extractor follows from the observation space (an MLP for vectors, a CNN for images), the policy head
-    from the action space.
-
-    Args:
-        config: The run.
-
-    Returns:
-        The agent.
-
-    Raises:
-        TypeError: No head serves the environment's action space, or it does not take the options.
-        ValueError: A name is unknown, an extra is missing, or the configuration does not go with the environment.
-    """
-    algorithm, _ = ALGORITHMS.get(config.algorithm)
-    MODELS.get(config.model)
-    parts = Parts(config, *make(config.env, **config.env_options))
-    return BUILDERS[config.algorithm](algorithm, parts)
 
 
 def actor_critic(algorithm: Any, parts: Parts) -> Any:
@@ -148,7 +123,7 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
 def multi_agent(algorithm: Any, parts: Parts) -> Any:
     """Build an agent of an actor and a critic for each of several agents; a central critic has a trunk of its own."""
     config = parts.config
-    one = replace(parts, env=OneOfMany(parts.env, _as_it_is))
+    one = replace(parts, env=SingleAgentView(parts.env))
     actor_trunk = critic_trunk = one.trunk()
     if config.hyperparameters.centralized_critic:
         critic_trunk = FeatureExtractor(MLP((config.features,)), _as_it_is, _as_it_is), one.trunk()[1]
@@ -158,19 +133,6 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
     critic = Network(*critic_trunk, heads.VNetwork())
     optimizers = parts.optimizer(), parts.optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
-
-
-BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {
-    "dqn": q_learner,
-    "gradient_ppo": actor_critic,
-    "mappo": multi_agent,
-    "ppo": actor_critic,
-    "pqn": q_learner_with_norms,
-    "r2d2": q_learner,
-    "sac": soft_actor_critic,
-    "stream_ac": streaming_actor_critic,
-}
-"""By algorithm: what puts its agent together."""
 
 
 def observation_extractor(space: Any, features: int) -> nn.Module:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from memorax.core.registry import suggest
 from memorax.core.types import PyTree
 from memorax.environments.adapters.foreign import adapt
-from memorax.environments.adapters.raw import check_name
 from memorax.environments.environment import Environment
 from memorax.environments.missing import MissingExtraError
 
@@ -15,12 +15,12 @@ except ModuleNotFoundError as error:
 
 
 def names() -> tuple[str, ...]:
-    """Ids of all environments of the library."""
+    """Ids of all environments of gymnax."""
     return tuple(gymnax.registered_envs)
 
 
 def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
-    """Make an environment of gymnax.
+    """Create an environment of gymnax.
 
     Rewards become float32, Python numbers in a state become arrays, and a space takes the dtype that the
     observations really have. An observation that is a bare index stays one, in a Discrete space.
@@ -35,6 +35,7 @@ def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     Raises:
         ValueError: If gymnax has no such environment.
     """
-    check_name("gymnax", name, names())
+    if name not in names():
+        raise ValueError(f"unknown environment `gymnax::{name}`{suggest(name, names())}")
     env, params = gymnax.make(name, **kwargs)
     return adapt(env, params), params

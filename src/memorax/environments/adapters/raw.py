@@ -38,14 +38,15 @@ class RawState(EnvState):
 class RawEnvironment(Environment[RawState, Any]):
     """One episode of another library, with our automatic reset, time limit, dtypes and spaces.
 
-    A subclass writes `begin` and `advance` (a single episode without any reset), sets the two spaces, and writes
+    A subclass writes `begin` and `advance` (a single episode without any reset), gives the two spaces, and writes
     `legal_actions` and `render` where the library has them. What comes out of every adapter is the same:
 
     * the next episode starts in the step that ends one, and `info["final_observation"]` is the observation before it;
     * a time limit is a truncation, whether it is the library's or `max_steps`;
     * where there are legal actions, the observation is `{"action_mask": ..., "observation": ...}` and
       `info["action_mask"]` holds the mask of the observation that is returned;
-    * leaves of observation and state keep one dtype each, strongly typed; rewards are float32.
+    * leaves of observation and state keep one dtype each, strongly typed; rewards are float32;
+    * the library is given keys as arrays of numbers, so that its states can be saved.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class RawEnvironment(Environment[RawState, Any]):
 
     def reset_env(self, key: Key, params: PyTree) -> tuple[PyTree, RawState]:
         """Start an episode."""
-        return self.first(*self.begin(key, params))
+        return self.first(*self.begin(key_data(key), params))
 
     def first(self, observation: PyTree, inner: PyTree) -> tuple[PyTree, RawState]:
         """First observation and state of an episode, made of those of the library."""
@@ -116,7 +117,7 @@ class RawEnvironment(Environment[RawState, Any]):
         self, key: Key, state: RawState, action: Array, params: PyTree
     ) -> tuple[PyTree, RawState, Array, Array, dict[str, Any]]:
         """Take one step without any reset."""
-        observation, inner, reward, terminated, truncated = self.advance(key, state.inner, action, params)
+        observation, inner, reward, terminated, truncated = self.advance(key_data(key), state.inner, action, params)
         observation, inner = self._cast((observation, inner))
         time, truncated = state.time + 1, jnp.asarray(truncated).astype(bool)
         if self.max_steps is not None:
@@ -180,8 +181,8 @@ class RawEnvironment(Environment[RawState, Any]):
 
     def _stable_avals(self) -> PyTree:
         """Shapes and dtypes of observation and state that another step does not change."""
-        key = jax.random.key(0)
-        action = self._action_space.sample(key)
+        action = self._action_space.sample(jax.random.key(0))
+        key = key_data(jax.random.key(0))
         avals = jax.eval_shape(lambda: self.begin(key, self._params))
         for _ in range(2):
             stepped = jax.eval_shape(lambda inner: self.advance(key, inner, action, self._params)[:2], avals[1])
@@ -204,6 +205,18 @@ class RawEnvironment(Environment[RawState, Any]):
             return jax.lax.convert_element_type(jnp.asarray(x), np.dtype(aval.dtype))  # strongly typed
 
         return jax.tree.map(cast, pair, self._avals)
+
+
+def key_data(key: Key) -> Array:
+    """A random key as the numbers that libraries take too and keep in their states: checkpoints hold no other keys.
+
+    Args:
+        key: A typed key, or its numbers already.
+
+    Returns:
+        Its numbers, uint32.
+    """
+    return jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
 
 
 def pooled(env: Environment, reset_pool: int | None) -> tuple[Environment, PyTree]:

@@ -17,6 +17,7 @@ from memorax.environments.adapters.raw import (
     RawState,
     check_name,
     import_library,
+    key_data,
     one_hot_cells,
     pooled,
 )
@@ -161,7 +162,7 @@ class XMiniGrid(RawEnvironment):
 
     def next_start(self, key: Key, last: RawState, params: PyTree) -> tuple[PyTree, RawState]:
         """Start the next episode of the trial, or the next trial."""
-        episode = last.inner.episode + 1
+        key, episode = key_data(key), last.inner.episode + 1
         goes_on = episode < self.episodes_per_trial
         ruleset = jnp.where(goes_on, last.inner.ruleset, self._draw(key))
         return self.first(*self._start(key, ruleset, jnp.where(goes_on, episode, 0), params))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from memorax.core.checks import check, choice, real, steps
+from memorax.core.checks import check, real, steps
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
@@ -55,7 +55,9 @@ class DeadlineTMaze(Task[DeadlineTMazeState, DeadlineTMazeParams]):
             ValueError: If `length` is below 1, or `penalty` is positive or another word.
         """
         self.length = check("length", length, steps())
-        self.for_action = isinstance(penalty, str) and check("penalty", penalty, choice("action")) == "action"
+        self.for_action = isinstance(penalty, str)
+        if self.for_action and penalty != "action":
+            raise ValueError(f"`penalty` must be a number or 'action', got {penalty!r}")
         given = -1.0 / self.length if penalty is None or isinstance(penalty, str) else penalty
         self.penalty = float(check("penalty", given, real(maximum=0)))
         # The active maze leaves two spare steps, which a policy without memory cannot use for free.
