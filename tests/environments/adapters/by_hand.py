@@ -119,15 +119,15 @@ def keeps_the_contract(env: Any, params: Any, steps: int = 60) -> None:
     assert (counted[~done] == np.asarray(world.log["state"].time)[~done] + 1).all()
 
 
-def trains(env_id: str, folder: Any, **options: Any) -> None:
-    """A few updates of PPO with a GRU, through the public function for runs."""
-    from memorax.algorithms.ppo import PPOConfig
+def trains(env_id: str, folder: Any, algorithm: str = "ppo", **options: Any) -> None:
+    """A few updates with a GRU, through the public function for runs."""
+    from memorax.algorithms import MAPPOConfig, PPOConfig
     from memorax.experiment import train
     from memorax.experiment.config import RunConfig
 
-    small = PPOConfig(num_envs=4, num_steps=8, num_minibatches=2)
+    small = {"ppo": PPOConfig, "mappo": MAPPOConfig}[algorithm](num_envs=4, num_steps=8, num_minibatches=2)
     config = RunConfig(
-        algorithm="ppo", env=env_id, env_options=options, hyperparameters=small, steps=96, seeds=1, features=8
+        algorithm=algorithm, env=env_id, env_options=options, hyperparameters=small, steps=96, seeds=1, features=8
     )
     outcome = train(config, folder)
     assert outcome is not None

@@ -95,7 +95,39 @@ def test_agents_train(name, options, tmp_path):
 
 
 def test_opponents_are_checked():
-    with pytest.raises(ValueError, match="`opponent` must be `random` or a function, got `best`"):
+    with pytest.raises(ValueError, match="`opponent` must be `random`, `self` or a function, got `best`"):
         make_or_skip(TIC_TAC_TOE[0], opponent="best")
-    with pytest.raises(TypeError, match="`opponent` must be `random` or a function, got 3"):
+    with pytest.raises(TypeError, match="`opponent` must be `random`, `self` or a function, got 3"):
         make_or_skip(TIC_TAC_TOE[0], opponent=3)
+
+
+def test_self_play_gives_every_seat_an_agent(tmp_path):
+    env, params = make_or_skip("pgx::tic_tac_toe", opponent="self")
+    import pgx
+
+    raw = pgx.make("tic_tac_toe")
+    key = jax.random.key(3)
+    observation, state = env.reset(key, params)
+    expected = raw.init(key)
+    step, by_hand = jax.jit(env.step), jax.jit(raw.step)
+    for t in range(40):
+        mover = int(expected.current_player)
+        mask = np.asarray(observation["action_mask"])
+        np.testing.assert_array_equal(mask[mover], expected.legal_action_mask)
+        np.testing.assert_array_equal(np.flatnonzero(mask[1 - mover]), [0])
+        np.testing.assert_array_equal(observation["observation"][mover], expected.observation)
+        step_key, reset_key = jax.random.split(jax.random.key(t))
+        legal = np.flatnonzero(mask[mover])
+        actions = jnp.full(2, 8).at[mover].set(legal[t % len(legal)])
+        observation, state, reward, terminated, truncated, _ = step(jax.random.key(t), state, actions, params)
+        expected = by_hand(expected, actions[mover], step_key)
+        np.testing.assert_array_equal(reward, expected.rewards)
+        assert (terminated == expected.terminated).all()
+        assert not truncated.any()
+        if terminated.all():
+            expected = raw.init(reset_key)
+
+
+def test_self_play_trains(tmp_path):
+    make_or_skip("pgx::kuhn_poker")
+    trains("pgx::kuhn_poker", tmp_path, algorithm="mappo", opponent="self")
