@@ -2,7 +2,8 @@
 
 Run as `python -m benchmarks.library_loops [--out FILE] [--only TEXT] [--envs 256] [--rounds 5] [--seconds 0.5]`. For
 every library that is installed both loops run in one process, by turns, with the same number of environments and the
-same actions, random and drawn beforehand; the ratio is the median over the rounds. What is written into `info`
+same actions, random and drawn beforehand; the ratio is the median over the rounds, by the clock and
+by the CPU time of the process, which tells more on a machine that is shared. What is written into `info`
 and not read is left out by the compiler on both sides. Most libraries lose the last observation of an episode, and
 some begin every episode in the same state; through memorax each episode has a start of its own. The last row is what
 `reset_pool` brings to an environment whose reset is expensive: with it over without it. The result is one JSON object.
@@ -198,19 +199,22 @@ def _like(x: Any, twin: Any) -> jax.Array:
     return x if jnp.issubdtype(jnp.asarray(x).dtype, jax.dtypes.extended) else jnp.asarray(x).astype(twin.dtype)
 
 
-def compare(first: Callable[[int], None], second: Callable[[int], None], seconds: float, rounds: int) -> list[float]:
-    """How many times faster the first is than the second, in each round."""
+def compare(
+    first: Callable[[int], None], second: Callable[[int], None], seconds: float, rounds: int
+) -> dict[str, list[float]]:
+    """How many times faster the first is than the second, in each round: by the clock, and by CPU time."""
 
-    def rate(walk: Callable[[int], None], steps: int) -> float:
-        begin = time.perf_counter()
+    def rate(walk: Callable[[int], None], steps: int) -> tuple[float, float]:
+        begin = time.perf_counter(), time.process_time()
         walk(steps)
-        return steps / (time.perf_counter() - begin)
+        return steps / (time.perf_counter() - begin[0]), steps / (time.process_time() - begin[1])
 
     steps = []
     for walk in (first, second):
         walk(PROBE)
-        steps.append(max(PROBE, int(seconds * rate(walk, PROBE))))
-    return [rate(first, steps[0]) / rate(second, steps[1]) for _ in range(rounds)]
+        steps.append(max(PROBE, int(seconds * rate(walk, PROBE)[0])))
+    pairs = [(rate(first, steps[0]), rate(second, steps[1])) for _ in range(rounds)]
+    return {name: [round(a[i] / b[i], 2) for a, b in pairs] for i, name in enumerate(("clock", "cpu"))}
 
 
 def main() -> None:
@@ -227,7 +231,8 @@ def main() -> None:
     def measure(name: str, first: Loop, second: Loop, space: Any) -> None:
         walks = (compiled(loop, space, arguments.envs) for loop in (first, second))
         rounds = compare(*walks, arguments.seconds, arguments.rounds)
-        ratios[name] = {"median": round(statistics.median(rounds), 2), "rounds": [round(x, 2) for x in rounds]}
+        medians = {f"median_{kind}": statistics.median(values) for kind, values in rounds.items()}
+        ratios[name] = medians | {f"rounds_{kind}": values for kind, values in rounds.items()}
         print(name, ratios[name], flush=True)
 
     for env_id, (library_loop, options) in ROWS.items():
