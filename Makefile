@@ -12,8 +12,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(C
 INSTALLED = pyproject.toml $(CONSTRAINTS) $(VENV)/.created
 PYTEST := JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Parts of the tests, for machines side by side: `make test SHARD=networks`. The four together are all of them.
+SHARDS = networks environments algorithms rest
+SHARD_networks = tests/networks
+SHARD_environments = tests/environments tests/docs
+SHARD_algorithms = tests/algorithms $(wildcard tests/acting tests/learning)
+SHARD_rest = tests $(addprefix --ignore=,$(foreach shard,$(filter-out rest,$(SHARDS)),$(SHARD_$(shard))))
+# What another version of Python or of a library breaks first, every algorithm included.
+SHARD_core = tests/core tests/kernels tests/lox tests/recorded tests/structure
+
+ROOMS = $(notdir $(patsubst %/,%,$(filter-out %/__pycache__/,$(wildcard src/memorax/*/))))
+FOLDERS = $(wildcard src/memorax/$(ROOM) tests/$(ROOM))
+
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all test-envs lint bench docs clean
+.PHONY: help train check test test-all test-envs lint bench docs clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -21,8 +33,17 @@ help: ## Show the targets
 train: $(VENV)/.installed ## Train the default agent and draw its learning curve
 	$(BIN)/memorax train $(ARGS)
 
+check: $(VENV)/.installed-test $(VENV)/.installed-lint ## Check one room, `make check ROOM=networks`: its style, all types, its tests
+	@test -d "src/memorax/$(ROOM)" -a -n "$(ROOM)" || { echo "ROOM must be one of: $(ROOMS); got: $(ROOM)"; exit 1; }
+	$(BIN)/ruff check $(FOLDERS)
+	$(BIN)/ruff format --check $(FOLDERS)
+	$(BIN)/basedpyright --pythonpath $(BIN)/python src/memorax/$(ROOM)
+	$(BIN)/lint-imports --no-cache
+	$(PYTEST) -m "not slow" tests/structure $(wildcard tests/$(ROOM)) $(ARGS)
+
 test: $(VENV)/.installed-test ## Run the tests that take seconds
-	$(PYTEST) -m "not slow" $(ARGS)
+	@test -z "$(SHARD)" -o -n "$(SHARD_$(SHARD))" || { echo "SHARD must be one of: $(SHARDS) core; got: $(SHARD)"; exit 1; }
+	$(PYTEST) -m "not slow" $(SHARD_$(SHARD)) $(ARGS)
 
 test-all: $(VENV)/.installed-test $(VENV)/.installed-oracle ## Run every test: the slow ones, and those beside other implementations
 	$(PYTEST) $(ARGS)
@@ -48,7 +69,7 @@ docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html
 
 clean: ## Remove the virtual environment and everything built
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.created:
 	@test -n "$(PYTHON)" || { echo "memorax needs Python 3.11 or newer, and none was found; install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }

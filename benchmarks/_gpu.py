@@ -121,6 +121,7 @@ class Bench:
         wait([future for _, future, _ in compiled], timeout=max(1.0, 0.75 * self.left))
         while compiled:
             case, future, arguments = compiled.pop(0)
+            wait([future], timeout=max(0.0, self.left))
             if self.left <= 0 or not future.done():
                 future.cancel()
                 late.append(case)

@@ -104,4 +104,7 @@ def _update(num_envs: int, num_steps: int, cell: str) -> tuple[Callable[..., Any
     config = PPOConfig(num_envs=num_envs, num_steps=num_steps, update_epochs=4, num_minibatches=4)
     agent = PPO(config, env, params, actor, critic, optimizer, optimizer)
     key = jax.random.key(0)
-    return lambda key, state: agent.train(key, state, agent.steps_per_update), (key, jax.jit(agent.init)(key))
+    return lambda key, state: agent.train(key, state, agent.steps_per_update), (
+        key,
+        jax.jit(agent.init, compiler_options=UNTUNED)(key),
+    )

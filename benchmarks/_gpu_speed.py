@@ -232,9 +232,9 @@ def _model(name: str, shape: tuple[int, int, int], way: str) -> Built:
     model = nn.RNN(FLAX_CELLS[name](features)) if way == "flax" else MODELS.get(name)(features)
     key = jax.random.key(0)
     if way == "flax":
-        params = jax.jit(model.init)(key, inputs[:1, :2])
+        params = jax.jit(model.init, compiler_options=UNTUNED)(key, inputs[:1, :2])
     else:
-        params = jax.jit(model.init)(key, inputs[:1, :2], reset[:1, :2])
+        params = jax.jit(model.init, compiler_options=UNTUNED)(key, inputs[:1, :2], reset[:1, :2])
 
     def whole(x: Any, reset: jax.Array) -> jax.Array:
         return model.apply(*x) if way == "flax" else model.apply(*x, reset)[1]

@@ -1,6 +1,7 @@
 """How the documentation is built: `make docs`."""
 
 import re
+import textwrap
 
 from memorax import __version__
 
@@ -31,6 +32,15 @@ napoleon_custom_sections = ["Source"]
 _CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(\w?)")
 
 
+_SOURCE = re.compile(r"^Source: ((?:.+\n?)+)", re.MULTILINE)
+
+
+def source_section(app, what, name, obj, options, lines):
+    """A source in a single paragraph becomes a section, as sources in paragraphs of their own are."""
+    text = _SOURCE.sub(lambda match: "Source:\n" + textwrap.indent(match[1], "    "), "\n".join(lines))
+    lines[:] = text.split("\n")
+
+
 def literal_code(app, what, name, obj, options, lines):
     """Docstrings write code as Markdown does, in single backticks; reStructuredText wants two."""
     text = _CODE.sub(lambda match: f"``{match[1]}``" + (rf"\ {match[2]}" if match[2] else ""), "\n".join(lines))
@@ -53,5 +63,7 @@ def readable_defaults(app, what, name, obj, options, signature, returns):
 
 def setup(app):
     """Sphinx calls this."""
-    app.connect("autodoc-process-docstring", literal_code)
+    # Both before napoleon, which looks for sections, and for colons outside of code.
+    app.connect("autodoc-process-docstring", source_section, priority=400)
+    app.connect("autodoc-process-docstring", literal_code, priority=400)
     app.connect("autodoc-process-signature", readable_defaults)

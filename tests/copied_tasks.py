@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from tests.probe_environments import Recall
 
 from memorax.environments import Environment
 from memorax.environments.multi_agent import MultiAgentEnvironment
+from memorax.testing.probe_environments import Recall
 
 
 class CutRecall(Recall):

@@ -28,6 +28,8 @@ from memorax.algorithms import (
 from memorax.core.spaces import Box
 from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads
 from memorax.networks.sequence_models import MODELS
+from memorax.testing.probe_environments import Clock
+from memorax.testing.q_learning_properties import CountingCell, CountingHead
 
 TORSOS: dict[str, Callable[[], nn.Module]] = {
     **{name: partial(MODELS.get(name), features=11, **MODELS.get(name).example) for name in MODELS},
@@ -155,6 +157,12 @@ def dqn(
     fields = REPLAY | ({"burn_in_length": 1} if issubclass(cls, R2D2) else {}) | config
     hyperparameters = (R2D2Config if issubclass(cls, R2D2) else DQNConfig)(**fields)
     return cls(hyperparameters, env, env.default_params, network, optimizer, **(arguments or {}))
+
+
+def counting(cls: type[DQN], **config: Any) -> DQN:
+    """An agent whose values are the number of inputs that its memory has seen."""
+    options = {"gamma": 1.0, "sequence_length": 6} | config
+    return dqn(Clock("never"), lambda: RNN(cell=CountingCell()), head=CountingHead(), cls=cls, **options)
 
 
 def r2d2(env: Any, torso: str | Callable[[], nn.Module] = "gru", *, cls: type[R2D2] = R2D2, **options: Any) -> DQN:

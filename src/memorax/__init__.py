@@ -25,9 +25,11 @@ if TYPE_CHECKING:
         environments,
         experiment,
         kernels,
+        learning,
         lox,
         networks,
         objectives,
+        testing,
     )
     from memorax.algorithms import (
         DQN,
@@ -87,11 +89,13 @@ __all__ = [
     "experiment",
     "heads",
     "kernels",
+    "learning",
     "lox",
     "make",
     "networks",
     "objectives",
     "register",
+    "testing",
     "train",
 ]
 

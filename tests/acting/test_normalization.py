@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 from tests import example_agents as agents
-from tests.conformance.algorithms import assert_equal, avals
-from tests.probe_environments import Clock, Scaled
+from tests.assertions import assert_equal
 
 from memorax import lox
 from memorax.algorithms import PPO
 from memorax.core.spaces import Discrete
+from memorax.testing.algorithm_properties import types
+from memorax.testing.probe_environments import Clock, Scaled
 
 KEY = jax.random.key(0)
 BOTH = {"normalize_observations": True, "normalize_rewards": True}
@@ -85,7 +86,7 @@ def test_the_ratio_is_one_and_evaluation_uses_the_statistics_as_they_are():
     assert far < 1e-9
     assert divergence(LearnsByOtherStatistics)[2] > 1e-6
     assert_equal(agent.evaluate(KEY, state, num_steps=3), state)
-    assert avals(agent.rollout(KEY, state, 2)[0]) == avals(state)
+    assert types(agent.rollout(KEY, state, 2)[0]) == types(state)
     assert state.scales.observations.count == 6 * (1 + 2 * 8)
 
     # The best action depends on the statistics; evaluation must have them.

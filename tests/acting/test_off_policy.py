@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.algorithms import assert_equal, does_not_depend_on_how_it_is_cut, keeps_its_types
-from tests.probe_environments import Clock
+from tests.assertions import assert_equal
 
 from memorax.acting import OffPolicy, crosses
 from memorax.buffers import get_full_start_flags, make_episode_buffer, make_prioritised_episode_buffer
+from memorax.testing.algorithm_properties import does_not_depend_on_how_it_is_split, keeps_its_types
+from memorax.testing.probe_environments import Clock
 
 CAPACITY = 200
 
@@ -139,7 +140,7 @@ def test_warmup_acts_at_random_remembers_and_does_not_learn(agent):
     assert_equal(agent.warmup(key, start, 0), start)
 
 
-@pytest.mark.parametrize("holds", [keeps_its_types, does_not_depend_on_how_it_is_cut], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("holds", [keeps_its_types, does_not_depend_on_how_it_is_split], ids=lambda f: f.__name__)
 def test_promises(agent, holds):
     holds(agent)
 

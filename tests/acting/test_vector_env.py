@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.probe_environments import Clock, Loose, Masked
 
 from memorax.acting import VectorEnv
 from memorax.acting.vector_env import bootstrap
 from memorax.core.spaces import Box
+from memorax.testing.probe_environments import Clock, LooselyTyped, Masked
 
 NUM_ENVS, NUM_STEPS = 3, 23
 
@@ -77,7 +77,7 @@ def test_episode_statistics_are_those_of_the_last_whole_episode():
 
 
 def test_how_the_steps_are_cut_into_rollouts_does_not_change_types():
-    start, after, _ = roll(Loose())
+    start, after, _ = roll(LooselyTyped())
     assert jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), start) == jax.tree.map(
         lambda x: (x.shape, x.dtype, x.weak_type), after
     )
@@ -119,5 +119,5 @@ def test_seeds_side_by_side_value_final_observations_only_where_there_are_some()
 
 
 def test_rewards_of_any_number_type_arrive_as_float32():
-    _, _, steps = roll(Loose())
+    _, _, steps = roll(LooselyTyped())
     assert steps.reward.dtype == jnp.float32

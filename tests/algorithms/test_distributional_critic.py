@@ -6,12 +6,12 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.probe_environments import Clock
 
 from memorax.algorithms import PPO, PPOConfig
 from memorax.learning import ActorCritic
 from memorax.networks import Network, heads
 from memorax.objectives import cross_entropy, gaussian_histogram
+from memorax.testing.probe_environments import Clock
 
 HEAD = heads.HLGaussVNetwork(num_bins=20, v_min=-1.0, v_max=4.0)
 

@@ -7,27 +7,26 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    compiles_once,
-    evaluates_whole_episodes,
-    maps_over_seeds,
-    stays_finite,
-)
-from tests.conformance.q_learning import (
-    Mixed,
-    bootstraps_as_defined,
-    counts_one_more_at_the_successor,
-    knows_that_a_truncated_episode_goes_on,
-    replays_what_it_did,
-)
-from tests.probe_environments import Clock, Masked, Recall
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS, DQN, DQNConfig
 from memorax.buffers import get_start_flags_from_done, make_episode_buffer
 from memorax.core.spaces import Box
 from memorax.networks import MLP, Network, heads
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    compiles_once,
+    evaluates_whole_episodes,
+    maps_over_seeds,
+    stays_finite,
+)
+from memorax.testing.probe_environments import Clock, Masked, MixedEnds, Recall
+from memorax.testing.q_learning_properties import (
+    bootstraps_as_defined,
+    counts_one_more_at_the_successor,
+    knows_that_a_truncated_episode_goes_on,
+    replays_what_it_did,
+)
 
 ENDLESS = {"gamma": 0.5, "learning_rate": 0.02, "target_update_frequency": 12, "epsilon_steps": 1, "batch_size": 16}
 SLOW = pytest.mark.slow
@@ -77,7 +76,7 @@ def test_a_memory_from_the_wrong_step_is_found():
 
 @pytest.mark.parametrize("burn_in_length", [0, 2])
 def test_the_successor_is_the_next_column_of_the_same_unroll(burn_in_length):
-    counts_one_more_at_the_successor(DQN, burn_in_length=burn_in_length)
+    counts_one_more_at_the_successor(agents.counting(DQN, burn_in_length=burn_in_length))
 
 
 class Shifted(DQN):
@@ -104,14 +103,14 @@ class Shifted(DQN):
 @pytest.mark.slow
 def test_a_shifted_pass_is_found():
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        counts_one_more_at_the_successor(Shifted)
+        counts_one_more_at_the_successor(agents.counting(Shifted))
 
 
 @pytest.mark.parametrize(
     ("double", "n_step"), [(True, 3), *(pytest.param(*case, marks=SLOW) for case in ((True, 1), (False, 2)))]
 )
 def test_loss_is_that_of_returns_computed_step_by_step(double, n_step):
-    bootstraps_as_defined(agents.dqn(Mixed(), double=double, n_step=n_step, burn_in_length=1, sequence_length=7))
+    bootstraps_as_defined(agents.dqn(MixedEnds(), double=double, n_step=n_step, burn_in_length=1, sequence_length=7))
 
 
 class IntoTheNextEpisode(DQN):
@@ -136,7 +135,7 @@ class Single(DQN):
 @pytest.mark.parametrize("mutant", [IntoTheNextEpisode, Single])
 def test_a_wrong_bootstrap_is_found(mutant):
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        bootstraps_as_defined(agents.dqn(Mixed(), "mlp", cls=mutant, n_step=2, sequence_length=7))
+        bootstraps_as_defined(agents.dqn(MixedEnds(), "mlp", cls=mutant, n_step=2, sequence_length=7))
 
 
 @pytest.mark.parametrize(

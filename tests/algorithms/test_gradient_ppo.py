@@ -4,20 +4,19 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.conformance import replay
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    compiles_once,
-    evaluates_whole_episodes,
-    maps_over_seeds,
-)
-from tests.conformance.q_learning import Mixed
-from tests.probe_environments import Clock
 
 from memorax.algorithms import ALGORITHMS, PPO, GradientPPO, GradientPPOConfig, gradient_ppo
 from memorax.learning.minibatches import carries_of_chunks
 from memorax.networks import MLP, Network, heads
 from memorax.objectives import episode_ends, lambda_returns
+from memorax.testing import algorithm_properties as replay
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    compiles_once,
+    evaluates_whole_episodes,
+    maps_over_seeds,
+)
+from memorax.testing.probe_environments import Clock, MixedEnds
 
 SLOW = pytest.mark.slow
 LONG = (maps_over_seeds, compiles_once, evaluates_whole_episodes)
@@ -59,7 +58,7 @@ def recorded(agent):
 
 @pytest.fixture(scope="module", params=["mlp", "gru"])
 def tiny(request):
-    agent = agents.gradient_ppo(Mixed(), request.param, shared=False, num_envs=3, **MIXED)
+    agent = agents.gradient_ppo(MixedEnds(), request.param, shared=False, num_envs=3, **MIXED)
     return agent, recorded(agent)
 
 
@@ -170,7 +169,7 @@ class Forgets(GradientPPO):
 
 
 def test_a_second_network_that_forgets_is_noticed():
-    mutant = agents.gradient_ppo(Mixed(), cls=Forgets, num_envs=3)
+    mutant = agents.gradient_ppo(MixedEnds(), cls=Forgets, num_envs=3)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         remembers(mutant, recorded(mutant))
 

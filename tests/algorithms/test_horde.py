@@ -8,9 +8,7 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.conformance.q_learning import Mixed
 from tests.copied_tasks import Copies
-from tests.probe_environments import Clock
 
 from memorax import lox
 from memorax.algorithms import MAPPO, PPO, R2D2, GradientPPO, GradientPPOConfig, MAPPOConfig, PPOConfig
@@ -18,6 +16,7 @@ from memorax.core.spaces import Box
 from memorax.experiment.run.checkpoint import CheckpointWriter, newest, restore
 from memorax.learning.values import as_scalars
 from memorax.networks import Network, heads
+from memorax.testing.probe_environments import Clock, MixedEnds
 
 GAMMA = 0.8
 
@@ -47,17 +46,17 @@ def ppo(env, head, torso="mlp", cls=PPO, **config):
 
 
 TWINS = {
-    "ppo": lambda: ppo(Mixed(), states(), clip_value_loss=False, value_coefficient=0.5),
-    "r2d2": lambda: agents.r2d2(Mixed(), "mlp", head=actions(), gamma=GAMMA, n_step=2),
+    "ppo": lambda: ppo(MixedEnds(), states(), clip_value_loss=False, value_coefficient=0.5),
+    "r2d2": lambda: agents.r2d2(MixedEnds(), "mlp", head=actions(), gamma=GAMMA, n_step=2),
 }
 MORE_TWINS = {
-    "pqn, new targets": lambda: agents.pqn(Mixed(), "mlp", head=actions(), gamma=GAMMA, refresh_targets=True),
-    "ppo, histograms": lambda: ppo(Mixed(), states(kind=lambda: heads.HLGaussVNetwork(11, -1.0, 4.0))),
+    "pqn, new targets": lambda: agents.pqn(MixedEnds(), "mlp", head=actions(), gamma=GAMMA, refresh_targets=True),
+    "ppo, histograms": lambda: ppo(MixedEnds(), states(kind=lambda: heads.HLGaussVNetwork(11, -1.0, 4.0))),
     "mappo": lambda: ppo(Copies(Clock("truncated", 3, 3), 2), states(), cls=MAPPO, clip_value_loss=False),
-    "pqn": lambda: agents.pqn(Mixed(), "mlp", head=actions(), gamma=GAMMA),
-    "dqn": lambda: agents.dqn(Mixed(), "mlp", head=actions(), gamma=GAMMA, n_step=2),
-    "dqn, distributions": lambda: agents.dqn(Mixed(), "mlp", head=actions(kind=heads.C51QNetwork), gamma=GAMMA),
-    "r2d2, with memory": lambda: agents.r2d2(Mixed(), head=actions(), gamma=GAMMA, n_step=2),
+    "pqn": lambda: agents.pqn(MixedEnds(), "mlp", head=actions(), gamma=GAMMA),
+    "dqn": lambda: agents.dqn(MixedEnds(), "mlp", head=actions(), gamma=GAMMA, n_step=2),
+    "dqn, distributions": lambda: agents.dqn(MixedEnds(), "mlp", head=actions(kind=heads.C51QNetwork), gamma=GAMMA),
+    "r2d2, with memory": lambda: agents.r2d2(MixedEnds(), head=actions(), gamma=GAMMA, n_step=2),
 }
 
 
@@ -133,8 +132,8 @@ class Foreign(PPO):
 @pytest.mark.slow
 def test_the_twin_finds_mutants():
     mutants = [
-        agents.r2d2(Mixed(), "mlp", head=actions(), gamma=GAMMA, cls=Behaving),
-        ppo(Mixed(), states(), cls=Foreign, clip_value_loss=False),
+        agents.r2d2(MixedEnds(), "mlp", head=actions(), gamma=GAMMA, cls=Behaving),
+        ppo(MixedEnds(), states(), cls=Foreign, clip_value_loss=False),
     ]
     for agent in mutants:
         with pytest.raises(AssertionError):
@@ -143,7 +142,7 @@ def test_the_twin_finds_mutants():
 
 def test_the_loss_of_a_demon_reaches_the_trunk_and_no_other_head():
     """With as many environments as steps, so that nothing is broadcast unseen."""
-    agent = ppo(Mixed(), states("own", gamma=0.5), num_steps=6, num_minibatches=3, value_coefficient=0.25)
+    agent = ppo(MixedEnds(), states("own", gamma=0.5), num_steps=6, num_minibatches=3, value_coefficient=0.25)
 
     @jax.jit
     def compute(key):
@@ -192,7 +191,7 @@ def test_predictions_are_recorded_with_the_memory_of_their_episode():
 
 @pytest.mark.slow
 def test_runs_side_by_side_continue_from_their_checkpoint(tmp_path):
-    agent = ppo(Mixed(), states(gamma=0.5, cumulant=lambda steps: steps.observation[..., 0]))
+    agent = ppo(MixedEnds(), states(gamma=0.5, cumulant=lambda steps: steps.observation[..., 0]))
     keys, n = jax.random.split(jax.random.key(0), 3), 2 * agent.steps_per_update
     init, train = jax.jit(jax.vmap(agent.init)), jax.jit(jax.vmap(lambda key, state: agent.train(key, state, n)))
     half = train(keys, init(keys))

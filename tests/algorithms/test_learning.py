@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 from tests import example_agents as agents
-from tests.probe_environments import Recall
 
 from memorax import lox
+from memorax.testing.probe_environments import Recall
 
 CONFIG = {"num_envs": 32, "num_steps": 16, "num_minibatches": 4, "update_epochs": 4, "learning_rate": 1e-2}
 

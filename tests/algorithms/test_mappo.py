@@ -9,17 +9,8 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.conformance import replay
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    assert_equal,
-    is_not_disturbed_by_evaluation,
-    keeps_its_types,
-    logs_episodes_and_losses,
-    stays_finite,
-)
+from tests.assertions import assert_equal
 from tests.copied_tasks import Copies, Copy, CutRecall, member
-from tests.probe_environments import Clock
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS, MAPPO, PPO, MAPPOConfig, PPOConfig
@@ -29,6 +20,15 @@ from memorax.environments.multi_agent import PartnerRecall, RollCall
 from memorax.experiment import build_agent, default_run
 from memorax.learning.centralized_critic import joint_observation
 from memorax.networks import Network, heads
+from memorax.testing import algorithm_properties as replay
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    is_not_disturbed_by_evaluation,
+    keeps_its_types,
+    logs_episodes_and_losses,
+    stays_finite,
+)
+from memorax.testing.probe_environments import Clock
 
 ONCE = {"update_epochs": 1, "num_minibatches": 1}
 BOTH = {"share_parameters": True, "centralized_critic": True}

@@ -8,10 +8,10 @@ import jax
 import pytest
 from tests import example_agents as agents
 from tests.copied_tasks import Copies
-from tests.probe_environments import Clock
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS
+from memorax.testing.probe_environments import Clock
 
 FOLDER = Path(__file__).parents[2] / "docs" / "algorithms"
 

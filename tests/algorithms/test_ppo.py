@@ -6,13 +6,14 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.conformance.algorithms import PROPERTIES, assert_equal, stays_finite
-from tests.probe_environments import Clock, Masked, Recall
+from tests.assertions import assert_equal
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS, PPO, PPOConfig
 from memorax.core.spaces import Box
 from memorax.networks import MLP, FeatureExtractor, Network, heads
+from memorax.testing.algorithm_properties import PROPERTIES, stays_finite
+from memorax.testing.probe_environments import Clock, Masked, Recall
 
 SPACE = Box(-2.0, 3.0, (2,))
 

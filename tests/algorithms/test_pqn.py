@@ -7,15 +7,6 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    compiles_once,
-    evaluates_whole_episodes,
-    maps_over_seeds,
-    stays_finite,
-)
-from tests.conformance.q_learning import Count, Counter, Mixed, knows_that_a_truncated_episode_goes_on
-from tests.probe_environments import Clock, Masked, Recall
 
 from memorax import lox
 from memorax.acting import State
@@ -26,6 +17,15 @@ from memorax.experiment import build_agent
 from memorax.experiment.recipes import default_run
 from memorax.learning import add_time, remove_time
 from memorax.networks import MLP, RNN, Network, heads
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    compiles_once,
+    evaluates_whole_episodes,
+    maps_over_seeds,
+    stays_finite,
+)
+from memorax.testing.probe_environments import Clock, Masked, MixedEnds, Recall
+from memorax.testing.q_learning_properties import CountingCell, CountingHead, knows_that_a_truncated_episode_goes_on
 
 SLOW = pytest.mark.slow
 LONG = (maps_over_seeds, compiles_once, evaluates_whole_episodes)
@@ -101,7 +101,7 @@ def step_by_step(agent, params, steps, carry, last):
 
 @pytest.fixture(scope="module", params=["gru", "mlp"])
 def recorded(request):
-    agent = agents.pqn(Mixed(), request.param, td_lambda=0.7, gamma=0.9, **ONCE)
+    agent = agents.pqn(MixedEnds(), request.param, td_lambda=0.7, gamma=0.9, **ONCE)
 
     @jax.jit
     def record(key):
@@ -124,7 +124,7 @@ def recorded(request):
 
 def with_options(recorded, cls=PQN, **config):
     config = dataclasses.replace(recorded.agent.config, **config)
-    return cls(config, Mixed(), None, recorded.agent.networks.network, recorded.agent.optimizer)
+    return cls(config, MixedEnds(), None, recorded.agent.networks.network, recorded.agent.optimizer)
 
 
 def assert_learned_from(metrics, values, target, action):
@@ -205,7 +205,8 @@ def test_targets_are_refreshed_on_request_only(recorded, refresh):
 
 def test_targets_have_no_gradient():
     # A counter whose value at every step is one parameter: of Q(x_t) it has a gradient, of the target none.
-    agent = agents.pqn(Clock("never"), lambda: RNN(cell=Counter()), head=Count(), refresh_targets=True, gamma=1.0)
+    options = {"refresh_targets": True, "gamma": 1.0}
+    agent = agents.pqn(Clock("never"), lambda: RNN(cell=CountingCell()), head=CountingHead(), **options)
 
     @jax.jit
     def gradient_and_metrics(key):

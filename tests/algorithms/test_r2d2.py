@@ -4,27 +4,26 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    does_not_depend_on_how_it_is_cut,
-    keeps_its_types,
-    logs_episodes_and_losses,
-)
-from tests.conformance.q_learning import (
-    Mixed,
-    bootstraps_as_defined,
-    counts_one_more_at_the_successor,
-    knows_that_a_truncated_episode_goes_on,
-    replays_what_it_did,
-)
-from tests.probe_environments import Clock, Recall
 
 from memorax.algorithms import ALGORITHMS, R2D2, R2D2Config
 from memorax.buffers import make_episode_buffer, make_prioritised_episode_buffer
 from memorax.networks import heads
 from memorax.objectives import epsilon_per_actor, rescale, unscale
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    does_not_depend_on_how_it_is_split,
+    keeps_its_types,
+    logs_episodes_and_losses,
+)
+from memorax.testing.probe_environments import Clock, MixedEnds, Recall
+from memorax.testing.q_learning_properties import (
+    bootstraps_as_defined,
+    counts_one_more_at_the_successor,
+    knows_that_a_truncated_episode_goes_on,
+    replays_what_it_did,
+)
 
-QUICK = (keeps_its_types, does_not_depend_on_how_it_is_cut, logs_episodes_and_losses)
+QUICK = (keeps_its_types, does_not_depend_on_how_it_is_split, logs_episodes_and_losses)
 ENDLESS = {"gamma": 0.5, "learning_rate": 0.02, "target_update_frequency": 12, "batch_size": 16}
 
 
@@ -49,7 +48,7 @@ def test_values_of_stored_sequences_are_those_of_acting():
 
 @pytest.mark.slow
 def test_the_successor_is_the_next_column_of_the_same_unroll():
-    counts_one_more_at_the_successor(R2D2, burn_in_length=2, value_rescaling=False, n_step=1)
+    counts_one_more_at_the_successor(agents.counting(R2D2, burn_in_length=2, value_rescaling=False, n_step=1))
 
 
 def rescaled(x):
@@ -57,7 +56,7 @@ def rescaled(x):
 
 
 def test_loss_and_priorities_are_those_of_rescaled_returns_computed_step_by_step():
-    agent = agents.r2d2(Mixed(), n_step=3, sequence_length=7, priority_eta=0.7)
+    agent = agents.r2d2(MixedEnds(), n_step=3, sequence_length=7, priority_eta=0.7)
     bootstraps_as_defined(agent, rescaled, lambda x: np.asarray(unscale(jnp.asarray(x))))
 
 
@@ -86,7 +85,7 @@ class Unweighed(R2D2):
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", [Unscaled, Mean, Unweighed])
 def test_wrong_targets_and_priorities_are_found(mutant):
-    agent = agents.r2d2(Mixed(), "mlp", cls=mutant, n_step=3, sequence_length=7, burn_in_length=0)
+    agent = agents.r2d2(MixedEnds(), "mlp", cls=mutant, n_step=3, sequence_length=7, burn_in_length=0)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         bootstraps_as_defined(agent, rescaled, lambda x: np.asarray(unscale(jnp.asarray(x))))
 

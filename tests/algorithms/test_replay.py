@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 from tests import example_agents as agents
-from tests.conformance import replay
-from tests.probe_environments import Clock
 
 from memorax.algorithms import PPO
 from memorax.networks import RNN, FeatureExtractor
+from memorax.testing import algorithm_properties as replay
+from memorax.testing.probe_environments import Clock
 
 ONCE = {"update_epochs": 1, "num_minibatches": 1}
 QUICK = ("gru", "lstm", "mlp", "lru", "mamba2", "gated_deltanet", "attention", "any cell")

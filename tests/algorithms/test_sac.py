@@ -7,16 +7,6 @@ import numpy as np
 import optax
 import pytest
 from tests import example_agents as agents
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    does_not_depend_on_how_it_is_cut,
-    is_not_disturbed_by_evaluation,
-    keeps_its_types,
-    logs_episodes_and_losses,
-    stays_finite,
-)
-from tests.conformance.q_learning import Mixed
-from tests.probe_environments import Clock, Masked
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS, SAC, SACConfig, sac
@@ -29,6 +19,15 @@ from memorax.learning.soft_actor_critic import ReplayedSequences, policy_actions
 from memorax.learning.values import expected_values
 from memorax.networks import MLP, Network, heads
 from memorax.objectives import episode_ends, soft_value, temperature_loss
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    does_not_depend_on_how_it_is_split,
+    is_not_disturbed_by_evaluation,
+    keeps_its_types,
+    logs_episodes_and_losses,
+    stays_finite,
+)
+from memorax.testing.probe_environments import Clock, Masked, MixedEnds
 
 slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 PLANE = Box(-2.0, 3.0, (2,))
@@ -44,7 +43,7 @@ def agent(request):
     return MADE[request.param]()
 
 
-QUICK = (keeps_its_types, does_not_depend_on_how_it_is_cut, is_not_disturbed_by_evaluation, logs_episodes_and_losses)
+QUICK = (keeps_its_types, does_not_depend_on_how_it_is_split, is_not_disturbed_by_evaluation, logs_episodes_and_losses)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +158,7 @@ def shaken(tree):
 @functools.cache
 def before(space, torso, **config):
     """An agent, a learner whose target networks are others than its critics, and what it learns from."""
-    env = Mixed()
+    env = MixedEnds()
     env._action_space = env.action_space() if space is None else space
     given = {"second_critic": heads.Alpha(0.7)}
     agent = agents.sac(env, torso, arguments=given, sequence_length=6, cls=Plain, **config)

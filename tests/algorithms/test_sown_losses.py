@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests import example_agents as agents
-from tests.probe_environments import Clock
 
 from memorax.core.spaces import encode
 from memorax.learning import ActorCritic, agent_networks, unroll_with_losses
 from memorax.learning.auxiliary import sown_metrics
 from memorax.learning.unroll import unroll
 from memorax.networks.blocks import FFN, MoE, Projection, Stack
+from memorax.testing.probe_environments import Clock
 
 EXPERTS, CHOSEN, WIDTH = 4, 2, 11
 KEY = jax.random.key(0)

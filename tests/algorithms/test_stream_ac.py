@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests import example_agents as agents
-from tests.conformance.algorithms import PROPERTIES, stays_finite
-from tests.probe_environments import Clock, Masked
 
 from memorax.algorithms import ALGORITHMS, StreamAC, StreamACConfig
 from memorax.algorithms.stream_ac import StreamACLearner
 from memorax.core.spaces import Box
 from memorax.networks import RNN, RTRL, FeatureExtractor, Network, RTUCell, SequenceModelWrapper, heads
+from memorax.testing.algorithm_properties import PROPERTIES, stays_finite
+from memorax.testing.probe_environments import Clock, Masked
 
 KEY = jax.random.key(0)
 LONG = {"maps_over_seeds", "keeps_its_types", "is_repeatable"}

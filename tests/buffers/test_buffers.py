@@ -10,8 +10,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from scipy import stats
+from tests.assertions import assert_equal
 from tests.buffers import oracle as lists
-from tests.conformance.algorithms import assert_equal
 
 import memorax.buffers
 from memorax.buffers import (

@@ -65,7 +65,7 @@ ENTRIES = [entry for page in sorted(FOLDER.glob("*.md")) for entry in entries(pa
 def missing(module_name: str, documented: list[tuple[str, str]]) -> list[str]:
     """The public names that no page has, under this module's name or as the same object under another's."""
     module = importlib.import_module(module_name)
-    objects = [getattr(importlib.import_module(home), name) for home, name in documented]
+    objects = [getattr(importlib.import_module(home), name, None) for home, name in documented]
     return [
         name
         for name in public_names(module_name)
@@ -101,14 +101,19 @@ def parameters(cls: type) -> set[str]:
 
 
 def described(cls: type) -> set[str]:
-    """The arguments that are described where a reader looks: in a docstring, or in a string under the field."""
+    """The arguments that are described where a reader looks: in a docstring, or in a string under the field.
+
+    A cell also takes the fields of its configuration as keywords; they are described there.
+    """
     names = set()
-    for parent in cls.__mro__:
+    configuration = getattr(cls, "configuration", None)
+    for parent in (*cls.__mro__, *(configuration.__mro__ if configuration else ())):
         if parent.__module__.startswith("memorax"):
             docstrings = f"{parent.__doc__}\n{parent.__init__.__doc__}"
             names |= set(re.findall(r"^\s*(\w+)(?: \([^)]*\))?: ", docstrings, re.MULTILINE))
+            names |= set(re.findall(r"`(\w+)` is", str(parent.__init__.__doc__)))
             names |= fields_with_strings(parent)
-    return names
+    return names | ({"config"} if configuration else set())
 
 
 def fields_with_strings(cls: type) -> set[str]:
@@ -125,7 +130,7 @@ def fields_with_strings(cls: type) -> set[str]:
 
 
 def classes() -> list[type]:
-    objects = (getattr(importlib.import_module(module), name) for module, name in ENTRIES)
+    objects = (getattr(importlib.import_module(module), name, None) for module, name in ENTRIES)
     return [thing for thing in objects if inspect.isclass(thing) and thing.__module__.startswith("memorax")]
 
 
@@ -137,7 +142,7 @@ def test_every_argument_of_every_constructor_is_described():
 def test_everything_in_the_reference_has_a_docstring():
     bare = []
     for module, name in ENTRIES:
-        thing = getattr(importlib.import_module(module), name)
+        thing = getattr(importlib.import_module(module), name, None)
         doc = vars(thing).get("__doc__") if inspect.isclass(thing) else getattr(thing, "__doc__", None)
         if (inspect.isclass(thing) or inspect.isroutine(thing)) and (not doc or doc.startswith(f"{name}(")):
             bare.append(f"{module}.{name}")

@@ -18,7 +18,7 @@ PROMISED = {
     *("PPO", "MAPPO", "GradientPPO", "DQN", "R2D2", "PQN", "SAC", "StreamAC"),
     *("PPOConfig", "MAPPOConfig", "GradientPPOConfig", "DQNConfig", "R2D2Config", "PQNConfig", "SACConfig"),
     *("StreamACConfig", "make", "register", "Network", "FeatureExtractor", "MLP", "CNN", "RNN", "Memoroid", "heads"),
-    *("lox", "train"),
+    *("lox", "train", "testing"),
 }
 HIDDEN = {"__main__", "cli"}
 """Subpackages that are no part of the Python interface: the command line."""

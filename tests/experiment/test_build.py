@@ -79,7 +79,7 @@ def test_the_head_follows_from_the_action_space():
 @pytest.mark.parametrize("space", [MultiDiscrete((2, 3)), Box(-1.0, 1.0, (2, 3))])
 def test_an_action_space_that_no_head_serves_is_refused(space):
     with pytest.raises(
-        TypeError, match=r"`env` must have Discrete actions or a Box of vectors .*, got .* of some::Task"
+        TypeError, match=r"`env` must have Discrete actions or a one-dimensional Box .*, got .* of some::Task"
     ):
         policy_head(space, "some::Task")
 

@@ -70,6 +70,12 @@ def test_hyperparameters_beyond_reason_are_refused():
         dataclasses.replace(CONFIG, hyperparameters=PPOConfig(num_steps=2**31))
 
 
+@pytest.mark.parametrize("given", [None, {"num_envs": 4}, PPOConfig])
+def test_what_is_no_configuration_of_an_algorithm_is_refused(given):
+    with pytest.raises(TypeError, match="`hyperparameters` must be the algorithm's configuration, such as"):
+        dataclasses.replace(CONFIG, hyperparameters=given)
+
+
 def test_the_counter_of_steps_holds_warmup_and_training():
     dataclasses.replace(CONFIG, warmup=77, steps=2**32 - 78)
     with pytest.raises(ValueError, match="`steps` must be at most 4294967218 after the warmup, got 4294967219"):
@@ -177,7 +183,7 @@ def test_options_of_the_environment_are_read_and_written():
 
 @pytest.mark.parametrize("word", ["length", "=20", "a-b=3"])
 def test_an_option_of_another_form_is_refused(word):
-    with pytest.raises(ValueError, match=f"`env_options` must be like length=20, got {word}"):
+    with pytest.raises(ValueError, match=f"`env_options` must have the form length=20, got {word}"):
         read_env_options([word])
 
 
@@ -186,7 +192,7 @@ def test_an_option_of_another_form_is_refused(word):
     [
         ([], TypeError, r"`env_options` must map names to values, got \[\]"),
         ({3: 4}, TypeError, "`env_options` must map names to values, got {3: 4}"),
-        ({"a": [1]}, TypeError, r"`a` of `env_options` must be a number, a truth value or text, got \[1\]"),
+        ({"a": [1]}, TypeError, r"`a` of `env_options` must be a number, a boolean or a string, got \[1\]"),
         ({"a": float("inf")}, ValueError, "`a` of `env_options` must be finite, got inf"),
     ],
 )

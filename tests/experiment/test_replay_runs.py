@@ -113,8 +113,8 @@ def test_a_replay_is_saved_and_resumed_bit_for_bit(algorithm, monkeypatch, tmp_p
 def test_the_default_job_can_be_built(algorithm, cls):
     agent = build_agent(dataclasses.replace(default_run(algorithm), features=7))
     assert type(agent) is cls
-    assert agent.q.recurrent
-    assert isinstance(agent.q.network.head, heads.DiscreteQNetwork)
+    assert agent.recurrent
+    assert isinstance(agent.networks.network.head, heads.DiscreteQNetwork)
 
 
 def test_continuous_actions_are_refused():
@@ -124,7 +124,7 @@ def test_continuous_actions_are_refused():
 
 def test_a_run_too_short_to_learn_anything_is_refused():
     build_agent(small("dqn", steps=12, warmup=8))
-    with pytest.raises(ValueError, match="`steps` must be at least 13 for anything to be learned after a warmup of 7"):
+    with pytest.raises(ValueError, match="`steps` must be at least 13 for learning to start after a warmup of 7"):
         build_agent(small("dqn", steps=12, warmup=7))
 
 

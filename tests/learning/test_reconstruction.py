@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests.probe_environments import Clock, Masked
 
 from memorax import lox
 from memorax.algorithms import PPO, PQN, PPOConfig, PQNConfig
@@ -15,6 +14,7 @@ from memorax.core.types import Timestep
 from memorax.learning import ImageDecoder, Reconstruction
 from memorax.learning.reconstruction import reconstruction_error
 from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads, layers
+from memorax.testing.probe_environments import Clock, Masked
 
 KEY = jax.random.key(0)
 
@@ -98,7 +98,7 @@ def pqn(env, extract=None, **options):
 
 
 def test_q_learning_reconstructs_too_and_a_mask_of_actions_is_no_observation():
-    agent = pqn(Masked(), coefficient=1.0, decoder=MLP((3, 1)))
+    agent = pqn(Masked(), coefficient=1.0, decoder=nn.Sequential([MLP((5,)), nn.Dense(1)]))
     state, logs = lox.spool(agent.train)(KEY, agent.init(KEY), num_steps=agent.steps_per_update)
     assert np.isfinite(logs["losses/reconstruction"]).all()
     before = agent.init(KEY).learner.params["params"]["decoder"]

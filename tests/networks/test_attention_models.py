@@ -221,7 +221,7 @@ def test_ready_torsos_have_any_width(width):
         (lambda: sLSTMCell(inner_dim=10), ValueError, r"`num_heads` \(4\) must divide `inner_dim` \(10\)"),
         (lambda: sLSTMCell(inner_dim=4), ValueError, r"`inner_dim` must be at least 2 \* `num_heads` \(8\)"),
         (lambda: sLSTMCell(forget_bias="one"), ValueError, r"`forget_bias` must be one of powerlaw, linspace"),
-        (lambda: sLSTMCell(block_index=2, num_blocks=2), ValueError, r"`block_index` must be in \[0, 1\], got 2"),
+        (lambda: sLSTMCell(block_index=2, num_blocks=2), ValueError, r"`block_index` must be at most 1, got 2"),
         (lambda: SegmentRecurrence(RNN(cell=sLSTMCell()), 2), TypeError, r"`module` must be an attention layer"),
         (lambda: SegmentRecurrence(SelfAttention(), 0), ValueError, r"`memory_length` must be at least 1, got 0"),
         (lambda: SegmentRecurrence(SelfAttention(), 2, features=-1), ValueError, r"`features` must be at least 1"),

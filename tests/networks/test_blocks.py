@@ -297,7 +297,7 @@ REFUSED = [
     (
         lambda: run(Stack(blocks=[nn.relu]), initial_carry=((), ())),
         ValueError,
-        "must have a part for each of 1 blocks, got 2",
+        "must have an entry for each of 1 blocks, got 2",
     ),
 ]
 

@@ -7,7 +7,7 @@ from flax import nnx
 
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Timestep
-from memorax.networks import CNN, MLP, RNN, FeatureExtractor, Network, SequenceModelWrapper, heads, layers
+from memorax.networks import CNN, MLP, RNN, FeatureExtractor, LRUCell, Network, SequenceModelWrapper, heads, layers
 from memorax.networks.sequence_models import GRU, is_sequence_model
 
 BATCH, TIME, FEATURES, HIDDEN, ACTIONS = 2, 6, 7, 11, 4
@@ -111,6 +111,10 @@ def test_network_refuses_parts_that_cannot_work():
         Network(FeatureExtractor(identity), MLP((3,)), heads.VNetwork())
     with pytest.raises(TypeError, match="`torso` must be a sequence model, got GRUCell"):
         Network(FeatureExtractor(identity), nn.GRUCell(3), heads.VNetwork())
+    with pytest.raises(
+        TypeError, match=r"`torso` must be a sequence model, got LRUCell; .* `Memoroid\(cell=...\)`, if it"
+    ):
+        Network(FeatureExtractor(identity), LRUCell(features=3), heads.VNetwork())
     with pytest.raises(TypeError, match="`head` must be a Flax Linen module, got None"):
         Network(FeatureExtractor(identity), GRU(3), None)
 
@@ -124,8 +128,9 @@ def test_wrapper_passes_sequence_models_through_and_lifts_the_rest():
     carry, outputs = SequenceModelWrapper(jnp.tanh).apply({}, INPUTS, DONE)
     assert carry == ()
     np.testing.assert_allclose(outputs, jnp.tanh(INPUTS))
-    with pytest.raises(TypeError, match="got the recurrent cell GRUCell; write `RNN"):
-        SequenceModelWrapper(nn.GRUCell(3))
+    for cell in (nn.GRUCell(3), LRUCell(features=3)):
+        with pytest.raises(TypeError, match=f"got the recurrent cell {type(cell).__name__}; write `RNN"):
+            SequenceModelWrapper(cell)
     with pytest.raises(TypeError, match="`network` must be a module or a function, got 3"):
         SequenceModelWrapper(3)
 

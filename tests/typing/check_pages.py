@@ -21,8 +21,7 @@ KNOWN = {
     ("docs_environments", 'attribute "render" for class "Environment'): "`make` gives the base class",
     ("docs_getting_started", 'attribute "n" for class "Space"'): "`action_space` gives the base class",
     ("docs_environments", "property"): "a task's name is an attribute where the base class has a property",
-    ("docs_environments", "round"): "a space's bound may be None",
-    ("docs_algorithms_r2d2", '"Buffer | None" in function "__init__"'): "flashbax types its buffers' functions loosely",
+    ("docs_algorithms_r2d2", 'Buffer | None" in function "__init__"'): "flashbax types its buffers' functions loosely",
 }
 """What is wrong with which page, by a part of the message, and why it stays."""
 

@@ -25,7 +25,14 @@ these."""
 
 @struct.dataclass
 class EpisodeStatistics:
-    """Return and length of the running episode and of the last finished one, each `[batch]`."""
+    """Return and length of the running episode and of the last finished one, each `[batch]`.
+
+    Attributes:
+        running_return: Sum of the rewards of the running episode so far, without discount, float32.
+        running_length: Its steps so far, int32.
+        last_return: Undiscounted return of the last finished episode, 0 before the first, float32.
+        last_length: Its steps, int32.
+    """
 
     running_return: Array
     running_length: Array

@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING, Any
 from memorax.buffers.episode_buffer import make_episode_buffer
 from memorax.buffers.layout import Layout
 from memorax.buffers.prioritised_episode_buffer import compute_importance_weights, make_prioritised_episode_buffer
+from memorax.buffers.protocol import Buffer, PrioritizedBuffer
 from memorax.buffers.starts import get_full_start_flags, get_start_flags_from_done
 
 if TYPE_CHECKING:
     from memorax.buffers.types import PrioritisedEpisodeBufferSample
 
 __all__ = [
+    "Buffer",
     "Layout",
     "PrioritisedEpisodeBufferSample",
+    "PrioritizedBuffer",
     "compute_importance_weights",
     "get_full_start_flags",
     "get_start_flags_from_done",

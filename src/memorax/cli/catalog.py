@@ -7,13 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 _ENVIRONMENTS = """\
-remember: for how many steps something must be kept in mind. steps: the longest episode.
-best: the return of the best policy, on average. memoryless: the same without memory, from the present alone.
--: not one number, or not known. All with default arguments; `--env-options length=20` changes them."""
+remember: number of steps for which information must be remembered. steps: maximum episode length.
+best: expected return of the optimal policy. memoryless: the same for the best policy without memory.
+-: unknown, or not a single number. All with default arguments; `--env-options length=20` changes them."""
 
 
 def environments() -> Table:
-    """All registered environments: for how many steps to remember, and the best return with and without memory."""
+    """All registered environments, with spaces, memory length, episode length and best returns."""
     from memorax.environments import ENVIRONMENTS, registered
     from memorax.environments.registration import ADAPTERS
 
@@ -26,7 +26,7 @@ def environments() -> Table:
         padding=(0, 1, 0, 0),
     )
     table.add_column("name", no_wrap=True)
-    table.add_column("what it asks for", min_width=24)
+    table.add_column("task", min_width=24)
     for name in ("observations", "actions"):
         table.add_column(name, overflow="fold")
     for name in ("remember", "steps", "best", "memoryless"):
@@ -99,7 +99,7 @@ def algorithms() -> Table:
 def _two_columns(title: str) -> Table:
     table = Table(title=title)
     table.add_column("name", no_wrap=True)
-    table.add_column("what it is")
+    table.add_column("description")
     return table
 
 

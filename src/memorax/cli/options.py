@@ -77,7 +77,7 @@ def given_values(arguments: Sequence[str], option: str) -> list[str]:
         arguments: The command line.
         option: `--name`, which takes one value each time that it is given.
     """
-    following = zip(arguments, [*arguments[1:], ""], strict=True)
+    following = zip(arguments, [*arguments, ""][1:], strict=True)
     pairs = [(*word.partition("=")[::2], "=" in word, after) for word, after in following]
     return [value if inline else after for name, value, inline, after in pairs if name == option]
 

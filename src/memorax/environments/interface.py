@@ -17,10 +17,9 @@ from memorax.environments.protocol import form, reset_values, step_values
 from memorax.environments.wrappers.auto_reset import AutoReset
 from memorax.environments.wrappers.base import Wrapper
 
-_METHODS = ("reset", "step", "action_space", "observation_space")
+_SPACES = ("action_space", "observation_space")
 _CHECKED: "WeakValueDictionary[int, Environment]" = WeakValueDictionary()
 """Environments that were traced before: an agent after the first need not wait for it."""
-_HOST_LIBRARIES = {"dm_env", "envpool", "gym", "gymnasium", "pettingzoo"}
 
 
 def as_environment(env: Any, env_params: PyTree | None = None) -> Environment:
@@ -40,11 +39,10 @@ def as_environment(env: Any, env_params: PyTree | None = None) -> Environment:
         ValueError: If an observation is not in the observation space, a reward or flag is not a scalar, shapes are not
             stable, or `info` lacks `final_observation`.
     """
-    _refuse_other_objects(env)
     adapted = adapt(env, env_params)
     if env_params is None:
         env_params = adapted.default_params
-    if not all(isinstance(_declared(adapted, kind, env_params), Space) for kind in _METHODS[2:]):
+    if not all(isinstance(_declared(adapted, kind, env_params), Space) for kind in _SPACES):
         adapted = _TranslatedSpaces(adapted)
     if not _is_built_in(adapted) and _CHECKED.get(id(adapted)) is not adapted:
         _check_by_tracing(adapted, env_params)
@@ -74,24 +72,6 @@ def _declared(env: Environment, kind: str, params: PyTree) -> Any:
     """A space as the environment declares it, by a method or by an attribute."""
     space = getattr(env, kind)
     return space(params) if callable(space) else space
-
-
-def _refuse_other_objects(env: Any) -> None:
-    if isinstance(env, type):
-        raise TypeError(f"`env` must be an environment, got the class {env.__name__}; write `{env.__name__}(...)`")
-    libraries = [cls.__module__.partition(".")[0] for cls in type(env).__mro__]
-    if _HOST_LIBRARIES & set(libraries):
-        library = next(name for name in libraries if name in _HOST_LIBRARIES)
-        raise TypeError(
-            f"`env` must be an environment that JAX can trace, got {type(env).__name__} of {library}, which runs in "
-            "Python; use one written in JAX, for example `gymnax::CartPole-v1`"
-        )
-    missing = [name for name in _METHODS if not hasattr(env, name)]
-    if missing:
-        raise TypeError(
-            f"`env` must have {', '.join(f'`{name}`' for name in _METHODS)}, got {type(env).__name__} without "
-            f"{', '.join(f'`{name}`' for name in missing)}"
-        )
 
 
 def _check_by_tracing(env: Environment, params: PyTree) -> None:

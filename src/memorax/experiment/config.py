@@ -1,7 +1,7 @@
 """The configuration of a run: everything needed to build its agent again, and to repeat the run bit for bit."""
 
 import dataclasses
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
@@ -88,10 +88,18 @@ class RunConfig(Generic[C]):
         check_env_options(self.env_options)
         if self.warmup + self.steps > _MOST_STEPS:
             raise ValueError(f"`steps` must be at most {_MOST_STEPS - self.warmup} after the warmup, got {self.steps}")
-        for name, value in vars(self.hyperparameters).items():
-            most = _MOST_ENVS if name == "num_envs" else _MOST
+        self._check_hyperparameters()
+
+    def _check_hyperparameters(self) -> None:
+        given: Any = self.hyperparameters
+        if not dataclasses.is_dataclass(given) or isinstance(given, type):
+            raise TypeError(
+                f"`hyperparameters` must be the algorithm's configuration, such as PPOConfig(), got {given!r}"
+            )
+        for field in dataclasses.fields(given):
+            value, most = getattr(given, field.name), _MOST_ENVS if field.name == "num_envs" else _MOST
             if isinstance(value, int) and value > most:
-                raise ValueError(f"`{name}` must be at most {most}, got {value}")
+                raise ValueError(f"`{field.name}` must be at most {most}, got {value}")
 
     def seed_numbers(self) -> list[int]:
         """All random seeds."""

@@ -18,16 +18,16 @@ divide the steps; a run that was given all steps at once has no line there.
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Turn a configuration into what JSON can hold."""
+    """Convert a configuration to a dictionary that JSON can hold."""
     return dataclasses.asdict(config)
 
 
 def from_dict(content: dict[str, Any], source: str = "the configuration") -> RunConfig:
-    """Build a configuration from what `to_dict` made.
+    """Convert a dictionary made by `to_dict` to a configuration.
 
     Args:
         content: Fields by name; missing ones have their defaults.
-        source: Where it was found, for the messages.
+        source: Where it comes from, for error messages.
 
     Raises:
         ValueError: A field is unknown or missing without a default, or its value is refused.
@@ -64,7 +64,9 @@ def load_config(folder: str | Path) -> RunConfig:
 
 
 def check_same_run(stored: RunConfig, wanted: RunConfig, folder: Path) -> None:
-    """Refuse to resume a run as another one; only how far it goes and how often it is saved may change.
+    """Check that a run is resumed with the configuration that it was started with.
+
+    Only how far it goes, how often it is saved and where it is logged may change.
 
     Raises:
         ValueError: A field differs; the message names it and both values.

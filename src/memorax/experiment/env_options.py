@@ -7,7 +7,7 @@ import tyro
 
 
 def read_env_options(words: list[str]) -> dict[str, Any]:
-    """Read `KEY=VALUE` words; a value is an integer, a number, `true` or `false`, or else text.
+    """Read `KEY=VALUE` words; a value is an integer, a float, `true` or `false`, or else a string.
 
     Raises:
         ValueError: A word is not of this form.
@@ -16,29 +16,29 @@ def read_env_options(words: list[str]) -> dict[str, Any]:
     for word in words:
         key, separator, value = word.partition("=")
         if not key.isidentifier() or not separator:
-            raise ValueError(f"`env_options` must be like length=20, got {word}")
+            raise ValueError(f"`env_options` must have the form length=20, got {word}")
         options[key] = _read_value(value)
     return options
 
 
 def write_env_options(options: dict[str, Any]) -> list[str]:
-    """Write options as `read_env_options` reads them, sorted by name."""
+    """Format options as `read_env_options` reads them, sorted by name."""
     values = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
     return [f"{name}={value}" for name, value in sorted(values.items())]
 
 
 def check_env_options(options: Any) -> None:
-    """Refuse options that a configuration file could not hold.
+    """Check that a configuration file can hold the options.
 
     Raises:
-        TypeError: They are no mapping from names to numbers, truth values or text.
+        TypeError: They are not a mapping from names to numbers, booleans or strings.
         ValueError: A number is NaN or infinite.
     """
     if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise TypeError(f"`env_options` must map names to values, got {options!r}")
     for name, value in options.items():
         if not isinstance(value, bool | int | float | str):
-            raise TypeError(f"`{name}` of `env_options` must be a number, a truth value or text, got {value!r}")
+            raise TypeError(f"`{name}` of `env_options` must be a number, a boolean or a string, got {value!r}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"`{name}` of `env_options` must be finite, got {value}")
 
@@ -64,4 +64,4 @@ EnvOptions: TypeAlias = Annotated[
         str_from_instance=write_env_options,
     ),
 ]
-"""Arguments of an environment by name, on the command line `KEY=VALUE ...`."""
+"""Keyword arguments of an environment, on the command line `KEY=VALUE ...`."""

@@ -21,7 +21,12 @@ from memorax.networks import Network
 
 @struct.dataclass
 class ActorCriticLearner:
-    """Parameters and optimizer states; the parameters of a shared trunk are among the actor's."""
+    """Parameters and optimizer states of actor and critic.
+
+    Attributes:
+        actor: Those of the actor, with the parameters of a shared trunk among them.
+        critic: Those of the critic.
+    """
 
     actor: TrainState
     critic: TrainState

@@ -9,12 +9,17 @@ from flax import struct
 from memorax.core.types import Array, PyTree, strong
 
 Schedule: TypeAlias = Callable[[Array], Any]
-"""A function of the number of transitions so far."""
+"""A function of the number of transitions so far; it gives one number, or one for each environment."""
 
 
 @struct.dataclass
 class TrainState:
-    """Parameters with the state of their optimizer."""
+    """Parameters with the state of their optimizer.
+
+    Attributes:
+        params: The parameters.
+        opt_state: The state of their optimizer.
+    """
 
     params: PyTree
     opt_state: PyTree

@@ -4,11 +4,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memorax.testing.algorithms import check_algorithm
+    from memorax.testing.environments import check_environment
     from memorax.testing.sequence_models import check_sequence_model
 
-__all__ = ["check_sequence_model"]
+__all__ = ["check_algorithm", "check_environment", "check_sequence_model"]
 
-_HOMES = {"check_sequence_model": "sequence_models"}
+_HOMES = {
+    "check_algorithm": "algorithms",
+    "check_environment": "environments",
+    "check_sequence_model": "sequence_models",
+}
 """The module of each name."""
 
 

@@ -8,13 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance import environments as conformance
 
 from memorax.environments import MissingExtraError, make
+from memorax.testing.visits import jit
 
 STEPS = 200
-CONTRACT = (conformance.stays_in_its_spaces, conformance.is_repeatable)
-"""What `compare` does not show of an adapter already."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,6 @@ def compare(env: Any, params: Any, library: Library, *, exact: bool = True, seed
         else:
             jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4), a, b)
 
-    jit = conformance.jit
     act, step = jit(lambda key, seen: draw_action(env, params, key, seen)), jit(lambda *a: env.step(*a, params))
     reset_by_hand, step_by_hand = jit(library.reset), jit(library.step)
     key = jax.random.key(seed)
@@ -81,42 +78,6 @@ def compare(env: Any, params: Any, library: Library, *, exact: bool = True, seed
         if "action_mask" in info:
             same(info["action_mask"], observation["action_mask"])
     return ends
-
-
-def keeps_its_types(env: Any, params: Any) -> None:
-    """Reset and step give the same types, all of them strong; which ones a state has is the library's affair."""
-    key = jax.random.key(0)
-    started = jax.eval_shape(lambda: env.reset(key, params))
-    action = env.action_space(params).sample(key)
-    observation, state, reward, *ends, info = jax.eval_shape(lambda s: env.step(key, s, action, params), started[1])
-    # As text, since a key has a type of its own.
-    assert str((observation, state)) == str(started)
-    assert str(info["final_observation"]) == str(observation)
-    assert not any(leaf.weak_type for leaf in jax.tree.leaves((started, state)))
-    assert conformance.avals(reward) == ((), "float32", False)
-    assert [conformance.avals(end) for end in ends] == [((), "bool", False)] * 2
-
-
-def batches_like_one(world: conformance.World) -> None:
-    """A row under `jax.vmap` is what the environment does alone; states may hold keys, which are not compared."""
-    log = {name: jax.tree.map(lambda x: x[1, 2], part) for name, part in world.log.items()}
-    step = conformance.jit(lambda *given: world.env.step(*given, world.params))
-    after, _, *outcome, info = step(log["key"], log["state"], log["action"])
-    expected = [log["after"], log["final"], log["reward"], log["terminated"], log["truncated"]]
-    conformance.assert_close([after, info["final_observation"], *outcome], expected)
-
-
-def keeps_the_contract(env: Any, params: Any, steps: int = 60) -> None:
-    """Everything that holds for our own environments, as far as it can be asked of those of others."""
-    keeps_its_types(env, params)
-    world = conformance.visit(env, params, steps)
-    for holds in CONTRACT:
-        holds(world)
-    batches_like_one(world)
-    counted = np.asarray(world.log["next_state"].time)
-    done = np.asarray(world.log["terminated"] | world.log["truncated"])
-    assert (counted[done] == 0).all()
-    assert (counted[~done] == np.asarray(world.log["state"].time)[~done] + 1).all()
 
 
 def trains(env_id: str, folder: Any, algorithm: str = "ppo", **options: Any) -> None:

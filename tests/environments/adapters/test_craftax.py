@@ -3,7 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from tests.environments.adapters.by_hand import Library, compare, keeps_the_contract, make_or_skip, trains
+from tests.environments.adapters.by_hand import Library, compare, make_or_skip, trains
+
+from memorax.testing import check_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1200)]
 
@@ -37,7 +39,7 @@ def test_death_is_a_termination_and_the_limit_a_truncation():
 
 def test_contract():
     env, params = make_or_skip(CLASSIC[0], **CLASSIC[1])
-    keeps_the_contract(env, params)
+    check_environment(env, params, steps=60)
     _, state = env.reset(jax.random.key(0), params)
     picture = np.asarray(env.render(state, params))
     assert (picture.dtype, picture.ndim, picture.shape[-1]) == (np.uint8, 3, 3)

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.environments.adapters.by_hand import Library, compare, keeps_the_contract, make_or_skip, trains
+from tests.environments.adapters.by_hand import Library, compare, make_or_skip, trains
+
+from memorax.testing import check_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -59,7 +61,7 @@ def test_navix_steps_like_the_library():
 @pytest.mark.parametrize(("name", "options"), [MEMORY, DOOR])
 def test_contract(name, options):
     env, params = make_or_skip(name, **options)
-    keeps_the_contract(env, params)
+    check_environment(env, params, steps=60)
     _, state = env.reset(jax.random.key(0), params)
     picture = np.asarray(env.render(state, params))
     assert (picture.dtype, picture.ndim, picture.shape[-1]) == (np.uint8, 3, 3)

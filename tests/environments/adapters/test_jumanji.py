@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.environments.adapters.by_hand import Library, compare, keeps_the_contract, make_or_skip, trains
+from tests.environments.adapters.by_hand import Library, compare, make_or_skip, trains
 
 from memorax.core.spaces import Box, Discrete, MultiDiscrete
+from memorax.testing import check_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -62,7 +63,7 @@ def test_it_steps_like_the_library(name, options, by_hand):
 
 @pytest.mark.parametrize(("name", "options"), [MAZE, MINES])
 def test_contract(name, options):
-    keeps_the_contract(*make_or_skip(name, **options))
+    check_environment(*make_or_skip(name, **options), steps=60)
 
 
 def test_agents_train(tmp_path):

@@ -3,7 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from tests.environments.adapters.by_hand import Library, compare, keeps_the_contract, make_or_skip, trains
+from tests.environments.adapters.by_hand import Library, compare, make_or_skip, trains
+
+from memorax.testing import check_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
@@ -40,7 +42,7 @@ def test_the_twins_differ_in_what_is_shown():
 
 def test_contract():
     env, params = make_or_skip(COUNT[0], **COUNT[1])
-    keeps_the_contract(env, params)
+    check_environment(env, params, steps=60)
     observation, state = env.reset(jax.random.key(0), params)
     np.testing.assert_array_equal(env.render(state, params), observation)
 

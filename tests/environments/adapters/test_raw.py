@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.environments.adapters.by_hand import Library, compare, keeps_the_contract
+from tests.environments.adapters.by_hand import Library, compare
 
 from memorax.core.spaces import Box, Dict, Discrete
 from memorax.environments import MissingExtraError, make
@@ -20,6 +20,7 @@ from memorax.environments.adapters.raw import (
     pooled,
 )
 from memorax.environments.wrappers import ResetPool
+from memorax.testing import check_environment
 
 LIBRARIES = {
     "brax": "brax",
@@ -92,7 +93,7 @@ def test_it_steps_like_the_library(reset_pool):
     env, params = pooled(toy(), reset_pool)
     assert isinstance(env, ResetPool) == (reset_pool is not None)
     assert compare(env, params, by_hand()) > 20
-    keeps_the_contract(env, params)
+    check_environment(env, params, steps=60)
     expected = Dict({"action_mask": Box(0, 1, (2,), bool), "observation": Box(-1.0, 9.0, (2,))})
     assert env.observation_space(params) == expected
 

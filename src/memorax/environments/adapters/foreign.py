@@ -22,7 +22,7 @@ from jax.core import Tracer
 from memorax.core.spaces import Box, Discrete, Space, from_foreign
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import Environment, Step, auto_reset
-from memorax.environments.protocol import FIVE, SIX, reset_values, step_values
+from memorax.environments.protocol import FIVE, SIX, refuse_other_objects, reset_values, step_values
 from memorax.environments.time_limits import split_done, warn_of_time_limit
 
 
@@ -37,11 +37,13 @@ def adapt(env: Any, env_params: PyTree | None = None) -> Environment:
         An environment with six-value steps, our spaces, float32 rewards, and a state of strongly typed arrays.
 
     Raises:
-        TypeError: If `reset` does not return two values, or `step` neither six nor five.
+        TypeError: If it does not speak a known protocol: is a class, runs outside JAX, lacks a method, or if `reset`
+            does not return two values or `step` neither six nor five.
         ValueError: If `info` lacks `final_observation`, or the shapes of state or observation are not stable.
     """
     if isinstance(env, Environment):
         return env
+    refuse_other_objects(env)
     if env_params is None:
         env_params = getattr(env, "default_params", None)
     if _count_step_values(env, env_params) == SIX:

@@ -64,7 +64,7 @@ class CartPole(Task[CartPoleState, CartPoleParams]):
     _settings: ClassVar[dict[str, tuple[int, float]]]
 
     def __init__(self, difficulty: str = "Easy") -> None:
-        """Create the task of a difficulty: "Easy", "Medium" or "Hard"."""
+        """Create the task; `difficulty` is "Easy", "Medium" or "Hard"."""
         self.max_steps, self.noise = settings_for(difficulty, self._settings)
         self.difficulty = difficulty
 

@@ -1,4 +1,4 @@
-"""What a memory model costs, measured from its compiled step."""
+"""The cost of a memory model, measured from its compiled step."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from memorax.networks.sequence_models import MODELS
 
 @dataclass(frozen=True)
 class Costs:
-    """What one environment pays for one step of a memory model.
+    """Cost of one step of a memory model for one environment.
 
     Attributes:
         parameters: Number of parameters.
@@ -28,7 +28,7 @@ class Costs:
 
 
 def measure_costs(model: str, features: int = 64) -> Costs:
-    """Compile one step of a registered memory model and read off its costs.
+    """Compile one step of a registered memory model and measure its cost.
 
     Args:
         model: Its name.

@@ -1,4 +1,4 @@
-"""How good a handful of runs is, and how sure that is."""
+"""Statistics over a few runs, with confidence intervals."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -19,7 +19,7 @@ def mean(scores: Scores) -> np.ndarray:
 def interquartile_mean(scores: Scores) -> np.ndarray:
     """Average over the last axis without its lowest and its highest quarter (rounded down).
 
-    Less swayed by one lucky run than the mean, and less wasteful than the median.
+    More robust to outliers than the mean, and statistically more efficient than the median.
 
     Source:
         Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
@@ -31,7 +31,7 @@ def interquartile_mean(scores: Scores) -> np.ndarray:
 
 
 STATISTICS: dict[str, Statistic] = {"mean": mean, "iqm": interquartile_mean}
-"""The statistics that a curve can show, by name."""
+"""Statistics that a learning curve can show, by name."""
 
 
 def bootstrap_interval(
@@ -48,13 +48,13 @@ def bootstrap_interval(
 
     Args:
         scores: `[runs]` or `[runs, tasks]`, finite.
-        statistic: What the interval is of.
-        confidence: How often the interval should hold the truth, `(0, 1)`.
-        resamples: How many resamples to draw.
-        seed: Of the drawing: the same scores give the same interval.
+        statistic: The statistic that the interval is for.
+        confidence: Confidence level, `(0, 1)`.
+        resamples: Number of bootstrap resamples.
+        seed: Random seed; the same scores give the same interval.
 
     Returns:
-        Lower and upper end; both are the score itself where there is but one run.
+        Lower and upper end; both are the score itself if there is a single run.
 
     Raises:
         ValueError: `scores` has no run or the wrong number of axes, or `confidence` is outside `(0, 1)`.

@@ -1,4 +1,4 @@
-"""What a run comes to, in numbers and as a picture."""
+"""The summary of a run: final numbers, versions, machine, and the learning curve."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ from memorax.experiment.report.statistics import summarize
 from memorax.experiment.run.files import CURVE_FILE, METRICS_FILE, SUMMARY_FILE, write_json
 
 _FINAL = 0.1
-"""The final numbers are over the episodes that ended in this last part of the run."""
+"""Final numbers are averages over the episodes that ended in this last fraction of the run."""
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -26,9 +26,9 @@ def write_summary(folder: Path, config: RunConfig, step: int, compile_seconds: f
 
     Args:
         folder: The run's folder, with its metrics.
-        config: What was trained.
-        step: The step it got to.
-        compile_seconds: What compiling took in this process; 0 where nothing was left to train.
+        config: Configuration of the run.
+        step: Environment steps that each seed has been trained for.
+        compile_seconds: Compilation time in this process; 0 if nothing was left to train.
 
     Returns:
         The summary.
@@ -63,7 +63,7 @@ def final_numbers(rows: list[Row], metric: str) -> dict[str, Any] | None:
         metric: `episode/return` or `episode/length`.
 
     Returns:
-        `per_seed` by number, and mean and interquartile mean over seeds with their 95 % intervals; None where no
+        `per_seed` by number, and mean and interquartile mean over seeds with their 95 % intervals; None if no
         episode ended.
     """
     last = max((row["step"] for row in rows), default=0)
@@ -86,7 +86,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the run was made on."""
+    """The machine that the run was made on."""
     device = jax.devices()[0]
     return {
         "platform": platform.platform(),

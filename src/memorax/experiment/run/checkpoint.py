@@ -1,4 +1,4 @@
-"""Saving a run's state and getting it back.
+"""Saving and restoring the state of a run.
 
 A checkpoint is a folder named after its step. It gets that name when it is complete, by one rename, so a kill at any
 moment leaves the ones before it. Arrays only, no pickle; every array carries a checksum.
@@ -19,19 +19,19 @@ import numpy as np
 from memorax.core.types import PyTree
 
 KEEP = 3
-"""How many checkpoints of a run stay."""
+"""Number of checkpoints of a run that are kept."""
 _CHECKSUMS = "checksums"
 _COMPLETE = re.compile(r"\d{12,}")
 _LEFT_OVER = re.compile(r"\d{12,}\.(orbax-checkpoint-tmp.*|trash)")
-"""What a kill leaves behind: a checkpoint that orbax had begun to write, or one that was about to be removed."""
+"""Left behind by a kill: a checkpoint that orbax had begun to write, or one that was about to be removed."""
 
 
 class CheckpointWriter:
-    """Writes checkpoints of one run beside training.
+    """Writes checkpoints of a run in the background while it trains.
 
     Args:
         folder: Where they go; made if it is not there. What an earlier, killed run left half-written is removed.
-        keep: How many of the newest stay.
+        keep: Number of newest checkpoints that are kept.
     """
 
     def __init__(self, folder: Path, keep: int = KEEP) -> None:
@@ -47,7 +47,7 @@ class CheckpointWriter:
                 shutil.rmtree(path)
 
     def save(self, step: int, state: PyTree) -> None:
-        """Begin to save; a save that is still under way is waited for.
+        """Start saving in the background; waits for an earlier save that is still under way.
 
         The state is copied before the call returns, so that its buffers may be donated to the next step of training.
 
@@ -92,7 +92,7 @@ class CheckpointWriter:
         return saved
 
     def close(self) -> None:
-        """Wait, and release what the writer holds."""
+        """Wait for the last save, and release resources."""
         try:
             self.wait()
         finally:
@@ -107,13 +107,13 @@ def complete(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> Path | None:
-    """Find the newest complete checkpoint in a folder; None where there is none."""
+    """Find the newest complete checkpoint in a folder; None if there is none."""
     found = complete(folder)
     return found[-1] if found else None
 
 
 def restore(path: Path, abstract: PyTree) -> PyTree:
-    """Read a checkpoint.
+    """Restore a checkpoint.
 
     Args:
         path: Its folder.
@@ -158,7 +158,7 @@ def flatten(tree: PyTree) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Tell a checkpoint that is damaged from a disk or permissions that keep it from being read."""
+    """Distinguish a damaged checkpoint from a disk error or missing permissions."""
     try:
         yield
     except Exception as error:
@@ -168,7 +168,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _check_readable(path: Path) -> None:
-    """Open every file: orbax reports some that it may not read as missing, others in words of its own."""
+    """Open every file: orbax reports some unreadable files as missing, others by errors of its own."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -183,7 +183,7 @@ def _checksums(arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _compare(path: Path, expected: dict[str, Any], found: dict[str, Any]) -> None:
-    """Refuse another tree; left to itself, orbax would cut or pad an array of another shape without a word."""
+    """Refuse a different tree; orbax by itself would silently crop or pad an array of another shape."""
     for name in expected | found:
         want = _describe(expected[name]) if name in expected else "nothing"
         got = _describe(found[name]) if name in found else "nothing"

@@ -1,4 +1,4 @@
-"""What a person sees while an agent trains: a bar that lives on a terminal, plain lines elsewhere."""
+"""Progress of training: a progress bar on a terminal, plain lines elsewhere."""
 
 from typing import Protocol
 
@@ -11,10 +11,10 @@ from memorax.experiment.loggers import Row
 
 
 class Display(Protocol):
-    """Shows how a run is going."""
+    """Shows the progress of a run."""
 
     def note(self, text: str) -> None:
-        """Say something once."""
+        """Print a message."""
         ...
 
     def show(self, step: int, rows: list[Row]) -> None:
@@ -22,25 +22,25 @@ class Display(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish."""
+        """Stop showing progress."""
         ...
 
 
 class Quiet:
-    """Shows nothing: for scripts that train in the background of something else."""
+    """Shows nothing: for scripts that train in the background."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def show(self, step: int, rows: list[Row]) -> None:
         """Show nothing."""
 
     def close(self) -> None:
-        """Finish."""
+        """Stop showing progress."""
 
 
 class Lines:
-    """A line for each interval.
+    """Prints a line for each logging interval.
 
     Args:
         console: Where to.
@@ -51,7 +51,7 @@ class Lines:
         self.console, self.total = console, total
 
     def note(self, text: str) -> None:
-        """Say something once."""
+        """Print a message."""
         _say(self.console, text)
 
     def show(self, step: int, rows: list[Row]) -> None:
@@ -63,7 +63,7 @@ class Lines:
         _say(self.console, text)
 
     def close(self) -> None:
-        """Finish; there is nothing to do."""
+        """Do nothing: every line is complete."""
 
 
 class Bar:
@@ -99,12 +99,12 @@ class Bar:
         self._progress.update(self._task, completed=step, steps=steps, score=_return(rows), speed=speed)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Stop updating the bar."""
         self._progress.stop()
 
 
 def make_display(console: Console, total: int, done: int = 0) -> Display:
-    """Choose the bar on a terminal, lines elsewhere."""
+    """Make a progress bar on a terminal, plain lines elsewhere."""
     return Bar(console, total, done) if console.is_terminal else Lines(console, total)
 
 
@@ -114,7 +114,7 @@ class _Speed(ProgressColumn):
 
 
 def _say(console: Console, text: str) -> None:
-    """Print a line as it is: unwrapped, so that it can be copied and searched, and without markup."""
+    """Print a line unchanged: not wrapped, so that it can be copied and searched, and without markup."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -123,7 +123,7 @@ def _return(rows: list[Row]) -> str:
     if not returns:
         return "no episode ended"
     spread = f" ± {np.std(returns):.3f}" if len(returns) > 1 else ""
-    return f"return {np.mean(returns):.3f}{spread}"
+    return f"mean return {np.mean(returns):.3f}{spread}"
 
 
 def _speed(speed: float) -> str:

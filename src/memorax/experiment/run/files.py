@@ -1,4 +1,4 @@
-"""The files of a run, written so that a kill at any moment leaves the old one or the new one, never half of one."""
+"""The files of a run, written atomically: a kill at any moment leaves the old file or the new one."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically; NaN and infinity are refused, since JSON does not know them."""
+    """Write a JSON file atomically; NaN and infinity are refused, which JSON does not have."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The folders of runs: how they are named and found, and how each is kept to one process at a time."""
+"""The folders of runs: naming, finding, and locking them so that one process at a time writes to each."""
 
 import fcntl
 import re
@@ -11,17 +11,17 @@ _LOCK_FILE = ".lock"
 
 
 class TakenError(ValueError):
-    """A folder cannot be had: it holds something, or another process works in it."""
+    """A folder cannot be used: it is not empty, or another process is using it."""
 
 
 class Claim:
-    """The right to write into a folder. However the process ends, the operating system takes it back.
+    """A lock on a folder. The operating system releases it however the process ends.
 
     Args:
         folder: The folder; it is made if it is not there.
 
     Raises:
-        TakenError: Another process has it.
+        TakenError: Another process is using it.
         ValueError: The folder cannot be written to.
 
     Attributes:
@@ -31,7 +31,7 @@ class Claim:
     def __init__(self, folder: Path) -> None:
         check_writable(folder)
         self.folder = folder
-        # The file stays when the claim is released: whoever opened it meanwhile would else hold one that is gone.
+        # The file is not deleted on release: a process that has just opened it would lock a deleted file.
         self._file = (folder / _LOCK_FILE).open("a")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,15 +42,15 @@ class Claim:
             ) from None
 
     def release(self) -> None:
-        """Give the folder back."""
+        """Release the lock."""
         self._file.close()
 
 
 def claim_empty(folder: Path) -> Claim:
-    """Claim a folder that holds nothing.
+    """Lock an empty folder.
 
     Raises:
-        TakenError: It holds something, or another process has it.
+        TakenError: It is not empty, or another process is using it.
         ValueError: It cannot be written to.
     """
     _refuse_full(folder)
@@ -64,7 +64,7 @@ def claim_empty(folder: Path) -> Claim:
 
 
 def claim_free(base: Path) -> Claim:
-    """Claim the first folder that nobody has and that holds nothing: `base`, else `base-2`, `base-3`, ...
+    """Lock the first folder that is empty and not in use: `base`, `base-2`, `base-3`, ...
 
     Raises:
         ValueError: It cannot be written to.
@@ -79,20 +79,20 @@ def claim_free(base: Path) -> Claim:
 
 
 def default_folder(config: RunConfig) -> Path:
-    """Name the folder of a run that was not given one."""
+    """Give the default folder of a run."""
     name = f"{config.algorithm}-{config.task()}-{config.model}"
     return Path("runs") / re.sub(r"[^A-Za-z0-9._=-]+", "-", name)
 
 
 def latest_folder(base: Path) -> Path:
-    """Find the newest of the folders that `claim_free` gave out; `base` where there is none."""
+    """Find the newest of the folders that `claim_free` has made; `base` if there is none."""
     numbered = [p for p in base.parent.glob(f"{base.name}-*") if p.name[len(base.name) + 1 :].isdigit()]
     runs = [p for p in (base, *numbered) if (p / CONFIG_FILE).is_file()]
     return max(runs, key=lambda p: int(p.name[len(base.name) + 1 :] or 1), default=base)
 
 
 def holds_something(folder: Path) -> bool:
-    """Whether a folder holds a file that is not merely the temporary one of a killed process."""
+    """Whether a folder holds anything besides temporary files of a killed process."""
     return folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir()))
 
 
@@ -100,5 +100,5 @@ def _refuse_full(folder: Path) -> None:
     if holds_something(folder):
         raise TakenError(
             f"`out` must be an empty or a new folder, got {folder}, which holds something; "
-            "go on with the run in it by `--resume`, or choose another `--out`"
+            "resume the run in it with `--resume`, or choose another `--out`"
         )

@@ -1,4 +1,4 @@
-"""What an interval of training comes to: reduced on the device, turned into rows on the host."""
+"""Metrics of a logging interval: reduced on the device, turned into rows on the host."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ _EPISODE = ("returned_episode", "returned_episode_returns", "returned_episode_le
 
 @struct.dataclass
 class Interval:
-    """What one seed did in an interval; mapped over seeds, every array leads with these.
+    """Metrics of one seed over a logging interval; mapped over seeds, every array has a leading axis of seeds.
 
     Attributes:
         values: Metrics by name; meaningless where `present` is False.
         present: Whether the metric has a value.
         first_bad: Index of the first logged value that was NaN or infinite, by name of the log; -1 where none was.
         logged: How many values each log holds, by name.
-        healthy: Whether everything that is learned is finite after the interval.
+        healthy: Whether the learner's state is finite after the interval.
     """
 
     values: dict[str, Array]
@@ -41,7 +41,7 @@ def reduce_logs(logs: dict[str, Array], learner: PyTree) -> Interval:
 
     Args:
         logs: As `lox.spool` gives them, `[time, ...]`.
-        learner: What is learned, after the interval.
+        learner: State of the learner after the interval.
     """
     values, present, first_bad, logged = {}, {}, {}, {}
     if _EPISODE[0] in logs:
@@ -67,7 +67,7 @@ def reduce_logs(logs: dict[str, Array], learner: PyTree) -> Interval:
 
 
 def rows(interval: Interval, step: int, seeds: list[int], time: Row) -> list[Row]:
-    """Write an interval as one row for each seed; what has no value is left out.
+    """Turn an interval into one row for each seed; metrics without a value are left out.
 
     Args:
         interval: Of all seeds, on the host.
@@ -88,13 +88,13 @@ def rows(interval: Interval, step: int, seeds: list[int], time: Row) -> list[Row
 def diagnose(
     interval: Interval, learner: PyTree, steps: tuple[int, int], seeds: list[int], seen: frozenset[str] = frozenset()
 ) -> str | None:
-    """Say what diverged in an interval: None where all is well.
+    """Describe what diverged in an interval; None if nothing did.
 
     A NaN in the logs alone may mean "no value"; it counts where the learner is not finite either.
 
     Args:
         interval: Of all seeds, on the host.
-        learner: What is learned after the interval, `[seeds, ...]`.
+        learner: State of the learner after the interval, `[seeds, ...]`.
         steps: The steps at the interval's start and at its end.
         seeds: Numbers of the seeds.
         seen: Metrics that had a value before; one that never had any is not suspected first.

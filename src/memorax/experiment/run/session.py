@@ -87,7 +87,7 @@ class Session:
                 f"`steps` must be at least {self.step:,} to resume {folder}, which got that far, got {config.steps:,}"
             )
         if latest is None:
-            self.state = begin(agent, init_keys, self._keys, config.warmup)
+            self.state = initialize(agent, init_keys, self._keys, config.warmup)
         else:
             self.state = restore_state(agent, init_keys, latest)
         kept = read_rows(folder / METRICS_FILE, self.step)
@@ -120,30 +120,30 @@ class Session:
         return Outcome(self.folder, self.step, interruption.signal if self.step < self.total else None)
 
     def close(self) -> None:
-        """Finish what is under way, and release the files and the folder."""
+        """Wait for a save that is under way, and release files and folder."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.claim.release)
             stack.callback(self.writer.close)
             stack.callback(self.logger.close)
 
     def _interval(self) -> int:
-        """Steps to the next log line, which come at the same steps however the run was cut."""
+        """Steps to the end of the logging interval; intervals end at the same steps however the run was interrupted."""
         every = self.config.log_every or self.agent.steps_per_update
         return every - self.step % every
 
     def _program(self, length: int) -> jax.stages.Compiled:
-        """Compile an interval, once per length: all have the same but the one that is left over at the end."""
+        """Compile an interval, once per length: all have the same length except the last."""
         if length not in self._compiled:
-            begin = time.perf_counter()
+            start = time.perf_counter()
             self._compiled[length] = compile_interval(self.agent, self._keys, self.state, length)
-            self.compile_seconds += time.perf_counter() - begin
+            self.compile_seconds += time.perf_counter() - start
         return self._compiled[length]
 
     def _advance(self, program: jax.stages.Compiled, length: int, display: Display) -> None:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         self.state, interval = program(self._keys, self.state)
         interval: Interval = jax.device_get(interval)
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - start
         steps = self.step, self.step + length
         problem = diagnose(interval, self.state.learner, steps, self.seeds, self._seen)
         if problem is not None:
@@ -167,7 +167,7 @@ class Session:
         return f"{left}; try a lower `--learning-rate` or `--max-grad-norm` in a new run"
 
 
-def begin(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
+def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
     """Initialize the state of all seeds.
 
     Args:

@@ -42,6 +42,9 @@ class DeltaProductCell(DeltaCell):
     step is a product of up to n reflections, such as a rotation, where a single update by the delta rule only reflects.
     Initialized as Gated DeltaNet, see there for differences from the authors' code.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `DeltaProductConfig`.
+
     Source:
         Siems et al. 2025, "DeltaProduct: Improving State-Tracking in Linear RNNs via Householder Products",
         https://arxiv.org/abs/2502.10297

@@ -63,6 +63,9 @@ class FFMCell(ConfiguredModule):
     is the real and the imaginary part of `S`, each `[batch, memory_size, context_size]`; only the states of a chunk of
     steps exist at the same time.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `FFMConfig`.
+
     Source:
         Morad et al. 2023, "Reinforcement Learning with Fast and Forgetful Memory", https://arxiv.org/abs/2310.04128
     """

@@ -39,6 +39,9 @@ class GatedDeltaNetCell(DeltaCell):
 
     As in the authors' code, except that the inner widths are free, and that projections have Flax's initialization.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `GatedDeltaNetConfig`.
+
     Source:
         Yang et al. 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule", https://arxiv.org/abs/2412.06464
         Grazzi et al. 2024, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",

@@ -49,6 +49,9 @@ class LinearAttentionCell(ConfiguredModule):
     `φ(x) = elu(x) + 1`, and `y = W [o_1 ... o_heads]`. `z` is one more column of `S`: the values carry a one. The carry
     is `[batch, num_heads, head_dim, head_dim + 1]`. As in the paper, except that projections have no biases.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `LinearAttentionConfig`.
+
     Source:
         Katharopoulos et al. 2020, "Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
         https://arxiv.org/abs/2006.16236

@@ -60,6 +60,9 @@ class LRUCell(ConfiguredModule):
     paper, and a matrix elsewhere. The carry is the real and the imaginary part of the state, each
     `[batch, state_dim]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `LRUConfig`.
+
     Source:
         Orvieto et al. 2023, "Resurrecting Recurrent Neural Networks for Long Sequences",
         https://arxiv.org/abs/2303.06349

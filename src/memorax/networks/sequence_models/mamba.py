@@ -70,6 +70,9 @@ class MambaCell(ConfiguredModule):
     `W_out (y SiLU(z))`. The carry is the convolution's tail `[batch, taps - 1, channels]` and the states
     `[batch, state_dim, channels]`. `A_log` is stored `[state_dim, channels]`, transposed to the official code.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `MambaConfig`.
+
     Source:
         Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces",
         https://arxiv.org/abs/2312.00752

@@ -81,6 +81,9 @@ class Mamba2Cell(ConfiguredModule):
     authors' code has PyTorch's default, uniform in [-0.5, 0.5] for a kernel of 4 steps; projections have Flax's
     initialization.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `Mamba2Config`.
+
     Source:
         Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
         Space Duality", https://arxiv.org/abs/2405.21060

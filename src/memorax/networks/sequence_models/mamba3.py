@@ -93,6 +93,9 @@ class Mamba3Cell(ConfiguredModule):
     that becomes less small replaced it. Left out: several inputs and outputs per state (MIMO), and the optional norm
     before `W_out`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `Mamba3Config`.
+
     Source:
         Lahoti et al. 2026, "Mamba-3: Improved Sequence Modeling using State Space Principles",
         https://arxiv.org/abs/2603.15569

@@ -44,6 +44,9 @@ class MinGRUCell(ConfiguredModule):
     that states stay positive. `y_t = h_t`. The initial state is zero, where the paper applies `g` to an initial state.
     The carry is the state `[batch, features]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `MinGRUConfig`.
+
     Source:
         Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """

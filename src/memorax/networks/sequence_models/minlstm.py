@@ -43,6 +43,9 @@ class MinLSTMCell(ConfiguredModule):
     below. `y_t = h_t`. The ratio of the gates is computed from the difference of their logarithms. The initial
     state is zero, where the paper applies `g` to an initial state. The carry is the state `[batch, features]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `MinLSTMConfig`.
+
     Source:
         Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """

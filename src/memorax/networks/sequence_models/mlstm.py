@@ -93,6 +93,9 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
     Initialized as in the authors' code, except for the bias of the convolution, which is initially 0. Differs from
     their code: the inner width is free, and `eps` is 0.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `mLSTMConfig`.
+
     Source:
         Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """

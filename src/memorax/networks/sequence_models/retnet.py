@@ -72,6 +72,9 @@ class RetNetCell(ConfiguredModule):
     initialization (LeCun normal), where the authors' code has Xavier with gains of 2^-2.5 (queries, keys, values, gate)
     and 2^-1 (output), which is smaller.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `RetNetConfig`.
+
     Source:
         Sun et al. 2023, "Retentive Network: A Successor to Transformer for Large Language Models",
         https://arxiv.org/abs/2307.08621

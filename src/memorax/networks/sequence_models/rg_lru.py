@@ -58,6 +58,9 @@ class RGLRUCell(ConfiguredModule):
     alike, so that an episode may start anywhere in a sequence. The carry is the
     state `[batch, state_dim]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `RGLRUConfig`.
+
     Source:
         De et al. 2024, "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
         https://arxiv.org/abs/2402.19427

@@ -64,6 +64,9 @@ class RTUCell(ConfiguredModule):
     `ReLU([a; b])`. Differs from the paper by the linear layer at the end, where `features` is not `2 * state_dim`. The
     carry is `(a, b)`, each `[batch, state_dim]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `RTUConfig`.
+
     Source:
         Elelimy et al. 2024, "Real-Time Recurrent Learning using Trace Units in Reinforcement Learning",
         https://arxiv.org/abs/2409.01449

@@ -59,10 +59,8 @@ class S5Config:
         )
         divides(("blocks", self.blocks), ("state_dim", self.state_dim), "blocks of equal size")
         if self.conj_sym and self.state_dim // self.blocks % 2:
-            raise ValueError(
-                f"`state_dim` / `blocks` must be even for conjugate pairs, got {self.state_dim} / {self.blocks}; "
-                "or set `conj_sym=False`"
-            )
+            got = f"{self.state_dim} / {self.blocks}; or set `conj_sym=False`"
+            raise ValueError(f"`state_dim` / `blocks` must be even for conjugate pairs, got {got}")
         if not self.dt_min <= self.dt_max:
             raise ValueError(f"`dt_min` must be at most `dt_max` ({self.dt_max}), got {self.dt_min}")
 
@@ -79,6 +77,9 @@ class S5Cell(ConfiguredModule):
     `B̄ = (Λ̄ - 1) / Λ B`. `κ` is 2 with conjugate symmetry, else 1. Differs from the official code in that real parts of
     `Λ` are kept below -1e-4 by default. `D` is a diagonal where the input is as wide as the output, as in the paper,
     and a matrix elsewhere. The carry is the real and the imaginary part of the stored states, each `[batch, modes]`.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `S5Config`.
 
     Source:
         Smith et al. 2023, "Simplified State Space Layers for Sequence Modeling", https://arxiv.org/abs/2208.04933

@@ -74,6 +74,9 @@ class SelfAttention(ConfiguredModule):
 
     Differs from the paper: a window instead of the whole past, and positions as `positional_embedding` says.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `SelfAttentionConfig`.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> attention = SelfAttention(num_heads=2, head_dim=4, context_length=3)

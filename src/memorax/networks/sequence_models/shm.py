@@ -79,6 +79,9 @@ class SHMCell(ConfiguredModule):
     acting and learning compute the same. The carry is `M` `[batch, memory_dim, memory_dim]` and that
     number, int32 `[batch]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `SHMConfig`.
+
     Source:
         Le et al. 2025, "Stable Hadamard Memory: Revitalizing Memory-Augmented Agents for Reinforcement Learning",
         https://arxiv.org/abs/2410.10132

@@ -55,10 +55,8 @@ class sLSTMConfig:  # noqa: N801 (the paper's name)
         check_fields(self, block_index=integer(0, self.num_blocks - 1))
         divides(("num_heads", self.num_heads), ("inner_dim", self.inner_dim), "the heads of an sLSTM")
         if self.inner_dim < 2 * self.num_heads:
-            raise ValueError(
-                f"`inner_dim` must be at least 2 * `num_heads` ({2 * self.num_heads}), got {self.inner_dim}; the "
-                "norm of a head with one unit is zero"
-            )
+            got = f"{self.inner_dim}; the norm of a head with one unit is zero"
+            raise ValueError(f"`inner_dim` must be at least 2 * `num_heads` ({2 * self.num_heads}), got {got}")
 
 
 class Carry(NamedTuple):
@@ -86,6 +84,9 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
 
     Differs from the paper: inputs are projected to `inner_dim` where they have another width, and outputs to
     `features`. Forget gates are sigmoids, as in the official code.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `sLSTMConfig`.
 
     Source:
         Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
