@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from memorax.environments import MissingExtraError, make
-from memorax.testing.visits import jit
+from memorax.testing.comparison import compiled as jit
 
 STEPS = 200
 
