@@ -43,7 +43,7 @@ def draw_action(env: Any, params: Any, key: jax.Array, observation: Any) -> jax.
     return space.sample(key)
 
 
-def compare(env: Any, params: Any, library: Library, *, exact: bool = True, seed: int = 0) -> int:
+def compare(env: Any, params: Any, library: Library, *, tolerance: float = 0.0, seed: int = 0) -> int:
     """Take the same 200 steps both ways; the library is reset by hand where an episode ended.
 
     Returns:
@@ -51,10 +51,10 @@ def compare(env: Any, params: Any, library: Library, *, exact: bool = True, seed
     """
 
     def same(a: Any, b: Any) -> None:
-        if exact:
+        if not tolerance:
             jax.tree.map(np.testing.assert_array_equal, a, b)
         else:
-            jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4), a, b)
+            jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
 
     act, step = jit(lambda key, seen: draw_action(env, params, key, seen)), jit(lambda *a: env.step(*a, params))
     reset_by_hand, step_by_hand = jit(library.reset), jit(library.step)

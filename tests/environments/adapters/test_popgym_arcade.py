@@ -9,7 +9,7 @@ from memorax.testing import check_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
-COUNT = ("popgym_arcade::CountRecallEasy", {"max_steps_in_episode": 20})
+COUNT = ("popgym_arcade::CountRecallEasy", {})
 
 
 @pytest.mark.parametrize("partial_obs", [True, False])
@@ -23,7 +23,7 @@ def test_it_steps_like_the_library(partial_obs):
         observation, state, reward, done, info = raw.step_env(key, state, action, raw_params)
         return observation, state, reward, done & ~info["truncated"], info["truncated"]
 
-    assert compare(env, params, Library(lambda key: raw.reset_env(key, raw_params), step)) >= 10
+    assert compare(env, params, Library(lambda key: raw.reset_env(key, raw_params), step)) >= 1
 
 
 def test_the_twins_differ_in_what_is_shown():
