@@ -1,10 +1,11 @@
 """What every benchmark leaves behind: a file of results, with what they were measured on."""
 
 import argparse
+import importlib
 import json
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,26 @@ def add_output_option(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / f"{name}-{jax.default_backend()}.json")
 
 
-def write(out: Path, results: dict[str, Any]) -> None:
+def write(out: Path, results: dict[str, Any], *, quiet: bool = False) -> None:
     """Write results with versions and hardware."""
     machine = {
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
         "device": jax.devices()[0].device_kind,
         "processor": _processor(),
         "cores": os.cpu_count(),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(machine | results, indent=2) + "\n")
-    print(f"wrote {out}")
+    if not quiet:
+        print(f"wrote {out}")
+
+
+def _version(name: str) -> str:
+    """Find a library's version; this one may be run from its sources."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return importlib.import_module(name).__version__
 
 
 def _processor() -> str:

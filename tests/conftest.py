@@ -1,7 +1,8 @@
 """What every test starts from: two devices, a cache of compiled programs, and a key.
 
-Warnings are errors; `pyproject.toml` says so. Ranks and dtypes promote as JAX does by default: the layers of Flax rely
-on it.
+Warnings are errors; `pyproject.toml` says so.
+
+Ranks and dtypes promote as JAX does by default: the layers of Flax rely on it.
 """
 
 import os

@@ -3,13 +3,14 @@
 import jax
 import numpy as np
 import pytest
-from tests import agents
-from tests.conformance.algorithms import assert_equal, avals
-from tests.probes import Clock, Scaled
+from tests import example_agents as agents
+from tests.assertions import assert_equal
 
 from memorax import lox
 from memorax.algorithms import PPO
 from memorax.core.spaces import Discrete
+from memorax.testing.algorithm_properties import types
+from memorax.testing.probe_environments import Clock, Scaled
 
 KEY = jax.random.key(0)
 BOTH = {"normalize_observations": True, "normalize_rewards": True}
@@ -29,11 +30,11 @@ def test_nothing_is_in_the_way_where_nothing_is_normalized():
     agent = agents.ppo(Clock(), "mlp")
     state = agent.init(KEY)
     assert state.scales is None
-    loop, policy = state.loop, agent.policy(state.learner, state.step, "explore")
-    _, steps = jax.eval_shape(lambda: agent.stage.rollout(KEY, loop, policy, 2))
+    rollout_state, policy = state.loop, agent.policy(state.learner, state.step, "explore")
+    _, steps = jax.eval_shape(lambda: agent.vector_env.rollout(KEY, rollout_state, policy, 2))
     assert agent.normalizer.policy(None, policy) is policy
     assert agent.normalizer.transition(None, steps) is steps
-    assert agent.normalizer.timestep(None, loop.timestep) is loop.timestep
+    assert agent.normalizer.timestep(None, rollout_state.timestep) is rollout_state.timestep
 
 
 def walk(agent, num_updates):
@@ -66,9 +67,9 @@ def test_the_statistics_are_those_of_everything_that_was_seen():
 class LearnsByOtherStatistics(PPO):
     """Learns from other numbers than it acted on."""
 
-    def learn(self, key, learner, trajectory, loop, carry):
+    def learn(self, key, learner, trajectory, rollout_state, carry):
         shifted = trajectory.inputs.replace(observation=trajectory.observation + 1.0)
-        return super().learn(key, learner, trajectory.replace(inputs=shifted), loop, carry)
+        return super().learn(key, learner, trajectory.replace(inputs=shifted), rollout_state, carry)
 
 
 def divergence(cls):
@@ -85,7 +86,7 @@ def test_the_ratio_is_one_and_evaluation_uses_the_statistics_as_they_are():
     assert far < 1e-9
     assert divergence(LearnsByOtherStatistics)[2] > 1e-6
     assert_equal(agent.evaluate(KEY, state, num_steps=3), state)
-    assert avals(agent.rollout(KEY, state, 2)[0]) == avals(state)
+    assert types(agent.rollout(KEY, state, 2)[0]) == types(state)
     assert state.scales.observations.count == 6 * (1 + 2 * 8)
 
     # The best action depends on the statistics; evaluation must have them.

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.algorithms import assert_equal, does_not_depend_on_how_it_is_cut, keeps_its_types
-from tests.probes import Clock
+from tests.assertions import assert_equal
 
-from memorax.acting import OffPolicy, Stage, crosses
+from memorax.acting import OffPolicy, crosses
 from memorax.buffers import get_full_start_flags, make_episode_buffer, make_prioritised_episode_buffer
+from memorax.testing.algorithm_properties import does_not_depend_on_how_it_is_split, keeps_its_types
+from memorax.testing.probe_environments import Clock
 
 CAPACITY = 200
 
@@ -54,10 +55,17 @@ class Tape:
 class Counter(OffPolicy):
     """Counts updates and refreshes of a target."""
 
+    def __init__(self, config, env, env_params, buffer):
+        super().__init__(config, env, env_params)
+        self.use_buffer(buffer, store_carry=True)
+
+    def record(self, transition):
+        return transition.replace(info={})
+
     def initialize_carry(self, key, batch):
         return jnp.zeros(batch, jnp.int32)
 
-    def init_learner(self, key, loop):
+    def init_learner(self, key, rollout_state):
         zero = jnp.zeros((), jnp.int32)
         return {"noise": jnp.zeros(2), "updates": zero, "refreshes": zero, "newest": zero}
 
@@ -85,8 +93,7 @@ class Counter(OffPolicy):
 
 
 def counter(buffer):
-    config = Config()
-    return Counter(config, Stage(Clock(), None, config.num_envs), buffer, store_carry=True)
+    return Counter(Config(), Clock(), None, buffer)
 
 
 @pytest.fixture(scope="module")
@@ -97,23 +104,23 @@ def agent():
 def test_one_update_per_train_frequency_transitions_and_targets_by_the_clock(agent):
     assert (agent.collect_steps, agent.num_updates) == (2, 3)
     key = jax.random.key(0)
-    state = agent.train(key, agent.init(key), 60)
-    assert state.step == 60
-    assert state.learner["updates"] == 30
-    assert state.learner["refreshes"] == 60 // 7
-    assert state.buffer["size"] == 20
+    state = agent.train(key, agent.init(key), 24)
+    assert state.step == 24
+    assert state.learner["updates"] == 12
+    assert state.learner["refreshes"] == 24 // 7
+    assert state.buffer["size"] == 8
 
 
 def test_priorities_reach_the_replay(agent):
     key = jax.random.key(0)
-    state = agent.train(key, agent.init(key), 6)
+    state = agent.train(key, agent.init(key), 12)
     np.testing.assert_array_equal(state.buffer["priority"][-2:], [0.0, 3.0])
 
 
 def test_the_replay_holds_what_happened_in_order(agent):
     key = jax.random.key(0)
-    buffer = agent.train(key, agent.init(key), 60).buffer
-    steps = jax.tree.map(lambda x: x[:, -20:], buffer["steps"])
+    buffer = agent.train(key, agent.init(key), 24).buffer
+    steps = jax.tree.map(lambda x: x[:, -8:], buffer["steps"])
     np.testing.assert_array_equal(steps.inputs.done[:, 1:], steps.done[:, :-1])
     # The stored memory is the one before the step: it has counted the episode's earlier observations.
     later = ~np.asarray(steps.inputs.done)
@@ -133,7 +140,7 @@ def test_warmup_acts_at_random_remembers_and_does_not_learn(agent):
     assert_equal(agent.warmup(key, start, 0), start)
 
 
-@pytest.mark.parametrize("holds", [keeps_its_types, does_not_depend_on_how_it_is_cut], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("holds", [keeps_its_types, does_not_depend_on_how_it_is_split], ids=lambda f: f.__name__)
 def test_promises(agent, holds):
     holds(agent)
 
@@ -151,8 +158,8 @@ def test_nothing_is_learned_before_the_replay_can_be_sampled():
     assert state.buffer["size"] == 4
     assert_equal(state.learner, start.learner)
     assert np.isnan(state.buffer["priority"]).sum() == 1  # what leaves a priority as it is
-    state = agent.train(key, state, 6)
-    assert state.learner["updates"] == 3
+    state = agent.train(key, state, 12)
+    assert state.learner["updates"] == 6
     assert state.buffer["priority"][-1] == 3.0
 
 

@@ -2,18 +2,41 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
-from tests import agents
-from tests.conformance.normalization import (
-    does_not_depend_on_how_it_is_cut_and_saved,
+from tests import example_agents as agents
+from tests.assertions import assert_equal
+from tests.copied_tasks import Copies
+
+from memorax.algorithms import ALGORITHMS
+from memorax.experiment.run import checkpoint
+from memorax.networks import MLP, FeatureExtractor
+from memorax.testing.normalization_properties import (
+    NORMALIZED,
+    enough_steps,
     evaluates_by_statistics_that_stay,
     keeps_statistics_of_everything_seen,
     learns_the_same_in_other_units,
 )
-from tests.copies import Copies
+from memorax.testing.probe_environments import Scaled
 
-from memorax.algorithms import ALGORITHMS
-from memorax.networks import MLP, FeatureExtractor
+
+def does_not_depend_on_how_it_is_cut_and_saved(make, folder):
+    """Training that is saved halfway, and goes on from the checkpoint, equals training in one go, bit for bit."""
+    agent = make(Scaled(), **NORMALIZED)
+    key, n = jax.random.key(1), enough_steps(agent)
+    state = agent.init(jax.random.key(0))
+    whole = agent.train(key, state, 2 * n)
+    half = agent.train(key, state, n)
+    writer = checkpoint.CheckpointWriter(folder)
+    writer.save(n, half)
+    writer.close()
+    restored = checkpoint.restore(checkpoint.complete(folder)[-1], jax.eval_shape(agent.init, key))
+    assert_equal(restored.scales, half.scales)
+    assert not np.array_equal(half.scales.observations.mean[0], whole.scales.observations.mean[0])
+    assert_equal(whole, agent.train(key, jax.tree.map(jnp.asarray, restored), n))
 
 
 def maker(name, spoil=None):

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.probes import Clock
+from tests import example_agents as agents
 
-from memorax.acting.actor_critic import ActorCriticAgent
 from memorax.algorithms import PPO, PPOConfig
+from memorax.learning import ActorCritic
 from memorax.networks import Network, heads
 from memorax.objectives import cross_entropy, gaussian_histogram
+from memorax.testing.probe_environments import Clock
 
 HEAD = heads.HLGaussVNetwork(num_bins=20, v_min=-1.0, v_max=4.0)
 
@@ -31,7 +31,7 @@ def test_the_loss_of_the_critic_is_the_cross_entropy_to_a_blurred_target(key):
         state = agent.init(key)
         after, steps = agent.rollout(key, state, agent.config.num_steps)
         batch, carry = agent.batch(state.learner, steps, after.loop), state.loop.carry
-        _, (_, value) = agent.unroll(state.learner.params, batch.inputs, carry)
+        _, (_, value) = agent.networks.unroll(state.learner.params, batch.inputs, carry)
         return agent.loss(state.learner.params, batch, carry)[1], value, batch
 
     metrics, value, batch = compute(key)
@@ -50,9 +50,9 @@ def test_it_knows_that_a_truncated_episode_goes_on(key):
 
 def test_algorithms_that_do_not_know_it_refuse_it():
     class Plain(PPO):
-        distributional = False
+        def make_networks(self, actor, critic):
+            return ActorCritic(self.vector_env, actor, critic, distributional=False)
 
-    assert not ActorCriticAgent.distributional
     with pytest.raises(TypeError, match="`critic` must have a head that gives one value per step, got HLGaussVNetwork"):
         ppo(Clock(), cls=Plain)
     with pytest.raises(TypeError, match="one value per step, got C51QNetwork"):

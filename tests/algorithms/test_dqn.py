@@ -6,28 +6,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    compiles_once,
-    evaluates_whole_episodes,
-    maps_over_seeds,
-    stays_finite,
-)
-from tests.conformance.q_learning import (
-    Mixed,
-    bootstraps_as_defined,
-    counts_one_more_at_the_successor,
-    knows_that_a_truncated_episode_goes_on,
-    replays_what_it_did,
-)
-from tests.probes import Clock, Masked, Recall
+from tests import example_agents as agents
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS, DQN, DQNConfig
 from memorax.buffers import get_start_flags_from_done, make_episode_buffer
 from memorax.core.spaces import Box
 from memorax.networks import MLP, Network, heads
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    compiles_once,
+    evaluates_whole_episodes,
+    maps_over_seeds,
+    stays_finite,
+)
+from memorax.testing.probe_environments import Clock, Masked, MixedEnds, Recall
+from memorax.testing.q_learning_properties import (
+    bootstraps_as_defined,
+    counts_one_more_at_the_successor,
+    knows_that_a_truncated_episode_goes_on,
+    replays_what_it_did,
+)
 
 ENDLESS = {"gamma": 0.5, "learning_rate": 0.02, "target_update_frequency": 12, "epsilon_steps": 1, "batch_size": 16}
 SLOW = pytest.mark.slow
@@ -77,14 +76,14 @@ def test_a_memory_from_the_wrong_step_is_found():
 
 @pytest.mark.parametrize("burn_in_length", [0, 2])
 def test_the_successor_is_the_next_column_of_the_same_unroll(burn_in_length):
-    counts_one_more_at_the_successor(DQN, burn_in_length=burn_in_length)
+    counts_one_more_at_the_successor(agents.counting(DQN, burn_in_length=burn_in_length))
 
 
 class Shifted(DQN):
     """Runs the target network over `x_1 ..` with the memory that belongs before `x_0`."""
 
     def loss(self, params, target_params, batch, carry, importance):
-        unroll = self.q.unroll
+        unroll = self.networks.unroll
 
         def shifted(params, inputs, carry, burn_in=0):
             inputs = jax.tree.map(lambda x: jnp.concatenate([x[:, :1], x[:, 2:], x[:, -1:]], axis=1), inputs)
@@ -94,31 +93,31 @@ class Shifted(DQN):
             carry, output = shifted(params, inputs, carry, burn_in)
             return carry, jnp.concatenate([output[:, :1], output[:, :-1]], axis=1)
 
-        self.q.unroll = run
+        self.networks.unroll = run
         try:
             return super().loss(params, target_params, batch, carry, importance)
         finally:
-            self.q.unroll = unroll
+            self.networks.unroll = unroll
 
 
 @pytest.mark.slow
 def test_a_shifted_pass_is_found():
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        counts_one_more_at_the_successor(Shifted)
+        counts_one_more_at_the_successor(agents.counting(Shifted))
 
 
 @pytest.mark.parametrize(
     ("double", "n_step"), [(True, 3), *(pytest.param(*case, marks=SLOW) for case in ((True, 1), (False, 2)))]
 )
 def test_loss_is_that_of_returns_computed_step_by_step(double, n_step):
-    bootstraps_as_defined(agents.dqn(Mixed(), double=double, n_step=n_step, burn_in_length=1, sequence_length=7))
+    bootstraps_as_defined(agents.dqn(MixedEnds(), double=double, n_step=n_step, burn_in_length=1, sequence_length=7))
 
 
 class IntoTheNextEpisode(DQN):
     """Bootstraps through a truncation from what was seen after it, which is the next episode."""
 
     def targets(self, batch):
-        return dataclasses.replace(super().targets(batch), cut=jnp.zeros_like(batch.truncated))
+        return dataclasses.replace(super().targets(batch), hidden=jnp.zeros_like(batch.truncated))
 
 
 class Single(DQN):
@@ -136,7 +135,7 @@ class Single(DQN):
 @pytest.mark.parametrize("mutant", [IntoTheNextEpisode, Single])
 def test_a_wrong_bootstrap_is_found(mutant):
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        bootstraps_as_defined(agents.dqn(Mixed(), "mlp", cls=mutant, n_step=2, sequence_length=7))
+        bootstraps_as_defined(agents.dqn(MixedEnds(), "mlp", cls=mutant, n_step=2, sequence_length=7))
 
 
 @pytest.mark.parametrize(
@@ -166,8 +165,8 @@ def test_taking_a_truncation_for_the_end_is_found():
 class Tally(DQN):
     """Learns the number of its updates, and logs what the target knows of it."""
 
-    def init_learner(self, key, loop):
-        learner = super().init_learner(key, loop)
+    def init_learner(self, key, rollout_state):
+        learner = super().init_learner(key, rollout_state)
         zero = {"updates": jnp.zeros(())}
         return dataclasses.replace(learner, online=type(learner.online).create(self.optimizer, zero), target=zero)
 
@@ -184,7 +183,7 @@ class Tally(DQN):
 )
 def test_the_target_moves_whenever_a_multiple_of_its_period_is_passed(num_envs, frequency, period, key):
     config = DQNConfig(num_envs=num_envs, train_frequency=frequency, target_update_frequency=period, learning_starts=1)
-    network = agents.dqn(Clock(), "mlp").q.network
+    network = agents.dqn(Clock(), "mlp").networks.network
     agent = Tally(config, Clock(), None, network, optax.sgd(1.0))
     # A warmup that ends between two updates changes nothing.
     state = agent.warmup(key, agent.init(key), 2 * num_envs)
@@ -301,7 +300,7 @@ def test_sequences_are_as_long_as_they_need_to_be(torso, config, length):
 
 def test_the_documented_configuration_runs():
     config = DQNConfig(num_envs=8, tau=1.0, target_update_frequency=1000, train_frequency=4, burn_in_length=0)
-    agent = DQN(config, Clock(), None, agents.dqn(Clock()).q.network, optax.adam(3e-4))
+    agent = DQN(config, Clock(), None, agents.dqn(Clock()).networks.network, optax.adam(3e-4))
     assert (agent.collect_steps, agent.num_updates) == (1, 2)
     jax.eval_shape(lambda key: agent.train(key, agent.init(key), 16), jax.random.key(0))
 

@@ -3,21 +3,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.conformance import replay
-from tests.conformance.algorithms import (
+from tests import example_agents as agents
+
+from memorax.algorithms import ALGORITHMS, PPO, GradientPPO, GradientPPOConfig, gradient_ppo
+from memorax.learning.minibatches import carries_of_chunks
+from memorax.networks import MLP, Network, heads
+from memorax.objectives import episode_ends, lambda_returns
+from memorax.testing import algorithm_properties as replay
+from memorax.testing.algorithm_properties import (
     PROPERTIES,
     compiles_once,
     evaluates_whole_episodes,
     maps_over_seeds,
 )
-from tests.conformance.q_learning import Mixed
-from tests.probes import Clock
-
-from memorax.acting.minibatches import carries_of_chunks
-from memorax.algorithms import ALGORITHMS, PPO, GradientPPO, GradientPPOConfig, gradient_ppo
-from memorax.networks import MLP, Network, heads
-from memorax.objectives import episode_ends, lambda_returns
+from memorax.testing.probe_environments import Clock, MixedEnds
 
 SLOW = pytest.mark.slow
 LONG = (maps_over_seeds, compiles_once, evaluates_whole_episodes)
@@ -50,16 +49,16 @@ def recorded(agent):
         before, _ = agent.rollout(key, agent.init(key), 5)
         after, steps = agent.rollout(key, before, agent.config.num_steps)
         batch = agent.batch(before.learner, steps, after.loop)
-        run = lambda carry, inputs: agent.unroll(before.learner.params, inputs, carry)[0]  # noqa: E731
+        run = lambda carry, inputs: agent.networks.unroll(before.learner.params, inputs, carry)[0]  # noqa: E731
         carries = carries_of_chunks(run, before.loop.carry, steps.inputs, agent.config.truncation_length)
-        return before, steps, after, batch, agent.cut(batch), carries
+        return before, steps, after, batch, agent.split(batch), carries
 
     return record(jax.random.key(3))
 
 
 @pytest.fixture(scope="module", params=["mlp", "gru"])
 def tiny(request):
-    agent = agents.gradient_ppo(Mixed(), request.param, shared=False, num_envs=3, **MIXED)
+    agent = agents.gradient_ppo(MixedEnds(), request.param, shared=False, num_envs=3, **MIXED)
     return agent, recorded(agent)
 
 
@@ -75,8 +74,8 @@ def follows_the_whole_gradient(agent, record):
 
     @jax.jit
     def differentiate(params):
-        value = lambda critic: agent.unroll(params | {"critic": critic}, chunks.inputs, carry)[1][1]  # noqa: E731
-        h = lambda h: agent.h.unroll(h, chunks.inputs, carry["h"])[1]  # noqa: E731
+        value = lambda critic: agent.networks.unroll(params | {"critic": critic}, chunks.inputs, carry)[1][1]  # noqa: E731
+        h = lambda h: agent.networks.h.unroll(h, chunks.inputs, carry["h"])[1]  # noqa: E731
         pairs = [(f(params[name]), jax.jacrev(f)(params[name])) for name, f in (("critic", value), ("h", h))]
         return pairs, jax.grad(agent.loss, has_aux=True)(params, chunks, carry)
 
@@ -142,8 +141,8 @@ def remembers(agent, record):
     """Each network's memory goes on while acting, and every chunk begins with the memory that acting had there."""
     before, steps, after, _, _, carries = record
     first = jax.tree.map(lambda x: x[:, :4], steps.inputs)
-    middle, _ = agent.h.unroll(before.learner.params["h"], first, before.loop.carry["h"])
-    last, _ = agent.h.unroll(before.learner.params["h"], steps.inputs, before.loop.carry["h"])
+    middle, _ = agent.networks.h.unroll(before.learner.params["h"], first, before.loop.carry["h"])
+    last, _ = agent.networks.h.unroll(before.learner.params["h"], steps.inputs, before.loop.carry["h"])
     np.testing.assert_allclose(carries["h"].reshape(3, 2, -1)[:, 0], before.loop.carry["h"], atol=1e-5)
     np.testing.assert_allclose(carries["h"].reshape(3, 2, -1)[:, 1], middle, atol=1e-5)
     np.testing.assert_allclose(after.loop.carry["h"], last, atol=1e-5)
@@ -157,13 +156,20 @@ def test_the_second_network_remembers(tiny):
 class Forgets(GradientPPO):
     """Mutant: the second network's memory stays as it was."""
 
-    def unroll(self, params, inputs, carry, burn_in=0):
-        after, outputs = super().unroll(params, inputs, carry, burn_in)
-        return after | {"h": carry["h"]}, outputs
+    def make_networks(self, actor, critic):
+        networks = super().make_networks(actor, critic)
+        remembers = networks.unroll_with_losses
+
+        def forgets(params, inputs, carry, burn_in=0):
+            after, outputs, sown = remembers(params, inputs, carry, burn_in)
+            return after | {"h": carry["h"]}, outputs, sown
+
+        networks.unroll_with_losses = forgets
+        return networks
 
 
 def test_a_second_network_that_forgets_is_noticed():
-    mutant = agents.gradient_ppo(Mixed(), cls=Forgets, num_envs=3)
+    mutant = agents.gradient_ppo(MixedEnds(), cls=Forgets, num_envs=3)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         remembers(mutant, recorded(mutant))
 
@@ -231,7 +237,7 @@ def test_second_networks_that_do_not_fit_are_refused(network, message):
 
 
 def test_a_critic_that_is_learned_by_classification_is_refused():
-    actor = agents.ppo(Clock(), "mlp", cls=PPO).network.actor
+    actor = agents.ppo(Clock(), "mlp", cls=PPO).networks.actor.network
     critic = Network(agents.extractor(), agents.TORSOS["mlp"](), heads.HLGaussVNetwork())
     with pytest.raises(TypeError, match="`critic` must have a head that gives one value per step, got HLGaussV"):
         GradientPPO(GradientPPOConfig(), Clock(), None, actor, critic, optax.sgd(0.1), optax.sgd(0.1))

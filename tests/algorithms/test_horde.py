@@ -1,24 +1,24 @@
 """Demons beside the main head: what they learn, whom they teach, and who does not take them."""
 
+import inspect
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.conformance.q_learning import Mixed
-from tests.copies import Copies
-from tests.probes import Clock
+from tests import example_agents as agents
+from tests.copied_tasks import Copies
 
 from memorax import lox
-from memorax.acting.demons import replayed_demon_losses
-from memorax.acting.value_outputs import numbers
 from memorax.algorithms import MAPPO, PPO, R2D2, GradientPPO, GradientPPOConfig, MAPPOConfig, PPOConfig
 from memorax.core.spaces import Box
-from memorax.experiment.checkpoint import CheckpointWriter, newest, restore
+from memorax.experiment.run.checkpoint import CheckpointWriter, newest, restore
+from memorax.learning.values import as_scalars
 from memorax.networks import Network, heads
+from memorax.testing.probe_environments import Clock, MixedEnds
 
 GAMMA = 0.8
 
@@ -48,17 +48,17 @@ def ppo(env, head, torso="mlp", cls=PPO, **config):
 
 
 TWINS = {
-    "ppo": lambda: ppo(Mixed(), states(), clip_value_loss=False, value_coefficient=0.5),
-    "r2d2": lambda: agents.r2d2(Mixed(), "mlp", head=actions(), gamma=GAMMA, n_step=2),
+    "ppo": lambda: ppo(MixedEnds(), states(), clip_value_loss=False, value_coefficient=0.5),
+    "r2d2": lambda: agents.r2d2(MixedEnds(), "mlp", head=actions(), gamma=GAMMA, n_step=2),
 }
 MORE_TWINS = {
-    "pqn, new targets": lambda: agents.pqn(Mixed(), "mlp", head=actions(), gamma=GAMMA, refresh_targets=True),
-    "ppo, histograms": lambda: ppo(Mixed(), states(kind=lambda: heads.HLGaussVNetwork(11, -1.0, 4.0))),
+    "pqn, new targets": lambda: agents.pqn(MixedEnds(), "mlp", head=actions(), gamma=GAMMA, refresh_targets=True),
+    "ppo, histograms": lambda: ppo(MixedEnds(), states(kind=lambda: heads.HLGaussVNetwork(11, -1.0, 4.0))),
     "mappo": lambda: ppo(Copies(Clock("truncated", 3, 3), 2), states(), cls=MAPPO, clip_value_loss=False),
-    "pqn": lambda: agents.pqn(Mixed(), "mlp", head=actions(), gamma=GAMMA),
-    "dqn": lambda: agents.dqn(Mixed(), "mlp", head=actions(), gamma=GAMMA, n_step=2),
-    "dqn, distributions": lambda: agents.dqn(Mixed(), "mlp", head=actions(kind=heads.C51QNetwork), gamma=GAMMA),
-    "r2d2, with memory": lambda: agents.r2d2(Mixed(), head=actions(), gamma=GAMMA, n_step=2),
+    "pqn": lambda: agents.pqn(MixedEnds(), "mlp", head=actions(), gamma=GAMMA),
+    "dqn": lambda: agents.dqn(MixedEnds(), "mlp", head=actions(), gamma=GAMMA, n_step=2),
+    "dqn, distributions": lambda: agents.dqn(MixedEnds(), "mlp", head=actions(kind=heads.C51QNetwork), gamma=GAMMA),
+    "r2d2, with memory": lambda: agents.r2d2(MixedEnds(), head=actions(), gamma=GAMMA, n_step=2),
 }
 
 
@@ -106,15 +106,15 @@ class Behaving(R2D2):
 
     def loss(self, params, target_params, batch, carry, importance):
         # What was done stands in the place of what is best.
-        original = replayed_demon_losses
+        original = self.networks.auxiliary.replayed_losses
 
-        def behaving(head, batch, chosen, following, *rest):
+        def behaving(batch, chosen, following, *rest):
             last = jax.tree.map(lambda x: x[:, -1:], following)
             followed = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), chosen, last)
-            return original(head, batch, chosen, followed, *rest)
+            return original(batch, chosen, followed, *rest)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("memorax.algorithms.dqn.replayed_demon_losses", behaving)
+            patch.setattr(self.networks.auxiliary, "replayed_losses", behaving)
             return super().loss(params, target_params, batch, carry, importance)
 
 
@@ -134,8 +134,8 @@ class Foreign(PPO):
 @pytest.mark.slow
 def test_the_twin_finds_mutants():
     mutants = [
-        agents.r2d2(Mixed(), "mlp", head=actions(), gamma=GAMMA, cls=Behaving),
-        ppo(Mixed(), states(), cls=Foreign, clip_value_loss=False),
+        agents.r2d2(MixedEnds(), "mlp", head=actions(), gamma=GAMMA, cls=Behaving),
+        ppo(MixedEnds(), states(), cls=Foreign, clip_value_loss=False),
     ]
     for agent in mutants:
         with pytest.raises(AssertionError):
@@ -144,21 +144,21 @@ def test_the_twin_finds_mutants():
 
 def test_the_loss_of_a_demon_reaches_the_trunk_and_no_other_head():
     """With as many environments as steps, so that nothing is broadcast unseen."""
-    agent = ppo(Mixed(), states("own", gamma=0.5), num_steps=6, num_minibatches=3, value_coefficient=0.25)
+    agent = ppo(MixedEnds(), states("own", gamma=0.5), num_steps=6, num_minibatches=3, value_coefficient=0.25)
 
     @jax.jit
     def compute(key):
         state = agent.init(key)
         after, steps = agent.rollout(key, state, agent.config.num_steps)
         batch, carry = agent.batch(state.learner, steps, after.loop), state.loop.carry
-        _, (_, value) = agent.unroll(state.learner.params, batch.inputs, carry)
+        _, (_, value) = agent.networks.unroll(state.learner.params, batch.inputs, carry)
 
         def demon(params):
             loss, metrics = agent.loss(params, batch, carry)
             return metrics["demon_own"], loss
 
         both = [jax.grad(lambda params, i=i: demon(params)[i])(state.learner.params) for i in (0, 1)]
-        return batch.demons["own"].target, value.demons["own"], demon(state.learner.params)[0], both
+        return batch.auxiliary["own"].target, value.demons["own"], demon(state.learner.params)[0], both
 
     target, value, loss, (own, total) = compute(jax.random.key(0))
     assert target.shape == value.shape == (6, 6)
@@ -181,8 +181,8 @@ def test_predictions_are_recorded_with_the_memory_of_their_episode():
     def compute(key):
         state, _ = agent.rollout(key, agent.init(key), 5)
         _, steps = agent.rollout(key, state, 9)
-        _, (_, value) = agent.unroll(state.learner.params, steps.inputs, state.loop.carry)
-        return steps, numbers(value)
+        _, (_, value) = agent.networks.unroll(state.learner.params, steps.inputs, state.loop.carry)
+        return steps, as_scalars(value)
 
     steps, value = compute(jax.random.key(3))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), value, steps.aux["value"])
@@ -193,7 +193,7 @@ def test_predictions_are_recorded_with_the_memory_of_their_episode():
 
 @pytest.mark.slow
 def test_runs_side_by_side_continue_from_their_checkpoint(tmp_path):
-    agent = ppo(Mixed(), states(gamma=0.5, cumulant=lambda steps: steps.observation[..., 0]))
+    agent = ppo(MixedEnds(), states(gamma=0.5, cumulant=lambda steps: steps.observation[..., 0]))
     keys, n = jax.random.split(jax.random.key(0), 3), 2 * agent.steps_per_update
     init, train = jax.jit(jax.vmap(agent.init)), jax.jit(jax.vmap(lambda key, state: agent.train(key, state, n)))
     half = train(keys, init(keys))
@@ -250,7 +250,7 @@ def test_a_demon_of_actions_predicts_for_the_best_policy_whatever_is_done():
 def stream_ac(head):
     agent = agents.stream_ac(Clock())
     critic = Network(agents.extractor(), agents.TORSOS["mlp"](), head)
-    return type(agent)(agent.config, Clock(), Clock.default_params, agent.network.actor, critic)
+    return type(agent)(agent.config, Clock(), Clock().default_params, agent.networks.actor.network, critic)
 
 
 def column(transition):
@@ -260,9 +260,9 @@ def column(transition):
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: stream_ac(states()), TypeError, "`critic` must have a head without demons for StreamAC, got Horde; "
-         "give its main head alone, VNetwork"),
-        (lambda: ppo(Clock(), states(), cls=GradientPPO), TypeError, "without demons for GradientPPO, got Horde"),
+        (lambda: stream_ac(states()), TypeError, "`critic` must have a head without general value functions, .*, got "
+         "Horde; give its main head alone, VNetwork"),
+        (lambda: ppo(Clock(), states(), cls=GradientPPO), TypeError, "without general value functions, .*, got Horde"),
         (lambda: agents.sac(Clock(), "mlp", critic_head=actions()), TypeError, "`DiscreteQNetwork` or "
          "`HLGaussQNetwork`, got Horde"),
         (lambda: agents.sac(Clock(action_space=Box(-1.0, 1.0, (2,))), "mlp", critic_head=states()), TypeError,
@@ -323,7 +323,7 @@ TAKERS = {
 def published():
     """The table of the documentation: whether an algorithm takes a head."""
     page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
-    _, rows = page.split("### Who takes which head for values\n\n")
+    _, rows = page.split("### Value heads by algorithm\n\n")
     top, _, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.split("\n\n")[0].splitlines()]
     table = {}
     for head, *cells in rows:
@@ -335,8 +335,9 @@ def published():
 
 def test_the_table_of_heads_is_complete():
     assert published().keys() == {(name, head) for name in TAKERS for head in HEADS}
-    families = {"HLGaussValues", "C51Values", "HordeValues", "ValueDistribution", "Alpha", "Beta", "Categorical"}
-    assert HEADS.keys() == set(heads.__all__) - families - {"Gaussian", "SquashedGaussian"}
+    modules = {name for name in heads.__all__ if inspect.isclass(getattr(heads, name))}
+    modules = {name for name in modules if issubclass(getattr(heads, name), nn.Module)}
+    assert HEADS.keys() == modules - {"Alpha", "Beta", "Categorical", "Gaussian", "SquashedGaussian"}
 
 
 @pytest.mark.parametrize("name", TAKERS)

@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from tests import agents
-from tests.probes import Recall
+from tests import example_agents as agents
 
 from memorax import lox
+from memorax.testing.probe_environments import Recall
 
 CONFIG = {"num_envs": 32, "num_steps": 16, "num_minibatches": 4, "update_epochs": 4, "learning_rate": 1e-2}
 

@@ -8,27 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.conformance import replay
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    assert_equal,
-    is_not_disturbed_by_evaluation,
-    keeps_its_types,
-    logs_episodes_and_losses,
-    stays_finite,
-)
-from tests.copies import Copies, Copy, CutRecall, member
-from tests.probes import Clock
+from tests import example_agents as agents
+from tests.assertions import assert_equal
+from tests.copied_tasks import Copies, Copy, CutRecall, member
 
 from memorax import lox
-from memorax.acting.joint import see_all
 from memorax.algorithms import ALGORITHMS, MAPPO, PPO, MAPPOConfig, PPOConfig
 from memorax.algorithms.mappo import Member
 from memorax.core.spaces import Box, Dict, Discrete
 from memorax.environments.multi_agent import PartnerRecall, RollCall
 from memorax.experiment import build_agent, default_run
+from memorax.learning.centralized_critic import joint_observation
 from memorax.networks import Network, heads
+from memorax.testing import algorithm_properties as replay
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    is_not_disturbed_by_evaluation,
+    keeps_its_types,
+    logs_episodes_and_losses,
+    stays_finite,
+)
+from memorax.testing.probe_environments import Clock
 
 ONCE = {"update_epochs": 1, "num_minibatches": 1}
 BOTH = {"share_parameters": True, "centralized_critic": True}
@@ -94,9 +94,9 @@ def test_the_first_agent_too_is_ppo():
 class SharesAdvantages(MAPPO):
     """Mutant: pays every agent what all of them got on average."""
 
-    def learn(self, key, learner, trajectory, loop, carry):
+    def learn(self, key, learner, trajectory, rollout_state, carry):
         mean = jnp.broadcast_to(trajectory.reward.mean(-1, keepdims=True), trajectory.reward.shape)
-        return super().learn(key, learner, dataclasses.replace(trajectory, reward=mean), loop, carry)
+        return super().learn(key, learner, dataclasses.replace(trajectory, reward=mean), rollout_state, carry)
 
 
 @pytest.mark.slow
@@ -156,9 +156,9 @@ def test_what_an_agent_does_when_it_is_out_is_not_learned_from():
 class LearnsFromTheDead(MAPPO):
     """Mutant: takes every step for one that counts."""
 
-    def learn(self, key, learner, trajectory, loop, carry):
+    def learn(self, key, learner, trajectory, rollout_state, carry):
         self.member.batch = super(Member, self.member).batch
-        return super().learn(key, learner, trajectory, loop, carry)
+        return super().learn(key, learner, trajectory, rollout_state, carry)
 
 
 def test_learning_from_agents_that_are_out_is_noticed():
@@ -180,8 +180,8 @@ def permutes(cls):
     order, key = jnp.array([2, 0, 1]), jax.random.key(3)
 
     def learn(learner, steps, timestep, last, carry):
-        loop = dataclasses.replace(after.loop, timestep=timestep, carry=last)
-        return learning(cls)(key, learner, steps, loop, carry)
+        own = dataclasses.replace(after.loop, timestep=timestep, carry=last)
+        return learning(cls)(key, learner, steps, own, carry)
 
     data = state.learner, steps, after.loop.timestep, after.loop.carry, state.loop.carry
     moved = (agent_of(tree, order, axis) for tree, axis in zip(data, (0, 2, 1, 1, 1), strict=True))
@@ -196,9 +196,9 @@ def test_agents_in_another_order_are_the_same_agents():
 class ForgetsWhoIsWho(MAPPO):
     """Mutant: the first agent is paid less than the others."""
 
-    def learn(self, key, learner, trajectory, loop, carry):
+    def learn(self, key, learner, trajectory, rollout_state, carry):
         paid = dataclasses.replace(trajectory, reward=trajectory.reward.at[..., 0].multiply(0.5))
-        return super().learn(key, learner, paid, loop, carry)
+        return super().learn(key, learner, paid, rollout_state, carry)
 
 
 def test_a_preference_for_an_agent_is_noticed():
@@ -215,8 +215,8 @@ def test_the_first_ratio_is_one(flags):
 class StoresTheCarryAfter(MAPPO):
     """Mutant: replays the rollout from the memory behind it."""
 
-    def learn(self, key, learner, trajectory, loop, carry):
-        return super().learn(key, learner, trajectory, loop, loop.carry)
+    def learn(self, key, learner, trajectory, rollout_state, carry):
+        return super().learn(key, learner, trajectory, rollout_state, rollout_state.carry)
 
 
 @pytest.mark.slow
@@ -245,7 +245,7 @@ def test_a_central_critic_sees_what_others_see_and_the_actor_does_not():
 def test_all_observations_are_seen_from_ones_own_place():
     space = Dict({"card": Discrete(3), "hand": Box(0.0, 1.0, (2,)), "action_mask": Box(0, 1, (4,), jnp.int32)})
     observation = {"card": jnp.array([2, 0]), "hand": jnp.arange(4.0).reshape(2, 2), "action_mask": jnp.eye(2, 4)}
-    seen = see_all(space, observation, axis=0)
+    seen = joint_observation(space, observation, axis=0)
     first, second = [0, 0, 1, 0, 1], [1, 0, 0, 2, 3]
     np.testing.assert_array_equal(seen["all"], [first + second, second + first])
     assert set(seen["own"]) == {"card", "hand"}
@@ -285,9 +285,9 @@ def test_mappo_is_registered_and_has_a_default_job():
     run = dataclasses.replace(default_run("mappo"), features=7)
     agent = build_agent(run)
     assert agent.recurrent
-    assert agent.member.network.shared
+    assert agent.member.networks.shared
     central = dataclasses.replace(run.hyperparameters, centralized_critic=True)
-    assert not build_agent(dataclasses.replace(run, hyperparameters=central)).member.network.shared
+    assert not build_agent(dataclasses.replace(run, hyperparameters=central)).member.networks.shared
 
 
 def test_one_agent_is_refused():

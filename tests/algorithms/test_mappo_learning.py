@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from tests import agents
+from tests import example_agents as agents
 
 from memorax import lox
 from memorax.environments import make

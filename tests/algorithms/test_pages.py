@@ -6,12 +6,12 @@ from pathlib import Path
 
 import jax
 import pytest
-from tests import agents
-from tests.copies import Copies
-from tests.probes import Clock
+from tests import example_agents as agents
+from tests.copied_tasks import Copies
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS
+from memorax.testing.probe_environments import Clock
 
 FOLDER = Path(__file__).parents[2] / "docs" / "algorithms"
 

@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.conformance.algorithms import PROPERTIES, assert_equal, stays_finite
-from tests.probes import Clock, Masked, Recall
+from tests import example_agents as agents
+from tests.assertions import assert_equal
 
 from memorax import lox
 from memorax.algorithms import ALGORITHMS, PPO, PPOConfig
 from memorax.core.spaces import Box
 from memorax.networks import MLP, FeatureExtractor, Network, heads
+from memorax.testing.algorithm_properties import PROPERTIES, stays_finite
+from memorax.testing.probe_environments import Clock, Masked, Recall
 
 SPACE = Box(-2.0, 3.0, (2,))
 
@@ -44,7 +45,7 @@ def test_continuous_actions(head):
     agent = make(env)
     key = jax.random.key(0)
     _, steps = agent.rollout(key, agent.init(key), 9)
-    action = agent.stage.to_env(steps.action)
+    action = agent.vector_env.to_env(steps.action)
     assert action.shape == (2, 9, 2)
     assert ((action >= -2.0) & (action <= 3.0)).all()
 
@@ -90,8 +91,12 @@ def test_separate_networks_do_not_touch_each_other():
     key = jax.random.key(0)
     state, steps = agent.rollout(key, agent.init(key), agent.config.num_steps)
     batch, carry = agent.batch(state.learner, steps, state.loop), agent.init(key).loop.carry
-    value_only = lambda params: 0.5 * jnp.square(agent.unroll(params, batch.inputs, carry)[1][1] - batch.target).mean()  # noqa: E731
-    gradient = jax.grad(value_only)(state.learner.params)
+
+    def value_loss(params):
+        _, (_, value) = agent.networks.unroll(params, batch.inputs, carry)
+        return 0.5 * jnp.square(value - batch.target).mean()
+
+    gradient = jax.grad(value_loss)(state.learner.params)
     assert all((x == 0).all() for x in jax.tree.leaves(gradient["actor"]))
     assert any((x != 0).any() for x in jax.tree.leaves(gradient["critic"]))
 
@@ -192,7 +197,15 @@ def test_heads_in_the_wrong_place_are_refused():
     ):
         build(heads.Categorical(action_dim=3), heads.DiscreteQNetwork(action_dim=3))
     with pytest.raises(TypeError, match="`critic` must be a Network, got MLP"):
-        PPO(PPOConfig(), Clock(), None, agents.ppo(Clock()).network.actor, MLP(), optax.sgd(0.1), optax.sgd(0.1))
+        PPO(
+            PPOConfig(),
+            Clock(),
+            None,
+            agents.ppo(Clock()).networks.actor.network,
+            MLP(),
+            optax.sgd(0.1),
+            optax.sgd(0.1),
+        )
 
 
 def test_half_a_shared_trunk_is_refused():

@@ -6,25 +6,26 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.conformance.algorithms import (
+from tests import example_agents as agents
+
+from memorax import lox
+from memorax.acting import State
+from memorax.algorithms import ALGORITHMS, PQN, PQNConfig
+from memorax.core.spaces import Box
+from memorax.core.types import Timestep, Transition
+from memorax.experiment import build_agent
+from memorax.experiment.recipes import default_run
+from memorax.learning import add_time, remove_time
+from memorax.networks import MLP, RNN, Network, heads
+from memorax.testing.algorithm_properties import (
     PROPERTIES,
     compiles_once,
     evaluates_whole_episodes,
     maps_over_seeds,
     stays_finite,
 )
-from tests.conformance.q_learning import Count, Counter, Mixed, knows_that_a_truncated_episode_goes_on
-from tests.probes import Clock, Masked, Recall
-
-from memorax import lox
-from memorax.acting import State, add_time, as_single_steps, remove_time
-from memorax.algorithms import ALGORITHMS, PQN, PQNConfig
-from memorax.core.spaces import Box
-from memorax.core.types import Timestep, Transition
-from memorax.experiment import build_agent
-from memorax.experiment.defaults import default_run
-from memorax.networks import MLP, RNN, Network, heads
+from memorax.testing.probe_environments import Clock, Masked, MixedEnds, Recall
+from memorax.testing.q_learning_properties import CountingCell, CountingHead, knows_that_a_truncated_episode_goes_on
 
 SLOW = pytest.mark.slow
 LONG = (maps_over_seeds, compiles_once, evaluates_whole_episodes)
@@ -87,20 +88,20 @@ def step_by_step(agent, params, steps, carry, last):
     time_major = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), steps.replace(info={}, aux={}))
 
     def step(carry, now):
-        carry, output = agent.q.unroll(params, add_time(now.inputs), carry)
+        carry, output = agent.networks.unroll(params, add_time(now.inputs), carry)
         # The observation of the probe is the time, so the final one is one more than the last.
         final = Timestep(now.observation + 1.0, now.action, now.reward, jnp.zeros_like(now.done))
-        _, end = agent.q.unroll(params, add_time(final), carry)
+        _, end = agent.networks.unroll(params, add_time(final), carry)
         return carry, (remove_time(output), remove_time(end).max(-1))
 
     carry, (values, finals) = jax.lax.scan(step, carry, time_major)
-    _, output = agent.q.unroll(params, add_time(last), carry)
+    _, output = agent.networks.unroll(params, add_time(last), carry)
     return jnp.swapaxes(jnp.concatenate([values, output[None, :, 0]]), 0, 1), finals.T
 
 
 @pytest.fixture(scope="module", params=["gru", "mlp"])
 def recorded(request):
-    agent = agents.pqn(Mixed(), request.param, td_lambda=0.7, gamma=0.9, **ONCE)
+    agent = agents.pqn(MixedEnds(), request.param, td_lambda=0.7, gamma=0.9, **ONCE)
 
     @jax.jit
     def record(key):
@@ -123,7 +124,7 @@ def recorded(request):
 
 def with_options(recorded, cls=PQN, **config):
     config = dataclasses.replace(recorded.agent.config, **config)
-    return cls(config, Mixed(), None, recorded.agent.q.network, recorded.agent.optimizer)
+    return cls(config, MixedEnds(), None, recorded.agent.networks.network, recorded.agent.optimizer)
 
 
 def assert_learned_from(metrics, values, target, action):
@@ -150,31 +151,33 @@ def test_the_first_step_learns_what_peng_defines(recorded, refresh):
 class StoresTheCarryAfter(PQN):
     """Mutant: learns from the memory behind the rollout."""
 
-    def learn(self, key, learner, trajectory, loop, carry):
-        return super().learn(key, learner, trajectory, loop, loop.carry)
+    def learn(self, key, learner, trajectory, rollout_state, carry):
+        return super().learn(key, learner, trajectory, rollout_state, rollout_state.carry)
 
 
 class OffByOne(PQN):
     """Mutant: bootstraps from the value of the step itself."""
 
-    def batch(self, learner, trajectory, loop):
+    def batch(self, learner, trajectory, rollout_state):
         q = trajectory.aux["q"]
         late = jnp.concatenate([q[:, :1], q[:, :-1]], axis=1)
-        return super().batch(learner, trajectory.replace(aux=trajectory.aux | {"q": late}), loop)
+        return super().batch(learner, trajectory.replace(aux=trajectory.aux | {"q": late}), rollout_state)
 
 
 class TruncationEndsAll(PQN):
     """Mutant: takes truncation for termination."""
 
-    def batch(self, learner, trajectory, loop):
-        return super().batch(learner, trajectory.replace(terminated=trajectory.done), loop)
+    def batch(self, learner, trajectory, rollout_state):
+        return super().batch(learner, trajectory.replace(terminated=trajectory.done), rollout_state)
 
 
 class FreshMemory(PQN):
     """Mutant: values what follows the rollout without the memory of it."""
 
-    def batch(self, learner, trajectory, loop):
-        return super().batch(learner, trajectory, dataclasses.replace(loop, carry=jnp.zeros_like(loop.carry)))
+    def batch(self, learner, trajectory, rollout_state):
+        return super().batch(
+            learner, trajectory, dataclasses.replace(rollout_state, carry=jnp.zeros_like(rollout_state.carry))
+        )
 
 
 @pytest.mark.parametrize("mutant", [StoresTheCarryAfter, OffByOne, TruncationEndsAll, FreshMemory])
@@ -191,7 +194,7 @@ def test_targets_are_refreshed_on_request_only(recorded, refresh):
     @jax.jit
     def loss(moved):
         batch = agent.batch(before.learner, recorded.steps, recorded.after.loop)
-        return agent.loss(moved, batch if agent.sequences else as_single_steps(batch), before.loop.carry)
+        return agent.loss(moved, agent.split(batch), before.loop.carry)
 
     _, metrics = loss(recorded.moved)
     targets, action = (recorded.targets, recorded.moved_targets), recorded.steps.action
@@ -202,7 +205,8 @@ def test_targets_are_refreshed_on_request_only(recorded, refresh):
 
 def test_targets_have_no_gradient():
     # A counter whose value at every step is one parameter: of Q(x_t) it has a gradient, of the target none.
-    agent = agents.pqn(Clock("never"), lambda: RNN(cell=Counter()), head=Count(), refresh_targets=True, gamma=1.0)
+    options = {"refresh_targets": True, "gamma": 1.0}
+    agent = agents.pqn(Clock("never"), lambda: RNN(cell=CountingCell()), head=CountingHead(), **options)
 
     @jax.jit
     def gradient_and_metrics(key):

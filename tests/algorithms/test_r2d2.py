@@ -3,28 +3,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    does_not_depend_on_how_it_is_cut,
-    keeps_its_types,
-    logs_episodes_and_losses,
-)
-from tests.conformance.q_learning import (
-    Mixed,
-    bootstraps_as_defined,
-    counts_one_more_at_the_successor,
-    knows_that_a_truncated_episode_goes_on,
-    replays_what_it_did,
-)
-from tests.probes import Clock, Recall
+from tests import example_agents as agents
 
 from memorax.algorithms import ALGORITHMS, R2D2, R2D2Config
 from memorax.buffers import make_episode_buffer, make_prioritised_episode_buffer
 from memorax.networks import heads
 from memorax.objectives import epsilon_per_actor, rescale, unscale
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    does_not_depend_on_how_it_is_split,
+    keeps_its_types,
+    logs_episodes_and_losses,
+)
+from memorax.testing.probe_environments import Clock, MixedEnds, Recall
+from memorax.testing.q_learning_properties import (
+    bootstraps_as_defined,
+    counts_one_more_at_the_successor,
+    knows_that_a_truncated_episode_goes_on,
+    replays_what_it_did,
+)
 
-QUICK = (keeps_its_types, does_not_depend_on_how_it_is_cut, logs_episodes_and_losses)
+QUICK = (keeps_its_types, does_not_depend_on_how_it_is_split, logs_episodes_and_losses)
 ENDLESS = {"gamma": 0.5, "learning_rate": 0.02, "target_update_frequency": 12, "batch_size": 16}
 
 
@@ -49,7 +48,7 @@ def test_values_of_stored_sequences_are_those_of_acting():
 
 @pytest.mark.slow
 def test_the_successor_is_the_next_column_of_the_same_unroll():
-    counts_one_more_at_the_successor(R2D2, burn_in_length=2, value_rescaling=False, n_step=1)
+    counts_one_more_at_the_successor(agents.counting(R2D2, burn_in_length=2, value_rescaling=False, n_step=1))
 
 
 def rescaled(x):
@@ -57,7 +56,7 @@ def rescaled(x):
 
 
 def test_loss_and_priorities_are_those_of_rescaled_returns_computed_step_by_step():
-    agent = agents.r2d2(Mixed(), n_step=3, sequence_length=7, priority_eta=0.7)
+    agent = agents.r2d2(MixedEnds(), n_step=3, sequence_length=7, priority_eta=0.7)
     bootstraps_as_defined(agent, rescaled, lambda x: np.asarray(unscale(jnp.asarray(x))))
 
 
@@ -66,7 +65,7 @@ class Unscaled(R2D2):
 
     def targets(self, batch):
         targets = super().targets(batch)
-        return type(targets)(targets.reward, targets.discount, targets.cut, targets.n, targets.scale, None)
+        return type(targets)(targets.reward, targets.discount, targets.hidden, targets.n, targets.scale, None)
 
 
 class Mean(R2D2):
@@ -86,7 +85,7 @@ class Unweighed(R2D2):
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", [Unscaled, Mean, Unweighed])
 def test_wrong_targets_and_priorities_are_found(mutant):
-    agent = agents.r2d2(Mixed(), "mlp", cls=mutant, n_step=3, sequence_length=7, burn_in_length=0)
+    agent = agents.r2d2(MixedEnds(), "mlp", cls=mutant, n_step=3, sequence_length=7, burn_in_length=0)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         bootstraps_as_defined(agent, rescaled, lambda x: np.asarray(unscale(jnp.asarray(x))))
 
@@ -158,14 +157,14 @@ def test_the_documented_configuration_runs():
     config = R2D2Config(**documented)
     schedules = optax.constant_schedule(0.1), optax.linear_schedule(0.6, 1.0, 1000)
     buffer = make_prioritised_episode_buffer(10_000, 1_000, 4, 80, add_batch_size=8, priority_exponent=0.9)
-    agent = R2D2(config, Clock(), None, agents.dqn(Clock()).q.network, optax.adam(1e-4), buffer, *schedules)
+    agent = R2D2(config, Clock(), None, agents.dqn(Clock()).networks.network, optax.adam(1e-4), buffer, *schedules)
     assert (agent.collect_steps, agent.num_updates) == (5, 4)
     jax.eval_shape(lambda key: agent.train(key, agent.init(key), 40), jax.random.key(0))
 
 
 def test_half_of_each_sequence_is_in_the_next_one():
     config = R2D2Config(learning_starts=10)
-    agent = R2D2(config, Clock(), None, agents.dqn(Clock()).q.network, optax.adam(1e-4))
+    agent = R2D2(config, Clock(), None, agents.dqn(Clock()).networks.network, optax.adam(1e-4))
     assert agent.buffer.layout.period == (80 - 10 - 1) // 2
     assert agent.buffer.layout.sample_sequence_length == 80
 

@@ -4,12 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from tests import agents
-from tests.conformance import replay
-from tests.probes import Clock
+from tests import example_agents as agents
 
 from memorax.algorithms import PPO
 from memorax.networks import RNN, FeatureExtractor
+from memorax.testing import algorithm_properties as replay
+from memorax.testing.probe_environments import Clock
 
 ONCE = {"update_epochs": 1, "num_minibatches": 1}
 QUICK = ("gru", "lstm", "mlp", "lru", "mamba2", "gated_deltanet", "attention", "any cell")
@@ -59,8 +59,8 @@ class ResetsLate(nn.Module):
 class StoresTheCarryAfter(PPO):
     """Mutant: replays the rollout from the memory behind it."""
 
-    def learn(self, key, learner, trajectory, loop, carry):
-        return super().learn(key, learner, trajectory, loop, loop.carry)
+    def learn(self, key, learner, trajectory, rollout_state, carry):
+        return super().learn(key, learner, trajectory, rollout_state, rollout_state.carry)
 
 
 class MasksOnlyToLearn(FeatureExtractor):

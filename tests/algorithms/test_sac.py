@@ -6,30 +6,28 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests import agents
-from tests.conformance.algorithms import (
-    PROPERTIES,
-    does_not_depend_on_how_it_is_cut,
-    is_not_disturbed_by_evaluation,
-    keeps_its_types,
-    logs_episodes_and_losses,
-    stays_finite,
-)
-from tests.conformance.q_learning import Mixed
-from tests.probes import Clock, Masked
+from tests import example_agents as agents
 
 from memorax import lox
-from memorax.acting import actor_and_critics
-from memorax.acting.actor_and_critics import Drawn
-from memorax.acting.soft_policy import decide
-from memorax.acting.value_outputs import expected
 from memorax.algorithms import ALGORITHMS, SAC, SACConfig, sac
 from memorax.core.distributions import Categorical
 from memorax.core.spaces import Box
 from memorax.experiment import RunConfig, build_agent
 from memorax.experiment.build import gradient_steps
+from memorax.learning import soft_actor_critic
+from memorax.learning.soft_actor_critic import ReplayedSequences, policy_actions
+from memorax.learning.values import expected_values
 from memorax.networks import MLP, Network, heads
 from memorax.objectives import episode_ends, soft_value, temperature_loss
+from memorax.testing.algorithm_properties import (
+    PROPERTIES,
+    does_not_depend_on_how_it_is_split,
+    is_not_disturbed_by_evaluation,
+    keeps_its_types,
+    logs_episodes_and_losses,
+    stays_finite,
+)
+from memorax.testing.probe_environments import Clock, Masked, MixedEnds
 
 slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 PLANE = Box(-2.0, 3.0, (2,))
@@ -45,7 +43,7 @@ def agent(request):
     return MADE[request.param]()
 
 
-QUICK = (keeps_its_types, does_not_depend_on_how_it_is_cut, is_not_disturbed_by_evaluation, logs_episodes_and_losses)
+QUICK = (keeps_its_types, does_not_depend_on_how_it_is_split, is_not_disturbed_by_evaluation, logs_episodes_and_losses)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +90,7 @@ def drawn(agent, num_steps=40):
         return state.learner, batch, agent.initialize_carry(key, len(batch.reward)) if carry is None else carry
 
     learner, batch, carry = draw(jax.random.key(3))
-    return learner, Drawn(agent.networks, batch, carry, agent.burn_in)
+    return learner, ReplayedSequences(agent.networks, batch, carry, agent.burn_in)
 
 
 def replays_what_it_did(agent):
@@ -104,10 +102,10 @@ def replays_what_it_did(agent):
 
     @jax.jit
     def again(learner):
-        _, policy, _ = agent.networks.act(learner.actor.params, batch.inputs, seen.carry["actor"])
+        _, policy = agent.networks.actor.unroll(learner.actor.params, batch.inputs, seen.carry["actor"])
         carry = seen.carry["critics"]
         _, values, _ = agent.networks.value(learner.critics.params, batch.inputs, carry, batch.action)
-        chosen = [expected(agent.networks.chosen(x, batch.action)) for x in values]
+        chosen = [expected_values(agent.networks.chosen(x, batch.action)) for x in values]
         return policy.log_prob(batch.action), jnp.stack(chosen, axis=-1)
 
     log_prob, q = again(learner)
@@ -160,7 +158,7 @@ def shaken(tree):
 @functools.cache
 def before(space, torso, **config):
     """An agent, a learner whose target networks are others than its critics, and what it learns from."""
-    env = Mixed()
+    env = MixedEnds()
     env._action_space = env.action_space() if space is None else space
     given = {"second_critic": heads.Alpha(0.7)}
     agent = agents.sac(env, torso, arguments=given, sequence_length=6, cls=Plain, **config)
@@ -176,10 +174,11 @@ def learns_as_defined(space=None, torso="mlp", **config):
 
     @jax.jit
     def compute(learner):
-        after, metrics = agent.improve(key, learner, seen, jnp.asarray(True))
-        _, policy, _ = agent.networks.act(learner.actor.params, seen.batch.inputs, seen.carry["actor"], k)
+        due = jnp.uint32(agent.config.target_update_frequency - agent.config.train_frequency)
+        after, metrics = agent.gradient_step(key, learner, seen, due)
+        _, policy = agent.networks.actor.unroll(learner.actor.params, seen.batch.inputs, seen.carry["actor"], k)
         given = seen.batch.inputs, seen.carry["critics"]
-        decision = decide(key, policy)
+        decision = policy_actions(key, policy)
         target = agent.networks.value(learner.target, *given, decision.action, k)[1]
         return after, metrics, decision, jnp.stack(target), jnp.stack(seen.values(learner.critics.params)[0])
 
@@ -206,7 +205,7 @@ def learns_as_defined(space=None, torso="mlp", **config):
     @jax.jit
     @jax.grad
     def gradient(params):
-        decision, _ = seen.decide(params, key)
+        decision, _ = seen.policy_actions(params, key)
         _, values, _ = agent.networks.value(
             after.critics.params, seen.batch.inputs, seen.carry["critics"], decision.action, k
         )
@@ -251,8 +250,8 @@ def without_entropy(values, entropy, *given):
     ("module", "name", "mutant"),
     [
         (sac, "episode_ends", into_the_next_episode),
-        slow(actor_and_critics, "soft_value", of_the_most),
-        slow(actor_and_critics, "soft_value", without_entropy),
+        slow(soft_actor_critic, "soft_value", of_the_most),
+        slow(soft_actor_critic, "soft_value", without_entropy),
         (sac, "temperature_loss", lambda *given: -temperature_loss(*given)),
     ],
     ids=["bootstraps-into-the-next-episode", "not-the-least", "without-entropy", "pays-for-what-abounds"],
@@ -301,7 +300,7 @@ def test_soft_value_of_discrete_actions_by_hand():
     values = [jnp.asarray([[[1.0, 4.0, -1e9]]]), jnp.asarray([[[2.0, 3.0, -1e9]]])]
     policy = Categorical(jnp.log(jnp.asarray([[[0.25, 0.75, 1.0]]])), jnp.asarray([[[True, True, False]]]))
     entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
-    decision = decide(jax.random.key(0), policy)
+    decision = policy_actions(jax.random.key(0), policy)
     got = soft_value(values, decision.entropy, jnp.asarray(0.5), decision.probabilities)
     np.testing.assert_allclose(got, [[0.25 * 1.0 + 0.75 * 3.0 + 0.5 * entropy]], rtol=1e-6)
     np.testing.assert_allclose(decision.unit, [[np.log(2.0)]], rtol=1e-6)
@@ -361,7 +360,7 @@ def test_seeds_side_by_side_begin_as_seeds_alone(key):
 def test_actions_are_stretched_over_the_action_space_and_tried_uniformly(key):
     agent = agents.sac(Clock(action_space=PLANE), "mlp")
     kept = agent.warmup(key, agent.init(key), 200).buffer.experience.action[:, :100]
-    np.testing.assert_allclose(agent.stage.to_env(jnp.asarray([[-1.0, 1.0]])), [[-2.0, 3.0]])
+    np.testing.assert_allclose(agent.vector_env.to_env(jnp.asarray([[-1.0, 1.0]])), [[-2.0, 3.0]])
     np.testing.assert_allclose(np.quantile(kept, [0.0, 0.25, 0.5, 0.75, 1.0]), [-1.0, -0.5, 0.0, 0.5, 1.0], atol=0.15)
 
 
@@ -386,7 +385,8 @@ def test_the_documented_configuration_runs():
         burn_in_length=0,
     )
     networks = agents.sac(Clock()).networks
-    agent = SAC(config, Clock(), None, networks.actor, *networks.critics, *[optax.adam(3e-4)] * 3)
+    given = (single.network for single in (networks.actor, *networks.critics))
+    agent = SAC(config, Clock(), None, *given, *[optax.adam(3e-4)] * 3)
     assert (agent.collect_steps, agent.num_updates) == (1, 8)
     jax.eval_shape(lambda key: agent.train(key, agent.init(key), 16), jax.random.key(0))
 
@@ -402,7 +402,7 @@ def test_the_command_line_chooses_heads_by_the_actions(env, actor, critic):
     hyperparameters = SACConfig(train_frequency=4, gradient_steps=3)
     config = RunConfig(algorithm="sac", env=env, features=7, steps=8_000, hyperparameters=hyperparameters)
     networks = build_agent(config).networks
-    assert [network.head for network in (networks.actor, *networks.critics)] == [actor, critic, critic]
+    assert [single.network.head for single in (networks.actor, *networks.critics)] == [actor, critic, critic]
     assert gradient_steps(config) == 6_000
 
 

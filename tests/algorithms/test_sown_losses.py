@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests import agents
-from tests.probes import Clock
+from tests import example_agents as agents
 
-from memorax.acting import unroll_with_losses
 from memorax.core.spaces import encode
+from memorax.learning import ActorCritic, agent_networks, unroll_with_losses
+from memorax.learning.auxiliary import sown_metrics
+from memorax.learning.unroll import unroll
 from memorax.networks.blocks import FFN, MoE, Projection, Stack
+from memorax.testing.probe_environments import Clock
 
 EXPERTS, CHOSEN, WIDTH = 4, 2, 11
 KEY = jax.random.key(0)
@@ -35,7 +37,7 @@ def minibatch(agent):
 
 def balance(agent, params, inputs, carry):
     """The loss of one network, worked out from its router's weights."""
-    network = agent.network.actor
+    network = agent.networks.actor.network
 
     def routed(network, inputs, carry):
         return network.torso.blocks[0](network.feature_extractor(inputs), inputs.done, carry[0])[1]
@@ -58,12 +60,13 @@ def shared():
 
 def test_the_loss_is_added_once_on_a_shared_trunk(shared):
     agent, params, batch, carry = shared
-    inputs = batch.inputs.replace(action=encode(agent.stage.action_space, batch.inputs.action))
+    inputs = batch.inputs.replace(action=encode(agent.vector_env.action_space, batch.inputs.action))
     want = balance(agent, params["actor"], inputs, carry["actor"])
     assert want > 1.001  # perfectly balanced experts would make the test vacuous
     weighted, metrics = jax.jit(agent.loss)(params, batch, carry)
     plain, same = jax.jit(make(0.0).loss)(params, batch, carry)
     np.testing.assert_allclose(weighted - plain, want, rtol=1e-4)
+    np.testing.assert_allclose(metrics.pop("balance"), want, rtol=1e-4)
     jax.tree.map(np.testing.assert_array_equal, metrics, same)
 
 
@@ -95,27 +98,31 @@ def test_each_of_two_trunks_has_its_own(shared):
     assert "losses" not in params["actor"]
     for agent, count in ((alone, 1), (make(1.0, shared=False), 2)):
         state = jax.eval_shape(agent.init, KEY)
-        run = partial(jax.eval_shape, agent.unroll_with_losses)
+        run = partial(jax.eval_shape, agent.networks.unroll_with_losses)
         _, _, sown = run(state.learner.params, batch.inputs, state.loop.carry)
-        assert [loss.shape for loss in sown] == [()] * count
-    _, _, one = alone.unroll_with_losses(params, batch.inputs, carry)
-    network = alone.network
-    apart = type(network)(network.actor, network.critic.clone(torso=torso(1.0), feature_extractor=agents.extractor()))
+        assert [loss.shape for loss in sown.values()] == [()] * count
+    _, _, one = alone.networks.unroll_with_losses(params, batch.inputs, carry)
+    actor, critic = alone.networks.actor.network, alone.networks.critic.network
+    critic = critic.clone(torso=torso(1.0), feature_extractor=agents.extractor())
+    apart = ActorCritic(alone.vector_env, actor, critic)
     double = {"actor": params["actor"], "critic": {"params": params["actor"]["params"] | params["critic"]["params"]}}
     carries = {"actor": carry["actor"], "critic": carry["actor"]}
-    _, _, two = unroll_with_losses(apart, double, batch.inputs, carries, action_space=alone.stage.action_space)
-    np.testing.assert_array_equal(two, one * 2)
+    _, _, two = apart.unroll_with_losses(double, batch.inputs, carries)
+    assert set(two) == {"actor/torso/blocks_1/network/balance", "critic/torso/blocks_1/network/balance"}
+    np.testing.assert_array_equal(list(two.values()), list(one.values()) * 2)
+    assert sown_metrics(two) == {"balance": sum(two.values())}
 
 
 @pytest.mark.slow
 def test_burn_in_sows_nothing_and_a_single_network_may_sow(shared):
     agent, params, batch, carry = shared
-    network, space = agent.network.actor, agent.stage.action_space
+    network, space = agent.networks.actor.network, agent.vector_env.action_space
     run = partial(unroll_with_losses, network, params["actor"], action_space=space)
     after, _, late = run(batch.inputs, carry["actor"], burn_in=3)
     refreshed, _, _ = run(jax.tree.map(lambda x: x[:, :3], batch.inputs), carry["actor"])
     again, _, want = run(jax.tree.map(lambda x: x[:, 3:], batch.inputs), refreshed)
-    np.testing.assert_array_equal(late[0], want[0])
+    assert late == want
+    assert len(want) == 1
     jax.tree.map(np.testing.assert_array_equal, after, again)
 
 
@@ -123,5 +130,5 @@ def test_networks_that_sow_nothing_are_compiled_as_if_there_were_no_such_thing(m
     agent = agents.ppo(Clock(), "gru")
     given = jax.eval_shape(partial(minibatch, agent))
     with_losses = str(jax.make_jaxpr(agent.loss)(*given))
-    monkeypatch.setattr(type(agent), "unroll_with_losses", lambda self, *args: (*self.unroll(*args), []))
+    monkeypatch.setattr(agent_networks, "unroll_with_losses", lambda *args, **more: (*unroll(*args, **more), {}))
     assert with_losses == str(jax.make_jaxpr(agent.loss)(*given))

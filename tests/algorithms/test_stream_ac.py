@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests import agents
-from tests.conformance.algorithms import PROPERTIES, stays_finite
-from tests.probes import Clock, Masked
+from tests import example_agents as agents
 
 from memorax.algorithms import ALGORITHMS, StreamAC, StreamACConfig
 from memorax.algorithms.stream_ac import StreamACLearner
 from memorax.core.spaces import Box
 from memorax.networks import RNN, RTRL, FeatureExtractor, Network, RTUCell, SequenceModelWrapper, heads
+from memorax.testing.algorithm_properties import PROPERTIES, stays_finite
+from memorax.testing.probe_environments import Clock, Masked
 
 KEY = jax.random.key(0)
 LONG = {"maps_over_seeds", "keeps_its_types", "is_repeatable"}
@@ -117,17 +117,18 @@ def test_fifty_steps_follow_the_equations(ends):
 
 
 class KeepsTraces(StreamAC):
-    def learn(self, key, learner, trajectory, loop, carry):
+    def learn(self, key, learner, trajectory, rollout_state, carry):
         never = jnp.zeros_like(trajectory.truncated)
         cut = trajectory.replace(terminated=never, truncated=never)
-        traces = super().learn(key, learner, cut, loop, carry).traces
-        return super().learn(key, learner, trajectory, loop, carry).replace(traces=traces)
+        traces = super().learn(key, learner, cut, rollout_state, carry).traces
+        return super().learn(key, learner, trajectory, rollout_state, carry).replace(traces=traces)
 
 
 class ClearsTooEarly(StreamAC):
-    def learn(self, key, learner, trajectory, loop, carry):
+    def learn(self, key, learner, trajectory, rollout_state, carry):
         clear = lambda z: jnp.where(trajectory.done.reshape(-1, *[1] * (z.ndim - 1)), 0.0, z)  # noqa: E731
-        return super().learn(key, learner.replace(traces=jax.tree.map(clear, learner.traces)), trajectory, loop, carry)
+        cleared = learner.replace(traces=jax.tree.map(clear, learner.traces))
+        return super().learn(key, cleared, trajectory, rollout_state, carry)
 
 
 class LosesEntropyWhereThingsGoBadly(StreamAC):
@@ -136,17 +137,17 @@ class LosesEntropyWhereThingsGoBadly(StreamAC):
 
 
 class StepsPerTensor(StreamAC):
-    def learn(self, key, learner, trajectory, loop, carry):
-        new = super().learn(key, learner, trajectory, loop, carry)
+    def learn(self, key, learner, trajectory, rollout_state, carry):
+        new = super().learn(key, learner, trajectory, rollout_state, carry)
         # As if the norm were over a part of the parameters only: longer steps.
         stretch = lambda x, y: x + 1.5 * (y - x)  # noqa: E731
         return new.replace(params=jax.tree.map(stretch, learner.params, new.params))
 
 
 class TakesTruncatedForTerminated(StreamAC):
-    def learn(self, key, learner, trajectory, loop, carry):
+    def learn(self, key, learner, trajectory, rollout_state, carry):
         ended = trajectory.replace(terminated=trajectory.done, aux={**trajectory.aux, "bootstrap": jnp.zeros((1, 1))})
-        return super().learn(key, learner, ended, loop, carry)
+        return super().learn(key, learner, ended, rollout_state, carry)
 
 
 @pytest.mark.parametrize(
@@ -179,15 +180,15 @@ def test_every_stream_has_traces_of_its_own_and_they_end_with_its_episode():
 def test_parameters_move_by_the_mean_of_the_streams():
     agent = linear(Clock("never"), num_envs=3)
     state = agent.train(KEY, agent.init(KEY), 2 * 3)
-    loop, trajectory = agent.stage.rollout(KEY, state.loop, agent.policy(state.learner, state.step, "explore"), 1)
+    after, trajectory = agent.vector_env.rollout(KEY, state.loop, agent.policy(state.learner, state.step, "explore"), 1)
 
     @partial(jax.jit, static_argnums=(0, 1))
     def moves(start, stop):
         rows = slice(start, stop)
-        learner, part, after, carry = jax.tree.map(
-            lambda x: x[rows], (state.learner.traces, trajectory, loop, state.loop.carry)
+        learner, part, last, carry = jax.tree.map(
+            lambda x: x[rows], (state.learner.traces, trajectory, after, state.loop.carry)
         )
-        learned = agent.learn(KEY, StreamACLearner(state.learner.params, learner), part, after, carry)
+        learned = agent.learn(KEY, StreamACLearner(state.learner.params, learner), part, last, carry)
         return jax.tree.map(jnp.subtract, learned.params, state.learner.params)
 
     apart = [moves(i, i + 1) for i in range(3)]
@@ -197,12 +198,12 @@ def test_parameters_move_by_the_mean_of_the_streams():
 
 
 class DifferentiatesTheBatch(StreamAC):
-    def learn(self, key, learner, trajectory, loop, carry):
+    def learn(self, key, learner, trajectory, rollout_state, carry):
         def value(params):
-            return self.unroll(params, trajectory.inputs, carry)[1][1][:, 0]
+            return self.networks.unroll(params, trajectory.inputs, carry)[1][1][:, 0]
 
         rows = jax.jacobian(value)(learner.params)["critic"]
-        new = super().learn(key, learner, trajectory, loop, carry)
+        new = super().learn(key, learner, trajectory, rollout_state, carry)
         return new.replace(traces=new.traces | {"critic": {"critic": rows}})
 
 
@@ -248,7 +249,7 @@ def distance_to_backpropagation(agent, bare):
     def gradients(params, name):
         params = {key: strip(value) for key, value in params.items()}
         carry = bare.initialize_carry(KEY, 2)
-        _, (distribution, value) = bare.unroll(params, inputs, carry)
+        _, (distribution, value) = bare.networks.unroll(params, inputs, carry)
         return (value if name == "critic" else distribution.log_prob(actions)).sum(axis=1)
 
     largest = 0.0
@@ -294,8 +295,8 @@ def test_the_number_of_streams_is_an_integer():
 
 
 def test_networks_in_the_wrong_place_are_refused():
-    right = linear(Clock()).network
+    right = linear(Clock()).networks
     with pytest.raises(TypeError, match="`actor` must have a policy head, got VNetwork"):
-        StreamAC(StreamACConfig(), Clock(), None, right.critic, right.actor)
+        StreamAC(StreamACConfig(), Clock(), None, right.critic.network, right.actor.network)
     with pytest.raises(ValueError, match=r"`action_dim`.*3"):
         agents.stream_ac(Clock(), "mlp", head=heads.Categorical(action_dim=4))

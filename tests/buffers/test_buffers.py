@@ -10,8 +10,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from scipy import stats
+from tests.assertions import assert_equal
 from tests.buffers import oracle as lists
-from tests.conformance.algorithms import assert_equal
 
 import memorax.buffers
 from memorax.buffers import (
@@ -279,9 +279,9 @@ def test_counters_may_pass_their_end(replay, key):
         ({"get_start_flags": "done"}, TypeError, "`get_start_flags` must be a function of the experience, got 'done'"),
         ({"max_length": 19}, ValueError, r"`max_length` must be at least 20, .* in each of 4 rows, got 19"),
         ({"max_length": 31, "period": 4}, ValueError, "`max_length` must be at least 32"),
-        ({"min_length": 41}, ValueError, "`min_length` must be at most 40, what the replay holds, got 41"),
-        ({"period": 2, "get_start_flags": get_start_flags_from_done}, ValueError, r"`period` \(2\) must be 1 where"),
-        ({"max_length": 2**31 + 3}, ValueError, "`max_length` must be below 2147483648, the starts"),
+        ({"min_length": 41}, ValueError, "`min_length` must be at most 40, the capacity of the buffer, got 41"),
+        ({"period": 2, "get_start_flags": get_start_flags_from_done}, ValueError, r"`period` \(2\) must be 1 if"),
+        ({"max_length": 2**31 + 3}, ValueError, "`max_length` must be below 2147483648, because starts"),
     ],
 )
 @pytest.mark.parametrize("maker", MAKERS)
@@ -291,7 +291,7 @@ def test_sizes_that_do_not_fit_are_refused(maker, options, error, message):
 
 
 def test_options_of_one_kind_are_refused():
-    with pytest.raises(ValueError, match="`min_length_time_axis` must be at most 10, what the replay holds, got 11"):
+    with pytest.raises(ValueError, match="`min_length_time_axis` must be at most 10, the capacity of the buffer"):
         make(make_episode_buffer, min_length_time_axis=11)
     with pytest.raises(ValueError, match=r"`priority_exponent` must be in \[0, 1\], got 1.5"):
         make(priority_exponent=1.5)

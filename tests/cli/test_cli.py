@@ -7,15 +7,21 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.experiment.stand_in import StandIn
+from rich.console import Console
+from tests.experiment.fake_agent import FakeAgent
 
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.cli import main
-from memorax.experiment import RunConfig, checkpoint, load_config
+from memorax.cli.output import print_result
+from memorax.cli.train import train_options
+from memorax.experiment import RunConfig, default_run, evaluate, load_config, plot_runs, train
 from memorax.experiment.loggers import read_rows
+from memorax.experiment.report.statistics import summarize
+from memorax.experiment.run import checkpoint
 
 TINY = [
     *("--env", "memory::RepeatPreviousEasy"),
@@ -76,10 +82,11 @@ def test_help_has_every_field_with_its_docstring(algorithm, monkeypatch):
     assert code == 0
     for cls in (RunConfig, ALGORITHMS.get(algorithm)[1]):
         for field in dataclasses.fields(cls):
-            option = re.compile(rf"--{field.name.replace('_', '-')}[ ,]")
-            assert option.search(out) or field.name in ("algorithm", "hyperparameters")
-    for words in ("Discount per step", "How many seeds to train side by side", "--no-share-trunk", "--resume", "--out"):
+            name = {"loggers": "logger", "imports": "import"}.get(field.name, field.name).replace("_", "-")
+            assert re.search(rf"--{name}[ ,]", out) or name in ("algorithm", "hyperparameters")
+    for words in ("Discount factor per step", "Number of random seeds", "--no-share-trunk", "--resume", "--out"):
         assert words in out
+    assert "run.hyperparameters" not in out
 
 
 def test_help_and_version_need_no_jax():
@@ -107,6 +114,11 @@ def test_what_is_misspelt_is_answered_with_what_is_near(here):
     assert_refused(run("train", "pppo"), "unknown algorithm `pppo`; nearest: ppo")
     assert_refused(run("train", "--env", "memory::RepeatPreviousEasi"), "nearest: memory::RepeatPreviousEasy")
     assert_refused(run("train", "--model", "gruu"), "unknown memory model `gruu`; nearest: gru")
+    assert_refused(run("train", "--env", "memory::Nothing"), "in all; `memorax list environments` shows them")
+    assert_refused(run("train", "--env", "CartPole-v1"), "did you mean `gymnax::CartPole-v1`")
+    assert_refused(run("train", "--lr", "0.1"), "unknown option `--lr`; did you mean `--learning-rate`")
+    assert_refused(run("train", "--n_envs=3"), "unknown option `--n_envs`; did you mean `--num-envs`")
+    assert_refused(run("train", "--logger", "tensorbord"), "unknown logger `tensorbord`; nearest: tensorboard")
     assert not list(here.iterdir())
 
 
@@ -121,7 +133,7 @@ def test_an_unknown_option_is_answered_with_what_is_near(here):
     [
         ("--num-envs 6 --num-minibatches 4", "`num_minibatches` (4) must divide `num_envs` (6)"),
         ("--steps 10", "`steps` must be at least one update"),
-        ("--env memory::TMaze --env-options lenth=3", "`lenth` is no argument of `memory::TMaze`; it takes: length"),
+        ("--env memory::TMaze --env-options lenth=3", "`lenth` is not an argument of `memory::TMaze`"),
         ("--env memory::TMaze --env-options length=0", "`length` must be at least 1, got 0"),
         ("--resume --out empty", "empty must be a run's folder, got one without config.json"),
         ("--resume", "runs/ppo-memory-RepeatPreviousEasy-gru must be a run's folder"),
@@ -137,11 +149,49 @@ def test_what_cannot_be_done_is_refused(here, options, message):
     assert_refused(run("train", *options.split()), message)
 
 
-@pytest.mark.parametrize("options", ["--features -1", "--num-envs 0", "--seeds 0", "--learning-rate -1"])
-def test_negative_sizes_are_refused(here, options):
-    code, _, err = run("train", *options.split())
+@pytest.mark.parametrize(
+    "options",
+    [
+        *("--features -1", "--num-envs 0", "--seeds 0", "--learning-rate -1", "--gamma 2"),
+        # At once, not after a search through as many numbers.
+        *(f"{name} 1e20" for name in ("--steps", "--seeds", "--num-envs", "--features", "--num-steps", "--warmup")),
+    ],
+)
+def test_sizes_out_of_range_are_refused(here, options):
+    name = options.split()[0].strip("-").replace("-", "_")
+    assert_refused(run("train", *options.split()), f"memorax: `{name}` must be")
+
+
+@pytest.mark.parametrize("value", ["1.5", "1e1000000000", "nan", "inf", "many", "1e-3"])
+def test_what_is_no_integer_is_refused(here, value):
+    code, _, err = run("train", "--steps", value)
     assert code == 2
-    assert f"`{options.split()[0].strip('-').replace('-', '_')}` must be" in err.replace("\n", "")
+    assert f"Error parsing --steps: must be an integer such as 50_000 or 1e6, got {value}" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("number", ["2e3", "2_000", "2000", "2.0e3", "2000.0"])
+def test_integers_are_read_as_they_are_written(number):
+    options = [f"--steps={number}", "--log-every", number, "--num-envs=4e0", "--num-minibatches=1"]
+    config, _, _ = train_options(options)
+    assert (config.steps, config.log_every, config.hyperparameters.num_envs) == (2000, 2000, 4)
+    assert {type(x) for x in (config.steps, config.log_every, config.hyperparameters.num_envs)} == {int}
+
+
+def test_one_seed_has_no_interval(capsys):
+    print_result(summarize(np.array([-0.5031])))
+    assert capsys.readouterr().out == "mean episode return -0.503 (1 seed; a confidence interval needs several)\n"
+
+
+def test_a_folder_may_be_a_string(here, monkeypatch):
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
+    config = dataclasses.replace(default_run(), steps=120, seeds=2)
+    outcome = train(config, "runs/x", console=Console(file=io.StringIO()))
+    assert (here / "runs" / "x" / "summary.json").exists()
+    assert outcome.folder == Path("runs/x")
+    assert load_config("runs/x").steps == 120
+    plot_runs(["runs/x"], "curve.png")
+    with pytest.raises(ValueError, match="missing must be a run's folder"):
+        evaluate("missing")
 
 
 def test_a_run_ends_with_its_curve(trained):
@@ -149,8 +199,13 @@ def test_a_run_ends_with_its_curve(trained):
     assert out.splitlines()[0] == (
         "ppo with gru on memory::RepeatPreviousEasy, 2 seeds -> runs/ppo-memory-RepeatPreviousEasy-gru"
     )
-    assert out.splitlines()[-1] == "learning curve: runs/ppo-memory-RepeatPreviousEasy-gru/learning_curve.png"
-    assert "mean return -" in out
+    assert "learning curve: runs/ppo-memory-RepeatPreviousEasy-gru/learning_curve.png" in out.splitlines()
+    assert "mean episode return -" in out
+    assert "(95 % interval over 2 seeds)" in out
+    # What to do next, as commands that can be copied.
+    run_folder = "runs/ppo-memory-RepeatPreviousEasy-gru"
+    for command in (f"evaluate {run_folder}", f"plot {run_folder}", f"train --resume --out {run_folder} --steps 2_560"):
+        assert f"  memorax {command} " in out
     assert (folder / "learning_curve.png").stat().st_size > 10_000
 
 
@@ -163,7 +218,7 @@ def test_options_reach_the_run(trained):
 def test_a_second_run_does_not_touch_the_first(trained, monkeypatch):
     folder, _ = trained
     monkeypatch.chdir(folder.parents[1])
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn())
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
     before = (folder / "metrics.jsonl").read_bytes()
     _, out, _ = run("train", "--steps", "120", "--log-every", "60")
     assert f"-> runs/{folder.name}-2" in out
@@ -175,14 +230,14 @@ def test_a_finished_run_needs_no_options_to_be_resumed(trained, monkeypatch):
     folder, _ = trained
     monkeypatch.chdir(folder.parents[1])
     code, out, _ = run("train", "--resume", "--out", f"runs/{folder.name}")
-    assert (code, "going on from step 1,280" in out) == (0, True)
+    assert (code, "resuming from step 1,280" in out) == (0, True)
     assert_refused(
         run("train", "--resume", f"--out=runs/{folder.name}", "--gamma", "0.5"), "`gamma` must be 0.99 to resume"
     )
 
 
 def test_the_same_command_goes_on_by_resume(here, monkeypatch):
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn())
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
     command = ["train", "--steps", "120", "--log-every", "70", "--out", "run", "--env-options", "loud=true", "k=3"]
     assert run(*command)[0] == 0
     config = load_config(here / "run")
@@ -197,13 +252,13 @@ def test_the_same_command_goes_on_by_resume(here, monkeypatch):
 
 
 def test_options_of_the_environment_name_the_folder(here, monkeypatch):
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn(endless=True))
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent(endless=True))
     code, out, err = run(
         "train", "--env", "memory::TMaze", "--env-options", "length=9", "--steps", "24", "--log-every", "12"
     )
     assert (code, err) == (0, "")
     assert (here / "runs" / "ppo-memory-TMaze-length=9-gru" / "config.json").exists()
-    assert out.splitlines()[-1] == "no episode ended, so there is no learning curve; train longer"
+    assert "no episode ended, so there is no learning curve; train longer" in out.splitlines()
 
 
 def test_evaluate_plays_whole_episodes(trained):
@@ -253,7 +308,7 @@ def test_a_seed_alone_learns_what_it_learns_beside_others(trained, here):
 
 
 def test_divergence_is_reported(here, monkeypatch):
-    monkeypatch.setattr("memorax.experiment.run.build_agent", lambda config: StandIn(breaks_at=24))
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent(breaks_at=24))
     code, _, err = run("train", "--steps", "120", "--log-every", "24", "--out", "bad")
     assert (code, err.count("\n")) == (1, 1)
     assert "`losses/move` of seed 0 became NaN or infinite in update 3 (step 36)" in err

@@ -12,7 +12,8 @@ import pytest
 from tests.cli.test_kill_and_resume import assert_same, finish, kill, start, wait_for_step
 
 from memorax.algorithms import ALGORITHMS
-from memorax.cli import main, train_options
+from memorax.cli import main
+from memorax.cli.train import train_options
 from memorax.experiment import build_agent
 from memorax.experiment.loggers import read_rows
 from memorax.networks.sequence_models import MODELS
@@ -82,5 +83,5 @@ def test_it_survives_a_kill(algorithm, tmp_path):
     kill(process)
     code, out, err = finish(start(folder, cache, resume=True))
     assert (code, err) == (0, "")
-    assert "going on from step" in out
+    assert "resuming from step" in out
     assert_same(straight, folder)

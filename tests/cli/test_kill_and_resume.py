@@ -12,8 +12,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from memorax.experiment import checkpoint
 from memorax.experiment.loggers import read_rows
+from memorax.experiment.run import checkpoint
 
 OPTIONS = [
     "ppo",
@@ -129,13 +129,13 @@ def test_killed_stopped_and_resumed_equals_undisturbed(straight, cache, tmp_path
     assert (code, err) == (128 + signal.SIGTERM, "")
     last = metrics(folder)[-1]["step"]
     assert out.splitlines()[-1] == (
-        f"stopped and saved at step {last:,}; go on with: memorax train --resume --out {folder}"
+        f"stopped and saved at step {last:,}; resume with: memorax train --resume --out {folder}"
     )
     assert int(checkpoint.newest(folder / "checkpoints").name) == last
 
     code, out, err = finish(start(folder, cache, resume=True))
     assert (code, err) == (0, "")
-    assert f"going on from step {last:,}" in out
+    assert f"resuming from step {last:,}" in out
     assert_same(straight, folder)
 
 
@@ -174,6 +174,6 @@ def test_a_replay_survives_a_kill(algorithm, cache, tmp_path):
     kill(process)
     code, out, err = finish(start(folder, cache, resume=True))
     assert (code, err) == (0, "")
-    assert "going on from step" in out
+    assert "resuming from step" in out
     assert_same(straight, folder)
     assert arrays(straight)["buffer/experience/reward"].shape == (2, 4, 10_000)

@@ -50,6 +50,16 @@ def test_long_lists_are_cut():
         registry.get("other")
 
 
+def test_the_command_that_lists_all_is_named_where_a_list_is_cut():
+    registry = Registry("agent", listing="memorax list agents")
+    for i in range(25):
+        registry.register(f"agent{i:02}", i)
+    with pytest.raises(ValueError, match=r"\(25 in all; `memorax list agents` shows them\)$"):
+        registry.get("other")
+    with pytest.raises(ValueError, match="`name` of an agent must be new"):
+        registry.register("agent00", 1)
+
+
 def test_a_name_is_taken_once(models):
     with pytest.raises(ValueError, match="`name` of a memory model must be new, got `gru`"):
         models.register("gru", "another")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple, encode, from_foreign
 
@@ -103,10 +103,10 @@ def test_containment_works_under_jit():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: Discrete(0), ValueError, "`n` of Discrete must be at least 1, got 0"),
-        (lambda: Discrete(-2), ValueError, "`n` of Discrete must be at least 1, got -2"),
-        (lambda: Discrete(2.5), TypeError, "`n` of Discrete must be an integer, got 2.5"),
-        (lambda: Discrete(True), TypeError, "`n` of Discrete must be an integer, got True"),
+        (lambda: Discrete(0), ValueError, "`n` must be at least 1, got 0"),
+        (lambda: Discrete(-2), ValueError, "`n` must be at least 1, got -2"),
+        (lambda: Discrete(2.5), TypeError, "`n` must be an integer, got 2.5"),
+        (lambda: Discrete(True), TypeError, "`n` must be an integer, got True"),
         (lambda: Discrete(2, np.float32), TypeError, "`dtype` of Discrete must be an integer dtype, got float32"),
         (lambda: MultiDiscrete([2, 0]), ValueError, r"`nvec` must be at least 1 everywhere, got \[2, 0\]"),
         (lambda: MultiDiscrete([[2]]), ValueError, r"`nvec` must be a vector .*, got shape \(1, 1\)"),

@@ -73,21 +73,25 @@ def test_python_runs(page, tmp_path, monkeypatch):
 
 def check_command(words: list[str]) -> None:
     """Parse a command as the command line would, and look its names up; nothing is run."""
-    from memorax import cli
-    from memorax.environments import make
+    from memorax.cli import evaluate, plot, train
+    from memorax.cli import list as list_command
+    from memorax.cli.options import parse
     from memorax.environments.missing import MissingExtraError
+    from memorax.experiment.imports import make_environment
     from memorax.networks.sequence_models import MODELS
 
     command, arguments = words[0], words[1:]
     if command == "train":
         # Resuming reads the run's folder, which is not there.
-        run, _, _ = cli.train_options([word for word in arguments if word != "--resume"])
+        run, _, _ = train.train_options([word for word in arguments if word != "--resume"])
         with contextlib.suppress(MissingExtraError):  # its name and options are that library's business
-            make(run.env, **run.env_options)
+            make_environment(run.env, run.env_options)
         MODELS.get(run.model)
         return
-    options = {"evaluate": cli.EvaluateOptions, "plot": cli.PlotOptions, "list": cli.ListOptions}[command]
-    parsed = cli._parse(options, command, arguments)
+    options = {"evaluate": evaluate.EvaluateOptions, "plot": plot.PlotOptions, "list": list_command.ListOptions}[
+        command
+    ]
+    parsed = parse(options, command, arguments)
     if command == "list":
         assert parsed.what in {"environments", "models", "algorithms"}
 

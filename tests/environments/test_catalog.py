@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
+from memorax.cli import catalog
 from memorax.environments import registered
-from memorax.experiment import catalog
 
 
 def test_every_environment_is_listed_with_what_is_known():

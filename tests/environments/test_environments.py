@@ -1,14 +1,17 @@
-"""Every embedded environment by every property; and broken environments, which the properties must reject."""
+"""Every built-in task by every property; broken environments, which the properties reject; a user's environments."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from tests.conformance import environments as conformance
 
 from memorax.core.spaces import Box, Discrete
 from memorax.environments import ENVIRONMENTS, Environment, EnvState, make
+from memorax.environments.wrappers import TimeLimit
+from memorax.testing import check_environment
+from memorax.testing import environments as conformance
 
 
 def embedded():
@@ -26,14 +29,14 @@ EMBEDDED = list(embedded())
 
 
 @functools.cache
-def world(name):
+def visited(name):
     return conformance.visit(*make(name))
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-@pytest.mark.parametrize("holds", conformance.PROPERTIES, ids=lambda p: p.__name__)
+@pytest.mark.parametrize("holds", [*conformance.PROPERTIES, *conformance.TASK_PROPERTIES], ids=lambda p: p.__name__)
 def test_property(name, holds):
-    holds(world(name))
+    holds(visited(name))
 
 
 class Walk(Environment):
@@ -61,12 +64,51 @@ class Walk(Environment):
         return 3
 
 
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_episodes_end_and_go_on(name):
+    """Otherwise most properties would hold of nothing."""
+    log = visited(name).log
+    done = np.asarray(log["terminated"] | log["truncated"])
+    assert done.any()
+    assert not done.all()
+
+
 def test_healthy_environments_pass():
-    conformance.keeps_its_types(conformance.World(Careless(), Careless().default_params, print, {}))
-    healthy = conformance.visit(Walk(), Walk().default_params)
-    for holds in conformance.PROPERTIES:
-        if holds is not conformance.tells_its_facts:
-            holds(healthy)
+    conformance.check_types(Careless(), Careless().default_params)
+    check_environment(Walk())
+    check_environment(TimeLimit(Walk(), 2), steps=9)
+    check_environment(SixValues(), steps=9)
+    conformance.documents_its_rules(conformance.visit(Walk(), Walk().default_params, steps=9))
+
+
+class SixValues:
+    """An environment of another library: six values, spaces that must be translated, a random key in its state."""
+
+    default_params = None
+
+    def reset(self, key, params):
+        return jax.random.uniform(key, (2,)), {"key": key, "steps": jnp.int32(0)}
+
+    def step(self, key, state, action, params):
+        final = jax.random.uniform(state["key"], (2,))
+        truncated = state["steps"] >= 3
+        fresh, start = self.reset(key, params)
+        after = {"key": jax.random.split(state["key"])[0], "steps": state["steps"] + 1}
+        observation, state = jax.tree.map(lambda a, b: jnp.where(truncated, a, b), (fresh, start), (final, after))
+        return observation, state, jnp.float32(action), truncated & False, truncated, {"final_observation": final}
+
+    def action_space(self, params):
+        return Discrete(2)
+
+    def observation_space(self, params):
+        return Box(0.0, 1.0, (2,))
+
+
+def test_what_is_no_environment_is_refused_as_by_an_agent():
+    with pytest.raises(TypeError, match="`env` must be an environment, got the class Walk"):
+        check_environment(Walk)
+    with pytest.raises(ValueError, match="`steps` must be at least 2 or None, got 1"):
+        check_environment(Walk(), steps=1)
 
 
 class WeakTime(Walk):
@@ -149,33 +191,83 @@ class PaintsNothing(Walk):
         return jnp.zeros((4, 6, 3), jnp.uint8)
 
 
+class PaysNothingKnown(Walk):
+    def step_env(self, key, state, action, params):
+        observation, state, reward, *rest = super().step_env(key, state, action, params)
+        return observation, state, reward / (action * 0), *rest
+
+
+class Contradicts(Walk):
+    optimal_return, memoryless_return = 1.0, 2.0
+
+
+class RemembersTooLong(Walk):
+    def memory_length(self, params=None):
+        return 3
+
+
+class KeepsCount(Walk):
+    """Impure: every call, or every trace, shows something else."""
+
+    count = 0
+
+    def reset_env(self, key, params):
+        self.count += 1
+        observation, state = super().reset_env(key, params)
+        return observation / self.count, state
+
+    def step_env(self, key, state, action, params):
+        self.count += 1
+        observation, *rest = super().step_env(key, state, action, params)
+        return observation / self.count, *rest
+
+
 @pytest.mark.parametrize(
-    ("broken", "rejects"),
+    ("broken", "rejects", "message"),
     [
-        (WeakTime, conformance.keeps_its_types),
-        (WholeReward, conformance.keeps_its_types),
-        (LeavesItsSpace, conformance.stays_in_its_spaces),
-        (ForgetsToReset, conformance.resets_in_the_step_that_ends),
-        (ForgetsToReset, conformance.ends_by_its_horizon),
-        (LosesTheFinalObservation, conformance.resets_in_the_step_that_ends),
-        (MergesTheEnds, conformance.resets_in_the_step_that_ends),
-        (NeverEnds, conformance.ends_by_its_horizon),
-        (EndsLate, conformance.ends_by_its_horizon),
-        (IgnoresItsKey, conformance.is_repeatable),
-        (TakesAnyAction, conformance.clips_its_actions),
-        (PaintsNothing, conformance.paints_its_state),
-        (Walk, conformance.tells_its_facts),
+        (WeakTime, "keeps_its_types", "types after a step must be those after a reset"),
+        (
+            WholeReward,
+            "keeps_its_types",
+            r"the reward must be \(\(\), 'float32', False\), got \(\(\), 'int32', False\)",
+        ),
+        (LeavesItsSpace, "stays_in_its_spaces", r"first observations must be in Box\(0, 1, \(2,\), float32\), got \["),
+        (ForgetsToReset, "resets_in_the_step_that_ends", "an end must be followed by a reset"),
+        (ForgetsToReset, "ends_by_its_horizon", "`time` of the state must be 0 after a reset"),
+        (LosesTheFinalObservation, "resets_in_the_step_that_ends", "`final_observation` must be that of `step_env`"),
+        (MergesTheEnds, "resets_in_the_step_that_ends", "`truncated` must be that of `is_truncated`"),
+        (NeverEnds, "ends_by_its_horizon", r"every episode must end within its horizon \(3 steps\)"),
+        (EndsLate, "ends_by_its_horizon", r"no episode may outlast its horizon \(2\): 3"),
+        (IgnoresItsKey, "draws_from_its_key", "observations must depend on the key"),
+        (KeepsCount, "is_repeatable", r"the same key must give the same episodes \(observation\)"),
+        (PaysNothingKnown, "has_finite_rewards", "rewards must be finite, got nan in"),
+        (KeepsCount, "batches_like_one", r"under `jax.vmap` a step must do what it does alone \(after\)"),
+        (
+            Contradicts,
+            "states_consistent_facts",
+            r"`memoryless_return` \(2.0\) must not exceed `optimal_return` \(1.0\)",
+        ),
+        (RemembersTooLong, "states_consistent_facts", r"`memory_length` \(3\) must be in \[0, 3\)"),
+        (TakesAnyAction, "clips_its_actions", "action 6 must be clipped to 1"),
+        (PaintsNothing, "renders_its_state", "the image must depend on the state"),
+        (Walk, "documents_its_rules", r"the docstring must have `\* Observation`, "),
     ],
 )
-def test_a_broken_environment_is_rejected(broken, rejects):
+def test_a_broken_environment_is_rejected(broken, rejects, message):
     if broken is Walk:
         broken = type("Undocumented", (Walk,), {"__doc__": "No rules."})
-    if broken is WeakTime:
-        with pytest.raises(AssertionError):
-            rejects(conformance.World(broken(), broken().default_params, print, {}))
+    env, message = broken(), f"{broken.__name__}: .*{message}"
+    if rejects == "keeps_its_types":
+        with pytest.raises(AssertionError, match=message):
+            conformance.check_types(env, env.default_params)
+        return
+    if rejects == "batches_like_one":  # traced twice
+        visited = conformance.visit(env, env.default_params, steps=9)
+        with pytest.raises(AssertionError, match=message):
+            getattr(conformance, rejects)(visited)
         return
     # Operation by operation: what one of these compiles, the next can use.
     with jax.disable_jit():
-        visited = conformance.visit(broken(), broken().default_params, steps=9)
-        with pytest.raises(AssertionError):
-            rejects(visited)
+        visited = conformance.visit(env, env.default_params, steps=9)
+        with pytest.raises(AssertionError, match=message):
+            getattr(conformance, rejects)(visited)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
-from tests import agents
-from tests.conformance.algorithms import stays_finite
+from tests import example_agents as agents
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete
 from memorax.environments import MissingExtraError, make
+from memorax.testing.algorithm_properties import stays_finite
 
 jaxmarl = pytest.importorskip("jaxmarl", reason="jaxmarl is not installed; it comes with the extra `jaxmarl`")
 

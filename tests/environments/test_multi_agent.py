@@ -4,67 +4,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance import environments as conformance
+from tests.fast_compile import jit
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from memorax.environments import ENVIRONMENTS, make
-from memorax.environments.multi_agent import TASKS, MultiAgentEnvironment, PartnerRecall, RollCall, side_by_side
+from memorax.environments.multi_agent import TASKS, MultiAgentEnvironment, PartnerRecall, RollCall, stack_space
+from memorax.testing import environments as conformance
 
 NAMES = [name for name in ENVIRONMENTS if name.startswith("multi_agent::")]
 
 
-def keeps_its_types(world):
-    env, params, key = world.env, world.params, jax.random.key(0)
-    started = jax.eval_shape(lambda: env.reset(key, params))
-    action = env.action_space(params).sample(key)
-    observation, state, reward, *ends, info = jax.eval_shape(lambda s: env.step(key, s, action, params), started[1])
-    avals = conformance.avals
-    assert avals((observation, state)) == avals(started)
-    assert avals(info["final_observation"]) == avals(observation)
-    assert not any(leaf.weak_type for leaf in jax.tree.leaves(started))
-    assert avals(reward) == ((env.num_agents,), "float32", False)
-    assert [avals(end) for end in ends] == [((env.num_agents,), "bool", False)] * 2
-
-
-def begins_again_once_all_are_out(world):
-    env, params, log = world.env, world.params, conformance.flat(world.log)
-    step_key, reset_key = conformance.jit(lambda keys: tuple(jax.vmap(jax.random.split)(keys).T))(log["key"])
-    raw = conformance.jit(jax.vmap(env.step_env, (0, 0, 0, None)))(step_key, log["state"], log["action"], params)
-    over = np.asarray((log["terminated"] | log["truncated"]).all(axis=1))
-    assert over.any()
-    assert not over.all()
-    conformance.assert_close(raw[0], log["final"])
-    fresh = conformance.jit(jax.vmap(env.reset_env, (0, None)))(reset_key, params)
-    for ended, expected in ((True, fresh), (False, raw[:2])):
-        rows = over == ended
-        got = log["after"], log["next_state"]
-        conformance.assert_close(*(jax.tree.map(lambda x, r=rows: x[r], tree) for tree in (expected, got)))
-
-
-def keeps_flags_up(world):
-    flags = np.asarray(world.log["terminated"] | world.log["truncated"])
-    over = flags.all(axis=2)[:, :-1, None]
-    assert (flags[:, 1:] >= (flags[:, :-1] & ~over)).all()
-
-
-def ends_by_its_horizon(world):
-    over = np.asarray((world.log["terminated"] | world.log["truncated"]).all(axis=2))
-    for row in over:
-        assert np.diff(np.flatnonzero(row), prepend=-1).max() == world.env.horizon(world.params)
-
-
-SINGLE = (conformance.stays_in_its_spaces, conformance.is_repeatable, conformance.batches_like_one)
-JOINT = (keeps_its_types, begins_again_once_all_are_out, keeps_flags_up, ends_by_its_horizon)
+PROPERTIES = (*conformance.PROPERTIES, *conformance.MULTI_AGENT_PROPERTIES, conformance.documents_its_rules)
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def world(request):
+def visited(request):
     return conformance.visit(*make(request.param))
 
 
-@pytest.mark.parametrize("holds", [*SINGLE, *JOINT, conformance.tells_its_facts], ids=lambda p: p.__name__)
-def test_property(world, holds):
-    holds(world)
+@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda p: p.__name__)
+def test_property(visited, holds):
+    holds(visited)
+
+
+def test_episodes_end_at_the_horizon_and_not_before(visited):
+    over = np.asarray((visited.log["terminated"] | visited.log["truncated"]).all(axis=2))
+    for row in over:
+        assert np.diff(np.flatnonzero(row), prepend=-1).max() == visited.env.horizon(visited.params)
 
 
 class ResetsWithTheFirst(RollCall):
@@ -88,12 +54,15 @@ class LowersItsFlags(RollCall):
 
 @pytest.mark.parametrize(
     ("broken", "rejects"),
-    [(ResetsWithTheFirst, begins_again_once_all_are_out), (LowersItsFlags, keeps_flags_up)],
+    [
+        (ResetsWithTheFirst, conformance.resets_once_all_agents_are_done),
+        (LowersItsFlags, conformance.keeps_the_flags_of_done_agents),
+    ],
 )
 def test_a_broken_environment_is_rejected(broken, rejects):
-    world = conformance.visit(broken(delay=1), broken(delay=1).default_params, steps=9)
-    with pytest.raises(AssertionError):
-        rejects(world)
+    visited = conformance.visit(broken(delay=1), broken(delay=1).default_params, steps=9)
+    with pytest.raises(AssertionError, match=r"^RollCall: |^ResetsWithTheFirst: |^LowersItsFlags: "):
+        rejects(visited)
 
 
 def play(env, policy, steps):
@@ -108,7 +77,7 @@ def play(env, policy, steps):
             total += reward.mean()
         return total, terminated.all()
 
-    returns, over = conformance.jit(jax.vmap(episode))(jax.random.split(jax.random.key(0), 200))
+    returns, over = jit(jax.vmap(episode))(jax.random.split(jax.random.key(0), 200))
     assert over.all()
     return returns
 
@@ -146,7 +115,7 @@ def test_the_neighbor_is_seen_once():
 
 def test_who_is_called_is_paid_and_leaves():
     env = RollCall(delay=1, num_agents=3)
-    step = conformance.jit(env.step)
+    step = jit(env.step)
     own = lambda t, seen: seen[0][:, :2].argmax(axis=-1)  # noqa: E731
     np.testing.assert_allclose(play(env, own, 4), env.optimal_return, atol=1e-6)
     wrong = lambda t, seen: 1 - own(t, seen)  # noqa: E731
@@ -162,12 +131,12 @@ def test_who_is_called_is_paid_and_leaves():
 
 
 def test_spaces_side_by_side():
-    assert side_by_side(Discrete(3), 2) == MultiDiscrete([3, 3])
-    assert side_by_side(Box(np.zeros(2), np.ones(2)), 3) == Box(0.0, 1.0, (3, 2))
+    assert stack_space(Discrete(3), 2) == MultiDiscrete([3, 3])
+    assert stack_space(Box(np.zeros(2), np.ones(2)), 3) == Box(0.0, 1.0, (3, 2))
     both = Dict({"a": Discrete(2), "b": Tuple([Box(-1.0, 1.0, ())])})
-    assert side_by_side(both, 2) == Dict({"a": MultiDiscrete([2, 2]), "b": Tuple([Box(-1.0, 1.0, (2,))])})
+    assert stack_space(both, 2) == Dict({"a": MultiDiscrete([2, 2]), "b": Tuple([Box(-1.0, 1.0, (2,))])})
     with pytest.raises(TypeError, match=r"`space` of an agent must be made of Discrete and Box, got MultiDiscrete"):
-        side_by_side(MultiDiscrete([2, 3]), 2)
+        stack_space(MultiDiscrete([2, 3]), 2)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

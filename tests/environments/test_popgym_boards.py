@@ -4,31 +4,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
-from tests.environments.laid import lay
+from tests.environments.fixed_cards import play
+from tests.fast_compile import jit
 
-from memorax.environments.memory import bitboard
-from memorax.environments.memory.maze import carve, entrances
-from memorax.environments.memory.sparse import where_needed
+from memorax.environments.memory.parts import bitboard
+from memorax.environments.memory.parts.lazy_reset import compute_where
+from memorax.environments.memory.parts.maze import carve, entrances
 
 FLEET = np.zeros((8, 8), bool)
 FLEET[0, :2] = FLEET[2, 1:4] = FLEET[4, 5:] = FLEET[4:8, 0] = True
 
 
 def test_a_cell_is_hit_once():
-    seen, rewards, terminated, _ = lay("BattleshipEasy", FLEET, [0, 0, 2, 1, 17, 8])
+    seen, rewards, terminated, _ = play("BattleshipEasy", FLEET, [0, 0, 2, 1, 17, 8])
     np.testing.assert_array_equal(seen[:, 0], [0, 1, 0, 0, 1, 1, 0])
     np.testing.assert_allclose(rewards, np.where(seen[1:, 0] == 1, 1 / 12, -1 / 52), rtol=1e-6)
     assert not terminated.any()
 
 
 def test_a_fleet_is_sunk_by_the_twelfth_hit():
-    _, rewards, terminated, truncated = lay("BattleshipEasy", FLEET, np.flatnonzero(FLEET))
+    _, rewards, terminated, truncated = play("BattleshipEasy", FLEET, np.flatnonzero(FLEET))
     assert rewards.sum() == pytest.approx(1)
     assert np.flatnonzero(terminated).tolist() == [11]
     assert not truncated.any()
     # Shooting everywhere, ships last: both flags, and a return of nothing.
-    _, rewards, terminated, truncated = lay("BattleshipEasy", FLEET, np.argsort(FLEET.ravel(), kind="stable"))
+    _, rewards, terminated, truncated = play("BattleshipEasy", FLEET, np.argsort(FLEET.ravel(), kind="stable"))
     assert rewards.sum() == pytest.approx(0, abs=1e-5)
     assert np.flatnonzero(terminated).tolist() == np.flatnonzero(truncated).tolist() == [63]
 
@@ -38,19 +38,19 @@ MINES[0, 1] = MINES[1, 0] = True
 
 
 def test_mines_are_counted_around_the_cell_and_below_it():
-    seen, rewards, terminated, _ = lay("MineSweeperEasy", MINES, [0, 15, 5, 0, 1])
+    seen, rewards, terminated, _ = play("MineSweeperEasy", MINES, [0, 15, 5, 0, 1])
     np.testing.assert_array_equal(seen.argmax(-1), [0, 2, 0, 2, 2, 2])
     np.testing.assert_allclose(rewards, [1 / 14, 1 / 14, 1 / 14, -0.5 / 12, -0.5 - 1 / 14], rtol=1e-6)
     np.testing.assert_array_equal(terminated, [False] * 4 + [True])
 
 
 def test_a_field_is_won_by_opening_the_rest():
-    _, rewards, terminated, truncated = lay("MineSweeperEasy", MINES, np.flatnonzero(~MINES))
+    _, rewards, terminated, truncated = play("MineSweeperEasy", MINES, np.flatnonzero(~MINES))
     assert rewards.sum() == pytest.approx(1)
     # In the last step allowed: a win is no truncation.
     assert np.flatnonzero(terminated).tolist() == [13]
     assert not truncated.any()
-    _, _, terminated, truncated = lay("MineSweeperEasy", MINES, np.full(14, 15))
+    _, _, terminated, truncated = play("MineSweeperEasy", MINES, np.full(14, 15))
     assert np.flatnonzero(truncated).tolist() == [13]
     assert not terminated.any()
 
@@ -58,7 +58,7 @@ def test_a_field_is_won_by_opening_the_rest():
 def test_an_arm_pays_by_its_odds():
     odds, drawn = np.linspace(0, 0.9, 10, dtype=np.float32), np.full((200, 2), [0.55, 1.0], np.float32)
     arms = np.arange(200) % 10
-    seen, rewards, terminated, truncated = lay("MultiarmedBanditEasy", odds, arms, drawn)
+    seen, rewards, terminated, truncated = play("MultiarmedBanditEasy", odds, arms, drawn)
     np.testing.assert_array_equal(seen[:, 0], np.concatenate([[0], arms > 5]))
     np.testing.assert_allclose(rewards, np.where(arms > 5, 1, -1) / 200)
     assert not terminated.any()
@@ -69,7 +69,7 @@ def test_odds_are_drawn_when_an_arm_is_first_pulled():
     """Once an arm: 0.6 for arm 3, which then stays, and 0.1 for arm 5."""
     unknown = np.full(10, -1, np.float32)
     drawn = np.array([[0.5, 0.6], [0.7, 0.9], [0.2, 0.1], [0.59, 0.0]], np.float32)
-    seen, *_ = lay("MultiarmedBanditEasy", unknown, [3, 3, 5, 3], drawn)
+    seen, *_ = play("MultiarmedBanditEasy", unknown, [3, 3, 5, 3], drawn)
     np.testing.assert_array_equal(seen[:, 0], [0, 1, 0, 0, 1])
 
 
@@ -87,7 +87,7 @@ def view(seen):
 
 def test_who_escapes_is_paid():
     path = [DOWN, RIGHT, LEFT, RIGHT, RIGHT, *[DOWN] * 9]
-    seen, rewards, terminated, truncated = lay("LabyrinthEscapeEasy", (MAZE, BEGIN, GOAL), path)
+    seen, rewards, terminated, truncated = play("LabyrinthEscapeEasy", (MAZE, BEGIN, GOAL), path)
     # In the first row the agent is at the edge of its view, and walls follow below.
     assert view(seen[0]) == ([[1, 2, 1], [1, 0, 0], [1, 1, 1]], 4)
     assert view(seen[1]) == ([[1, 2, 1], [1, 0, 0], [1, 1, 1]], DOWN)
@@ -110,12 +110,12 @@ def test_who_escapes_is_paid():
 )
 def test_walls_follow_where_the_view_is_cut(begin, cells):
     hall = np.pad(np.ones((9, 9), bool), 1)
-    seen, *_ = lay("LabyrinthExploreEasy", (hall, np.array(begin), GOAL), [LEFT])
+    seen, *_ = play("LabyrinthExploreEasy", (hall, np.array(begin), GOAL), [LEFT])
     assert view(seen[0])[0] == cells
 
 
 def test_walls_stop_and_time_runs_out():
-    seen, _, terminated, truncated = lay("LabyrinthEscapeEasy", (MAZE, BEGIN, GOAL), [UP, *[LEFT] * 1022])
+    seen, _, terminated, truncated = play("LabyrinthEscapeEasy", (MAZE, BEGIN, GOAL), [UP, *[LEFT] * 1022])
     assert view(seen[-1]) == (view(seen[0])[0], LEFT)
     assert not terminated.any()
     assert np.flatnonzero(truncated).tolist() == [1022]
@@ -123,7 +123,7 @@ def test_walls_stop_and_time_runs_out():
 
 def test_who_explores_is_paid_for_new_places():
     path = [DOWN, UP, DOWN, RIGHT, RIGHT, *[DOWN] * 8]
-    seen, rewards, terminated, _ = lay("LabyrinthExploreEasy", (MAZE, BEGIN, GOAL), [*path, DOWN])
+    seen, rewards, terminated, _ = play("LabyrinthExploreEasy", (MAZE, BEGIN, GOAL), [*path, DOWN])
     new = np.ones(13, bool)
     new[1:3] = False
     np.testing.assert_allclose(rewards[:13], np.where(new, 1 / MAZE.sum(), -1 / 1024), rtol=1e-6)
@@ -169,8 +169,10 @@ def test_bits_are_found_and_counted():
     np.testing.assert_array_equal(found[-2:], [found[-3]] * 2)
     at = jit(jax.vmap(jax.vmap(lambda y, x: bitboard.at(rows, y, x), (None, 0)), (0, None)))
     np.testing.assert_array_equal(at(jnp.arange(-1, 6), jnp.arange(-1, 10)), np.pad(board, 1))
-    np.testing.assert_array_equal(bitboard.unpack(bitboard.lower(rows, 2), 9), np.pad(board, ((0, 2), (0, 0)))[2:])
-    np.testing.assert_array_equal(bitboard.unpack(bitboard.lower(rows, -1), 9), np.pad(board, ((1, 0), (0, 0)))[:5])
+    np.testing.assert_array_equal(bitboard.unpack(bitboard.shift_rows(rows, 2), 9), np.pad(board, ((0, 2), (0, 0)))[2:])
+    np.testing.assert_array_equal(
+        bitboard.unpack(bitboard.shift_rows(rows, -1), 9), np.pad(board, ((1, 0), (0, 0)))[:5]
+    )
 
 
 @pytest.mark.parametrize("ended", [0, 17, 32])
@@ -186,7 +188,7 @@ def test_only_what_is_needed_is_computed(ended):
     keys = jax.random.split(jax.random.key(4), (3, 37))
     needed = np.zeros((3, 37), bool)
     needed[1, np.random.default_rng(5).permutation(37)[:ended]] = True
-    made = jit(jax.vmap(lambda needed, key: where_needed(needed, make, key)))(needed[1], keys[1])
+    made = jit(jax.vmap(lambda needed, key: compute_where(needed, make, key)))(needed[1], keys[1])
     jax.effects_barrier()
     assert len(calls) == -(-ended // 16) * 16
     expected = np.asarray(jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys[1]))
@@ -194,7 +196,7 @@ def test_only_what_is_needed_is_computed(ended):
     np.testing.assert_array_equal(made["one"], needed[1])
 
     def plain(needed, key):
-        return where_needed(needed, lambda key: jax.random.uniform(key, (2,)), key)
+        return compute_where(needed, lambda key: jax.random.uniform(key, (2,)), key)
 
     nested = jit(jax.vmap(jax.vmap(plain)))(needed, keys)
     np.testing.assert_array_equal(nested[1], made["value"])

@@ -4,31 +4,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
-from tests.environments.laid import lay
+from tests.environments.fixed_cards import play
+from tests.fast_compile import jit
 
 from memorax.environments import make, register, registered
 from memorax.environments.memory import MemoryChain
-from memorax.environments.memory.cart_pole import swing
-from memorax.environments.memory.drawing import draw_lines
-from memorax.environments.memory.picture import BLUE, ORANGE, PALETTE, RED, WHITE, characters, paint, paint_cards
+from memorax.environments.memory.cart_pole import step_physics
+from memorax.environments.memory.parts.lines import draw_lines
+from memorax.environments.memory.parts.picture import BLUE, ORANGE, PALETTE, RED, WHITE, characters, paint, paint_cards
 
 
 def test_a_pendulum_is_paid_for_standing():
     still, quiet = np.zeros((200, 1), np.float32), np.zeros((200, 2), np.float32)
-    seen, rewards, terminated, truncated = lay("PositionOnlyPendulumEasy", (np.zeros(2), np.zeros(2)), still, quiet)
+    seen, rewards, terminated, truncated = play("PositionOnlyPendulumEasy", (np.zeros(2), np.zeros(2)), still, quiet)
     np.testing.assert_allclose(seen, [[1, 0]] * 201)
     assert rewards.sum() == pytest.approx(1, abs=1e-5)
     assert not terminated.any()
     assert np.flatnonzero(truncated).tolist() == [199]
     # Hanging down at full speed is the worst there is.
     down = (np.array([np.pi, 8.0]), np.zeros(2))
-    assert lay("PositionOnlyPendulumEasy", down, still + 2, quiet)[1][0] == pytest.approx(-1 / 200, rel=1e-4)
+    assert play("PositionOnlyPendulumEasy", down, still + 2, quiet)[1][0] == pytest.approx(-1 / 200, rel=1e-4)
 
 
 def test_a_torque_turns_a_pendulum():
     begin, quiet = (np.array([0.3, -0.2]), np.zeros(2)), np.zeros((5, 2), np.float32)
-    seen = lay("PositionOnlyPendulumEasy", begin, np.array([[1.5], [9], [-2], [-9], [0]], np.float32), quiet)[0]
+    seen = play("PositionOnlyPendulumEasy", begin, np.array([[1.5], [9], [-2], [-9], [0]], np.float32), quiet)[0]
     angle, spin, expected = 0.3, -0.2, []
     for torque in (1.5, 2, -2, -2, 0):
         expected.append([np.cos(angle), np.sin(angle)])
@@ -40,7 +40,7 @@ def test_a_torque_turns_a_pendulum():
 def test_noise_is_scaled_and_clipped():
     noise = np.tile(np.array([[0.5, -0.5], [40, -40]], np.float32), (4, 1))
     begin = (np.array([np.pi / 2, 0.0]), np.array([2.0, -1.0]))
-    seen = lay("NoisyPositionOnlyPendulumHard", begin, np.zeros((8, 1), np.float32), noise)[0]
+    seen = play("NoisyPositionOnlyPendulumHard", begin, np.zeros((8, 1), np.float32), noise)[0]
     np.testing.assert_allclose(seen[0], [0.6, 0.7], rtol=1e-5)
     np.testing.assert_allclose(seen[2], [1, -1])
 
@@ -48,12 +48,12 @@ def test_noise_is_scaled_and_clipped():
 def test_velocities_are_shown():
     begin = (np.array([0.01, 0.02, 0.03, 0.04]), np.zeros(2))
     quiet = np.zeros((3, 2), np.float32)
-    seen, rewards, _, _ = lay("VelocityOnlyCartPoleEasy", begin, [1, 0, 1], quiet)
+    seen, rewards, _, _ = play("VelocityOnlyCartPoleEasy", begin, [1, 0, 1], quiet)
     np.testing.assert_allclose(seen[0], [0.02, 0.04])
     assert seen[1, 0] > 0.1
     assert seen[1, 1] < -0.1
     np.testing.assert_allclose(rewards, 1 / 200)
-    compatible = lay("VelocityOnlyCartPoleEasy", begin, [1, 0, 1], quiet, popgym_compat=True)[0]
+    compatible = play("VelocityOnlyCartPoleEasy", begin, [1, 0, 1], quiet, popgym_compat=True)[0]
     np.testing.assert_allclose(compatible[0], [0.01, 0.03])
     np.testing.assert_array_equal(compatible[1:], seen[1:])
     with pytest.raises(TypeError, match="`popgym_compat` must be True or False, got 'yes'"):
@@ -71,7 +71,7 @@ def test_a_pole_can_be_balanced_from_velocities():
             believed, state = loop
             action = (believed @ jnp.array([0.05, 0.1, 1.0, 0.4]) > 0).astype(jnp.int32)
             (velocity, spin), state, reward, terminated, _ = env.step_env(key, state, action, params)
-            expected = swing(believed, action == 1)
+            expected = step_physics(believed, action == 1)
             angle = expected[2] + (spin - expected[3]) / (0.02 * 15.7)
             return (jnp.stack([expected[0], velocity, angle, spin]), state), (reward, terminated)
 
@@ -157,5 +157,5 @@ def test_a_pendulum_is_drawn_as_it_hangs(angle):
 
 def test_a_task_without_a_picture_says_so():
     env, params = make("memory::MemoryChain")
-    with pytest.raises(NotImplementedError, match="`render` must be written by MemoryChain, which has no picture"):
+    with pytest.raises(NotImplementedError, match="`render` must be implemented by MemoryChain, which has no image"):
         env.render(None, params)

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.environments.laid import lay, mean_return
+from tests.environments.fixed_cards import mean_return, play
 
-from memorax.environments.memory.deck import full, pick, remaining, take
+from memorax.environments.memory.parts.deck import full, pick, remaining, take
 
 
 def shuffled(symbols, seed=0):
@@ -28,7 +28,7 @@ def test_a_card_is_picked_by_its_number_among_those_that_are_left():
 def test_autoencode_asks_backwards():
     cards = shuffled(4)
     right = np.concatenate([np.full(51, 3), cards[::-1]])
-    seen, rewards, terminated, truncated = lay("AutoencodeEasy", jnp.int32(cards[0]), right, cards[1:])
+    seen, rewards, terminated, truncated = play("AutoencodeEasy", jnp.int32(cards[0]), right, cards[1:])
     np.testing.assert_array_equal(seen[:52, 2:], np.eye(4)[cards])
     # The last card is the first that is asked for.
     np.testing.assert_array_equal(seen[:, 1], np.arange(104) < 51)
@@ -37,7 +37,7 @@ def test_autoencode_asks_backwards():
     np.testing.assert_allclose(rewards, np.where(np.arange(103) < 51, 0, 1 / 52))
     assert terminated.argmax() == 102
     assert not truncated.any()
-    wrong = lay("AutoencodeEasy", jnp.int32(cards[0]), (right + 1) % 4, cards[1:])[1]
+    wrong = play("AutoencodeEasy", jnp.int32(cards[0]), (right + 1) % 4, cards[1:])[1]
     np.testing.assert_allclose(wrong, -rewards)
 
 
@@ -45,20 +45,20 @@ def test_count_recall_counts_the_card_on_show():
     values, queries = shuffled(2, 1), shuffled(2, 2)
     counts = [(values[: time + 1] == queries[time]).sum() for time in range(51)]
     drawn = np.stack([values, queries], 1)
-    seen, rewards, terminated, _ = lay("CountRecallEasy", jnp.asarray(drawn[0]), counts, drawn[1:])
+    seen, rewards, terminated, _ = play("CountRecallEasy", jnp.asarray(drawn[0]), counts, drawn[1:])
     np.testing.assert_array_equal(seen, np.concatenate([np.eye(2)[values], np.eye(2)[queries]], axis=1))
     np.testing.assert_allclose(rewards, 1 / 51)
     assert terminated.argmax() == 50
     wrong = (np.array(counts) + 1) % 27
-    np.testing.assert_allclose(lay("CountRecallEasy", jnp.asarray(drawn[0]), wrong, drawn[1:])[1], -1 / 51)
+    np.testing.assert_allclose(play("CountRecallEasy", jnp.asarray(drawn[0]), wrong, drawn[1:])[1], -1 / 51)
 
 
 def test_higher_lower_pays_nothing_for_a_tie():
     ranks = np.array([3, 3, 5, 5, 2, 12, 0, *shuffled(13)])[:52]
-    seen, rewards, terminated, _ = lay("HigherLowerEasy", jnp.int32(3), np.zeros(51, int), ranks[1:])
+    seen, rewards, terminated, _ = play("HigherLowerEasy", jnp.int32(3), np.zeros(51, int), ranks[1:])
     np.testing.assert_array_equal(seen, np.eye(13)[ranks])
     np.testing.assert_allclose(rewards, np.sign(np.diff(ranks)) / 52)
-    np.testing.assert_allclose(lay("HigherLowerEasy", jnp.int32(3), np.ones(51, int), ranks[1:])[1], -rewards)
+    np.testing.assert_allclose(play("HigherLowerEasy", jnp.int32(3), np.ones(51, int), ranks[1:])[1], -rewards)
     assert terminated.argmax() == 50
 
 
@@ -67,7 +67,7 @@ BOARD = np.arange(52) % 2
 
 
 def turn(*cards):
-    seen, rewards, terminated, truncated = lay("ConcentrationEasy", (), cards, BOARD[list(cards)])
+    seen, rewards, terminated, truncated = play("ConcentrationEasy", (), cards, BOARD[list(cards)])
     return seen.reshape(-1, 52, 3).argmax(-1), rewards * 104, terminated, truncated
 
 

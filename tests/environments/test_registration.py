@@ -1,15 +1,33 @@
+import inspect
 import sys
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from memorax.environments import ENVIRONMENTS, Environment, MissingExtraError, make, register, registered
+from memorax.environments import (
+    ADAPTERS,
+    ENVIRONMENTS,
+    Environment,
+    MissingExtraError,
+    make,
+    register,
+    register_adapter,
+    registered,
+)
 from memorax.environments.memory import TASKS, TMaze, TMazePassive
+
+
+def arguments(name):
+    """The names of a task's arguments; the difficulty has a test of its own."""
+    return [argument for argument in inspect.signature(TASKS[name]).parameters if argument != "difficulty"]
 
 
 @pytest.fixture
 def clean(monkeypatch):
     """Undo registrations."""
     monkeypatch.setattr(ENVIRONMENTS, "_entries", dict(ENVIRONMENTS._entries))
+    monkeypatch.setattr(ADAPTERS, "_entries", dict(ADAPTERS._entries))
 
 
 def test_every_task_is_registered():
@@ -53,8 +71,12 @@ def test_arguments_reach_the_environment():
         (
             "CartPole-v1",
             ValueError,
-            "must have the form .*, got `CartPole-v1`; namespaces: gymnax, jaxmarl, memory",
+            "must have the form .*, got `CartPole-v1`; did you mean `gymnax::CartPole-v1`",
         ),
+        ("RepeatPreviousEas", ValueError, "did you mean `memory::RepeatPreviousEasy`"),
+        ("Xyzzy-v3", ValueError, "did you mean `gymnax::Xyzzy-v3`; namespaces: gymnax, jaxmarl, memory"),
+        ("qqqq", ValueError, "got `qqqq`; namespaces: gymnax, jaxmarl, memory"),
+        ("memory::Xyzzy", ValueError, r"\(\d+ in all; `memorax list environments` shows them\)"),
         ("memory::", ValueError, "must have the form `namespace::Name`, got `memory::`"),
         (3, TypeError, "`env_id` must be a string like `memory::RepeatPreviousEasy`, got 3"),
     ],
@@ -75,7 +97,7 @@ def test_a_wrong_name_is_explained(env_id, error, message):
             "memory::TMaze",
             {"depth": 3},
             TypeError,
-            "`depth` is no argument of `memory::TMaze`; it takes: length, max",
+            "`depth` is not an argument of `memory::TMaze`; it takes: length, max",
         ),
         ("memory::TMazeActive", {"length": -1}, ValueError, "`length` must be at least 1, got -1"),
         ("memory::TMazePassive", {"penalty": 0.5}, ValueError, "`penalty` must be at most 0, got 0.5"),
@@ -85,12 +107,41 @@ def test_a_wrong_name_is_explained(env_id, error, message):
         ("memory::RepeatPreviousEasy", {"k": 52}, ValueError, "`k` must be at most 51, got 52"),
         ("memory::RepeatPreviousEasy", {"k": 0}, ValueError, "`k` must be at least 1, got 0"),
         ("memory::RepeatFirstEasy", {"decks": 0}, ValueError, "`decks` must be at least 1, got 0"),
-        ("memory::PositionOnlyCartPoleEasy", {"noise": 1}, TypeError, "`noise` is no argument of .*; it takes: no arg"),
+        (
+            "memory::PositionOnlyCartPoleEasy",
+            {"noise": 1},
+            TypeError,
+            "`noise` is not an argument of .*; it takes: no arg",
+        ),
     ],
 )
 def test_a_wrong_argument_is_refused_when_the_environment_is_made(env_id, arguments, error, message):
     with pytest.raises(error, match=message):
         make(env_id, **arguments)
+
+
+NONSENSE = [float("nan"), float("inf"), 10**20, "3x", [1], {}, object(), np.zeros(3)]
+NAMES = [name for name in TASKS if not name.endswith(("Medium", "Hard"))]
+ARGUMENTS = [(name, argument) for name in NAMES for argument in arguments(name)]
+NUMBERS = [pair for pair in ARGUMENTS if pair[1] not in ("overwrite", "penalty", "popgym_compat")]
+
+
+@pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
+def test_no_argument_of_a_task_takes_nonsense_and_the_message_names_it(name, argument):
+    numbers = {"apple": [10**20], "noise": [10**20]}  # a number is a number
+    for value in NONSENSE:
+        if isinstance(value, int) and value in numbers.get(argument, []):
+            continue
+        with pytest.raises((TypeError, ValueError), match=f"^`{argument}` must be "):
+            make(f"memory::{name}", **{argument: value})
+
+
+@pytest.mark.parametrize(("name", "argument"), NUMBERS)
+def test_arguments_may_be_scalars_of_numpy_and_jax(name, argument):
+    others = {"keys": 12} if argument == "pairs" else {}
+    for twelve in (np.int64(12), np.uint8(12), jnp.int32(12)):
+        env = make(f"memory::{name}", **others, **{argument: twelve})[0]
+        assert type(getattr(env, argument)) in (int, float)
 
 
 @pytest.mark.parametrize("task", sorted({f.func.__name__ for f in TASKS.values() if hasattr(f, "func")}))
@@ -121,9 +172,14 @@ def test_a_user_registers_an_environment(clean):
 @pytest.mark.parametrize(
     ("env_id", "factory", "error", "message"),
     [
-        ("memory::TMaze", TMaze, ValueError, "`name` of a environment must be new, got `memory::TMaze`"),
+        ("memory::TMaze", TMaze, ValueError, "`name` of an environment must be new, got `memory::TMaze`"),
         ("TMaze", TMaze, ValueError, "must have the form `namespace::Name`"),
-        ("gymnax::Mine", TMaze, ValueError, "`gymnax::Mine` must not use `gymnax`, which belongs to that library"),
+        (
+            "gymnax::Mine",
+            TMaze,
+            ValueError,
+            "`gymnax::Mine` must not use `gymnax`, which belongs to an adapter; choose another",
+        ),
         ("mine::Number", 3, TypeError, "`factory` of `mine::Number` must be callable, got 3"),
     ],
 )
@@ -140,3 +196,52 @@ def test_a_missing_library_is_named(monkeypatch):
         make("gymnax::CartPole-v1")
     assert isinstance(caught.value, MissingExtraError)
     assert caught.value.suite == "gymnax"
+
+
+def test_a_user_registers_an_adapter_as_a_function(clean):
+    register_adapter("walks", lambda name, **kwargs: TMaze(len(name), **kwargs))
+    env, params = make("walks::four", max_steps=9)
+    assert (env.length, params.length, params.max_steps_in_episode) == (4, 4, 9)
+    with pytest.raises(ValueError, match="`walks::Mine` must not use `walks`, which belongs to an adapter"):
+        register("walks::Mine", TMaze)
+
+
+def test_a_user_registers_an_adapter_as_a_module(clean, monkeypatch, tmp_path):
+    (tmp_path / "my_adapter.py").write_text(
+        "from memorax.environments.memory import TMaze\n"
+        "def names(): return ['Corridor-v7']\n"
+        "def make(name, **kwargs): return TMaze(**kwargs), TMaze(6).default_params\n"
+    )
+    (tmp_path / "empty_adapter.py").write_text("")
+    (tmp_path / "lacking_adapter.py").write_text("import a_library_that_is_not_installed\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    register_adapter("mine", "my_adapter")
+    assert "my_adapter" not in sys.modules
+    assert make("mine::Corridor-v7", length=5)[1].length == 6
+    with pytest.raises(ValueError, match="did you mean `mine::Corridor-v7`"):
+        make("Corridor-v7")
+    register_adapter("empty", "empty_adapter")
+    with pytest.raises(TypeError, match=r"`empty_adapter` must have a function `make\(name, \*\*kwargs\)`"):
+        make("empty::X")
+    register_adapter("lacking", "lacking_adapter", extra="lacking[jax]")
+    with pytest.raises(MissingExtraError, match=r"suite `lacking` is not installed; run `pip install lacking\[jax\]`"):
+        make("lacking::X")
+    register_adapter("misspelt", "no_such_adapter", extra="anything")
+    with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_adapter'"):
+        make("misspelt::X")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "source", "error", "message"),
+    [
+        ("gymnax", "module", ValueError, "`name` of an adapter must be new, got `gymnax`"),
+        ("memory", "module", ValueError, "`namespace` must be new, got `memory`, in which environments are registered"),
+        ("a::b", "module", ValueError, "`namespace` must be a name without `::`, got 'a::b'"),
+        ("", "module", ValueError, "`namespace` must be a name"),
+        (3, "module", TypeError, "`name` of an adapter must be a string, got 3"),
+        ("new", 3, TypeError, "`source` of `new` must be a module's name or a function, got 3"),
+    ],
+)
+def test_a_wrong_adapter_is_refused(clean, namespace, source, error, message):
+    with pytest.raises(error, match=message):
+        register_adapter(namespace, source)

@@ -1,4 +1,4 @@
-"""The embedded tasks against their twins, step by step, with the hidden state laid by hand."""
+"""The embedded tasks against their references, step by step, with the hidden state laid by hand."""
 
 import functools
 
@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
-from tests.environments import twins
+from tests.environments import reference_tasks
+from tests.fast_compile import jit
 
 from memorax.environments import make
-from memorax.environments.memory.deck import deal, full, take
+from memorax.environments.memory.parts.deck import deal, full, take
 
 MIXES = (0.0, 0.6, 1.0)
 PADDED = 1024
@@ -32,9 +32,9 @@ def replay(name, **kwargs):
     return env, jit(play)
 
 
-def compare(name, kwargs, hidden, twin, mix, cards=None):
+def compare(name, kwargs, hidden, reference, mix, cards=None):
     env, play = replay(name, **kwargs)
-    observations, (actions, rewards, terminated, truncated) = twins.run(twin, mix, seed=7)
+    observations, (actions, rewards, terminated, truncated) = reference_tasks.run(reference, mix, seed=7)
     length = len(actions)
     # Played on past the end, so that episodes of all lengths share one compilation.
     padded = np.zeros(PADDED, np.int32)
@@ -62,24 +62,26 @@ def shuffled(decks, seed):
 def test_repeat_previous(level, decks, k):
     for seed, mix in enumerate(MIXES):
         cards = shuffled(decks, seed)
-        twin = twins.RepeatPrevious(cards, k)
-        assert compare(f"memory::RepeatPrevious{level}", {}, jnp.int32(cards[0]), twin, mix, cards) == 52 * decks - 1
+        reference = reference_tasks.RepeatPrevious(cards, k)
+        assert (
+            compare(f"memory::RepeatPrevious{level}", {}, jnp.int32(cards[0]), reference, mix, cards) == 52 * decks - 1
+        )
 
 
 @pytest.mark.parametrize(("level", "decks"), [("Easy", 1), ("Medium", 8), ("Hard", 16)])
 def test_repeat_first(level, decks):
     for seed, mix in enumerate(MIXES):
         cards = shuffled(decks, seed)
-        twin = twins.RepeatFirst(cards)
-        assert compare(f"memory::RepeatFirst{level}", {}, jnp.int32(cards[0]), twin, mix, cards) == 52 * decks - 1
+        reference = reference_tasks.RepeatFirst(cards)
+        assert compare(f"memory::RepeatFirst{level}", {}, jnp.int32(cards[0]), reference, mix, cards) == 52 * decks - 1
 
 
 @pytest.mark.parametrize("goal", [0, 1])
 @pytest.mark.parametrize("settings", [{"length": 1}, {"length": 5}, {"length": 6, "max_steps": 11}])
 def test_t_maze(settings, goal):
     for mix in MIXES:
-        twin = twins.TMaze(goal, **settings)
-        length = compare("memory::TMaze", settings, jnp.int32(goal), twin, mix)
+        reference = reference_tasks.TMaze(goal, **settings)
+        length = compare("memory::TMaze", settings, jnp.int32(goal), reference, mix)
         assert mix < 1 or length == settings["length"] + 2
 
 
@@ -88,8 +90,8 @@ def test_t_maze(settings, goal):
 def test_t_maze_with_a_deadline(name, active, goal):
     for length in (1, 6):
         for mix in MIXES:
-            twin = twins.DeadlineTMaze(goal, length, active)
-            assert compare(name, {"length": length}, jnp.int32(goal), twin, mix) == length + 2 * active + 1
+            reference = reference_tasks.DeadlineTMaze(goal, length, active)
+            assert compare(name, {"length": length}, jnp.int32(goal), reference, mix) == length + 2 * active + 1
 
 
 @pytest.mark.parametrize(("length", "num_bits"), [(1, 1), (7, 3)])
@@ -97,9 +99,12 @@ def test_memory_chain(length, num_bits):
     for seed, mix in enumerate(MIXES):
         draw = np.random.default_rng(seed)
         bits, query = draw.integers(2, size=num_bits), int(draw.integers(num_bits))
-        twin = twins.MemoryChain(bits.tolist(), query, length)
+        reference = reference_tasks.MemoryChain(bits.tolist(), query, length)
         hidden = (jnp.asarray(bits, jnp.int32), jnp.int32(query))
-        assert compare("memory::MemoryChain", {"length": length, "num_bits": num_bits}, hidden, twin, mix) == length + 1
+        assert (
+            compare("memory::MemoryChain", {"length": length, "num_bits": num_bits}, hidden, reference, mix)
+            == length + 1
+        )
 
 
 @pytest.mark.parametrize(
@@ -114,19 +119,19 @@ def test_memory_chain(length, num_bits):
     ],
 )
 def test_cart_pole(task, level, limit, noise):
-    """One step at a time from the twin's state, since float32 and float64 drift apart when left alone."""
+    """One step at a time from the reference's state, since float32 and float64 drift apart when left alone."""
     env, params = make(f"memory::{task}{level}")
     draw = np.random.default_rng(3)
     before, actions, drawn, after = [], [], [], []
     while len(actions) < 300:
-        twin = twins.CartPole(draw.uniform(-0.05, 0.05, 4) * draw.choice([1, 40]), limit, noise)
-        twin.time = int(draw.choice([0, limit - 5]))
+        reference = reference_tasks.CartPole(draw.uniform(-0.05, 0.05, 4) * draw.choice([1, 40]), limit, noise)
+        reference.time = int(draw.choice([0, limit - 5]))
         ended = False
         while not ended:
-            before.append((twin.time, twin.physics))
+            before.append((reference.time, reference.physics))
             actions.append(int(draw.integers(2)))
             drawn.append(draw.normal(size=2))
-            after.append((*twin.step(actions[-1], drawn[-1]), twin.physics))
+            after.append((*reference.step(actions[-1], drawn[-1]), reference.physics))
             ended = after[-1][2] or after[-1][3]
 
     def step(time, physics, action, noises):

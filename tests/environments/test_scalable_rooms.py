@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.environments import make
 
@@ -12,7 +12,7 @@ NORTH, SOUTH, WEST, EAST = range(4)
 WALL, APPLE, KEY, DOOR, LIT = range(5)
 
 
-def lay(hidden, actions, **arguments):
+def play(hidden, actions, **arguments):
     """Layers `[time, layer, 5, 5]`, rewards, places, and after which steps an end is told."""
     env, params = make("memory::KeyToDoor", **arguments)
 
@@ -38,7 +38,7 @@ THROUGH = [NORTH, NORTH] + [SOUTH] * 6 + [NORTH] + [NORTH] * 4
 
 def test_a_key_opens_the_door():
     """Eight steps in the first room, one among apples, four to the door."""
-    layers, rewards, places, ends = lay(hidden(filled=False), THROUGH, explore=8, length=1, reward=4)
+    layers, rewards, places, ends = play(hidden(filled=False), THROUGH, explore=8, length=1, reward=4)
     np.testing.assert_array_equal(np.argwhere(layers[0, KEY]), [[0, 2]])
     np.testing.assert_array_equal(np.argwhere(layers[1, KEY]), [[1, 2]])
     assert not layers[2:, KEY].any()
@@ -55,7 +55,7 @@ def test_a_key_opens_the_door():
 
 
 def test_without_the_key_the_door_is_a_wall():
-    _, rewards, places, _ = lay(hidden(key=(0, 4), filled=False), THROUGH, explore=8, length=1, reward=4)
+    _, rewards, places, _ = play(hidden(key=(0, 4), filled=False), THROUGH, explore=8, length=1, reward=4)
     np.testing.assert_array_equal(places[-1], [1, 2])
     assert not rewards.any()
 
@@ -63,7 +63,7 @@ def test_without_the_key_the_door_is_a_wall():
 def test_the_door_takes_the_key():
     """Through the door, back, and again: paid once."""
     actions = [*THROUGH, SOUTH, NORTH]
-    _, rewards, places, _ = lay(hidden(filled=False), actions, explore=8, length=1, reward=6)
+    _, rewards, places, _ = play(hidden(filled=False), actions, explore=8, length=1, reward=6)
     np.testing.assert_array_equal(rewards, [0] * 12 + [5, 0, 0])
     np.testing.assert_array_equal(places[-3:], [[0, 2], [1, 2], [1, 2]])
 
@@ -71,7 +71,7 @@ def test_the_door_takes_the_key():
 def test_apples_grow_again():
     """West to an apple, back, and west again: the second time after one step, the third after twenty."""
     actions = [SOUTH] * 8 + [WEST, EAST, WEST] + [WEST] + [EAST] * 2 + [NORTH, SOUTH] * 8 + [WEST]
-    layers, rewards, places, _ = lay(hidden(), actions, explore=8, length=30, apple=0.5)
+    layers, rewards, places, _ = play(hidden(), actions, explore=8, length=30, apple=0.5)
     np.testing.assert_array_equal(places[7], [2, 4])
     # Apples grow on every second cell; the agent stands on one without.
     np.testing.assert_array_equal(layers[8, APPLE], np.indices((5, 5)).sum(axis=0) % 2)
@@ -81,7 +81,7 @@ def test_apples_grow_again():
     np.testing.assert_array_equal(paid, [8, 30])
     # Eaten at time 9: in sight again at time 29, from one cell further north than at time 28.
     assert (layers[28, APPLE, 2, 1], layers[29, APPLE, 3, 1]) == (0, 1)
-    assert not lay(hidden(filled=False), actions, explore=8, length=30)[1].any()
+    assert not play(hidden(filled=False), actions, explore=8, length=30)[1].any()
 
 
 def through_walls(observation):
@@ -151,7 +151,7 @@ def test_rooms_are_painted():
         ({"length": 0}, "`length` must be at least 1, got 0"),
         ({"explore": 7}, "`explore` must be at least 8, got 7"),
         ({"reward": 3}, "`reward` must be at least 4, got 3"),
-        ({"apple": -1.0}, "`apple` must be at least 0 and finite, got -1.0"),
+        ({"apple": -1.0}, "`apple` must be at least 0, got -1.0"),
     ],
 )
 def test_a_wrong_argument_is_refused(arguments, message):

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.environments import make
 
 
-def lay(name, hidden, actions, drawn=None, **arguments):
+def play(name, hidden, actions, drawn=None, **arguments):
     """All observations, the rewards, and after which steps an end is told."""
     env, params = make(f"memory::{name}", **arguments)
 
@@ -33,18 +33,20 @@ def lay(name, hidden, actions, drawn=None, **arguments):
 def test_umbrella_chain():
     """Rain, no umbrella; it is taken in the first step and cannot be left later."""
     coins = [[1, 0, 1], [0, 1, 1], [0, 0, 0]]
-    seen, rewards, ends = lay("UmbrellaChain", jnp.array([1, 0, 1, 1]), [1, 0, 0], coins, length=3, distractors=2)
+    seen, rewards, ends = play("UmbrellaChain", jnp.array([1, 0, 1, 1]), [1, 0, 0], coins, length=3, distractors=2)
     expected = [[1, 0, 1, 1, 1], [1, 1, 2 / 3, 0, 1], [1, 1, 1 / 3, 1, 1], [1, 1, 0, 0, 0]]
     np.testing.assert_allclose(seen, expected, rtol=1e-6)
     np.testing.assert_array_equal(rewards, [1, -1, 1])
     assert ends == [2]
-    assert lay("UmbrellaChain", jnp.array([1, 1]), [0], [[1]], length=1, distractors=0)[1] == -1
+    assert play("UmbrellaChain", jnp.array([1, 1]), [0], [[1]], length=1, distractors=0)[1] == -1
 
 
 def test_copy():
     """Two symbols of three, a blank, and two answers; the answer 9 counts as the largest symbol."""
     hidden = (jnp.array([1, 2]), True)
-    seen, rewards, ends = lay("Copy", hidden, [1, 2, 2, 1, 9], [True, True] + [False] * 3, length=1, items=2, symbols=3)
+    seen, rewards, ends = play(
+        "Copy", hidden, [1, 2, 2, 1, 9], [True, True] + [False] * 3, length=1, items=2, symbols=3
+    )
     blank, write = [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]
     np.testing.assert_array_equal(seen, [[0, 1, 0, 0, 0], [0, 0, 1, 0, 0], blank, write, write, write])
     np.testing.assert_array_equal(rewards, [0, 0, 0, 0.5, 0.5])
@@ -54,7 +56,7 @@ def test_copy():
 def test_selective_copy():
     """Blank, symbol, blank, symbol, two answers of which the second is wrong; what is drawn later is ignored."""
     hidden, drawn = (jnp.array([2, 0]), False), [True, False, True, True, True, True]
-    seen, rewards, ends = lay("SelectiveCopy", hidden, [2, 0, 2, 0, 2, 1], drawn, length=2, items=2, symbols=3)
+    seen, rewards, ends = play("SelectiveCopy", hidden, [2, 0, 2, 0, 2, 1], drawn, length=2, items=2, symbols=3)
     blank, write = [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]
     np.testing.assert_array_equal(seen, [blank, [0, 0, 1, 0, 0], blank, [1, 0, 0, 0, 0], write, write, write])
     np.testing.assert_array_equal(rewards, [0, 0, 0, 0, 0.5, 0])
@@ -65,7 +67,7 @@ def test_associative_recall():
     """Key 2 has value 0, key 0 value 1, then key 2 value 1; two blanks; the questions are 0, 2, 2."""
     keys, values = [0, 2, 1, 0, 0, 2, 2, 1], [1, 1, 0, 0, 0, 0, 0, 0]
     arguments = {"length": 2, "pairs": 3, "keys": 3, "values": 2, "queries": 3, "overwrite": True}
-    seen, rewards, ends = lay(
+    seen, rewards, ends = play(
         "AssociativeRecall",
         (jnp.int32(2), jnp.int32(0)),
         [0, 1, 0, 1, 0, 1, 0, 7],
@@ -83,16 +85,16 @@ def test_key_to_door():
     """The key is in sight at time 0, or at time 1 for who waits in the first step; the corridor pays noise."""
     noise = [9.0, 1.0, -2.0, 9.0, 9.0]
     key, corridor, door, nothing = [0, 1, 0, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0] * 5
-    seen, rewards, ends = lay("PassiveKeyToDoor", jnp.int32(1), [3, 0, 2, 1], noise[:4], length=2, noise=0.5)
+    seen, rewards, ends = play("PassiveKeyToDoor", jnp.int32(1), [3, 0, 2, 1], noise[:4], length=2, noise=0.5)
     np.testing.assert_array_equal(seen, [key, corridor, corridor, door, nothing])
     np.testing.assert_array_equal(rewards, [0, 0.5, -1, 1])
     assert ends == [3]
-    seen, rewards, ends = lay("ActiveKeyToDoor", jnp.int32(1), [3, 0, 0, 0, 0], noise, length=2)
+    seen, rewards, ends = play("ActiveKeyToDoor", jnp.int32(1), [3, 0, 0, 0, 0], noise, length=2)
     np.testing.assert_array_equal(seen, [nothing, key, corridor, corridor, door, nothing])
     np.testing.assert_array_equal(rewards, [0] * 5)
     assert ends == [4]
-    assert not lay("ActiveKeyToDoor", jnp.int32(1), [1, 1, 1, 1, 1], noise, length=2)[0][:2].any()
-    assert lay("ActiveKeyToDoor", jnp.int32(1), [1, 3, 3, 3, 1], noise, length=2)[1][-1] == 1
+    assert not play("ActiveKeyToDoor", jnp.int32(1), [1, 1, 1, 1, 1], noise, length=2)[0][:2].any()
+    assert play("ActiveKeyToDoor", jnp.int32(1), [1, 3, 3, 3, 1], noise, length=2)[1][-1] == 1
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_key_to_door():
 def test_one_good_arm(actions, expected):
     """Arms that pay with 0.3 and 0.6, pulled with chances below, above, between and below; 7 counts as arm 1."""
     drawn = ([0.1, 0.7, 0.5, 0.2], [False, True, True, False])
-    seen, rewards, ends = lay("OneGoodArm", (jnp.array([0.3, 0.6]), True), actions, drawn, pulls=2, arms=2)
+    seen, rewards, ends = play("OneGoodArm", (jnp.array([0.3, 0.6]), True), actions, drawn, pulls=2, arms=2)
     np.testing.assert_array_equal(seen, [[1, 1], [0, 0], [0, 1], [0, 1], [0, 0]])
     np.testing.assert_array_equal(rewards, expected)
     assert ends[0] == 1
@@ -110,13 +112,13 @@ def test_one_good_arm(actions, expected):
 def test_every_action_but_right_may_cost():
     """One step to the oracle is free; being late is, too. Up in the corridor, right against the wall, up at the end."""
     actions = [2, 0, 1, 0, 0, 0, 1]
-    seen, rewards, ends = lay("TMazeActive", jnp.int32(1), actions, length=4, penalty="action")
+    seen, rewards, ends = play("TMazeActive", jnp.int32(1), actions, length=4, penalty="action")
     np.testing.assert_array_equal(seen[:, 1], [0, 1, 0, 0, 0, 0, 0, 0])
     np.testing.assert_allclose(rewards, [0, 0, -0.25, 0, 0, 0, 0], rtol=1e-6)
     assert ends == [6]
-    rewards = lay("TMazePassive", jnp.int32(-1), [0, 0, 3], length=2, penalty="action")[1]
+    rewards = play("TMazePassive", jnp.int32(-1), [0, 0, 3], length=2, penalty="action")[1]
     np.testing.assert_array_equal(rewards, [0, 0, 1])
-    assert lay("TMazePassive", jnp.int32(-1), [3, 0, 0], length=2, penalty="action")[1][0] == -0.5
+    assert play("TMazePassive", jnp.int32(-1), [3, 0, 0], length=2, penalty="action")[1][0] == -0.5
 
 
 @pytest.mark.parametrize(("name", "cells", "goal", "start"), [("TMaze", 6, 1, 0), ("TMazePassive", 5, 1, 0)])

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.environments import make
 from memorax.environments.memory import TASKS
@@ -320,11 +320,11 @@ def test_credit_lengths():
         ("Copy", {"length": -1}, ValueError, "`length` must be at least 0, got -1"),
         ("Copy", {"items": 0}, ValueError, "`items` must be at least 1, got 0"),
         ("SelectiveCopy", {"symbols": 1}, ValueError, "`symbols` must be at least 2, got 1"),
-        ("AssociativeRecall", {"pairs": 9}, ValueError, "`keys` must be at least 9, got 8"),
+        ("AssociativeRecall", {"pairs": 9}, ValueError, r"`keys` \(8\) must be at least `pairs` \(9\)"),
         ("AssociativeRecall", {"queries": 1.5}, TypeError, "`queries` must be an integer, got 1.5"),
         ("PassiveKeyToDoor", {"colors": 1}, ValueError, "`colors` must be at least 2, got 1"),
         ("ActiveKeyToDoor", {"length": 0}, ValueError, "`length` must be at least 1, got 0"),
-        ("PassiveKeyToDoor", {"noise": -1.0}, ValueError, "`noise` must be at least 0 and finite, got -1.0"),
+        ("PassiveKeyToDoor", {"noise": -1.0}, ValueError, "`noise` must be at least 0, got -1.0"),
         ("OneGoodArm", {"pulls": 0}, ValueError, "`pulls` must be at least 1, got 0"),
         ("BernoulliBandit", {"arms": 1}, ValueError, "`arms` must be at least 2, got 1"),
         ("OneGoodArm", {"episodes_per_trial": 0}, ValueError, "`episodes_per_trial` must be at least 1, got 0"),

@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance import environments as conformance
-from tests.conformance.environments import jit
+from tests.assertions import assert_equal
+from tests.fast_compile import jit
 
 from memorax.core.spaces import Box, Discrete
 from memorax.environments import Environment, make
 from memorax.environments.memory import TMaze
 from memorax.environments.wrappers import AutoReset, RecordEpisodeStatistics, TimeLimit, Wrapper
+from memorax.testing import environments as conformance
 
 CHAIN = {"length": 4}
 
@@ -49,8 +50,8 @@ def test_a_wrapper_leaves_the_rest_alone(wrap, plain):
     inner = make("memory::MemoryChain", **CHAIN)[0]
     env = wrap(inner)
     first, (*found, info) = walk(env)
-    conformance.assert_equal((first, found), (plain[0], list(plain[1][:4])))
-    conformance.assert_equal(info["final_observation"], plain[1][4]["final_observation"])
+    assert_equal((first, found), (plain[0], list(plain[1][:4])))
+    assert_equal(info["final_observation"], plain[1][4]["final_observation"])
     for fact in ("name", "optimal_return", "memoryless_return", "num_bits"):
         assert getattr(env, fact) == getattr(inner, fact)
     for method in ("action_space", "observation_space", "horizon", "memory_length"):
@@ -70,16 +71,16 @@ def test_a_wrapper_forwards_every_name_of_an_environment():
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
 def test_a_wrapper_keeps_its_types(wrap):
     env = wrap(make("memory::MemoryChain", **CHAIN)[0])
-    conformance.keeps_its_types(conformance.World(env, env.default_params, print, {}))
+    conformance.check_types(env, env.default_params)
 
 
 def test_the_raw_transitions_of_a_wrapper_are_the_inner_ones():
     inner = TMaze(3, max_steps=7)
     env, params, key = Wrapper(inner), inner.default_params, jax.random.key(0)
     started = env.reset_env(key, params)
-    conformance.assert_equal(started, inner.reset_env(key, params))
+    assert_equal(started, inner.reset_env(key, params))
     stepped = env.step_env(key, started[1], jnp.int32(2), params)
-    conformance.assert_equal(stepped, inner.step_env(key, started[1], jnp.int32(2), params))
+    assert_equal(stepped, inner.step_env(key, started[1], jnp.int32(2), params))
     assert env.is_truncated(stepped[1].replace(time=7), params)
 
 
@@ -99,7 +100,7 @@ def test_statistics_by_hand(plain):
 
 def test_recording_twice_does_no_harm():
     env = RecordEpisodeStatistics(make("memory::MemoryChain", **CHAIN)[0])
-    conformance.assert_equal(walk(env), walk(RecordEpisodeStatistics(env)))
+    assert_equal(walk(env), walk(RecordEpisodeStatistics(env)))
 
 
 def test_a_time_limit_cuts():
@@ -178,7 +179,7 @@ def test_auto_reset(raw):
     np.testing.assert_array_equal(reward[:4], [0, 0, 0, 1])
     np.testing.assert_array_equal(np.flatnonzero(terminated), [3, 7])
     assert not truncated.any()
-    conformance.keeps_its_types(conformance.World(env, env.default_params, print, {}))
+    conformance.check_types(env, env.default_params)
 
 
 def test_auto_reset_after_a_truncation():

@@ -24,22 +24,22 @@ def config(hyperparameters=SMALL, **fields):
 def test_every_memory_model_makes_an_agent(model):
     agent = build_agent(config(model=model))
     assert agent.recurrent != MODELS.get(model).memoryless
-    assert agent.network.shared
+    assert agent.networks.shared
 
 
 def test_the_trunk_is_shared_only_where_asked_for():
-    assert not build_agent(config(share_trunk=False)).network.shared
+    assert not build_agent(config(share_trunk=False)).networks.shared
 
 
 def test_options_reach_the_environment():
     agent = build_agent(config(env="memory::TMaze", env_options={"length": 5}))
-    assert agent.stage.env_params.length == 5
-    with pytest.raises(TypeError, match="`lenth` is no argument of `memory::TMaze`; it takes: length"):
+    assert agent.vector_env.env_params.length == 5
+    with pytest.raises(TypeError, match="`lenth` is not an argument of `memory::TMaze`; it takes: length"):
         build_agent(config(env="memory::TMaze", env_options={"lenth": 5}))
 
 
 def test_previous_action_and_reward_are_fed():
-    extractor = build_agent(config()).network.actor.feature_extractor
+    extractor = build_agent(config()).networks.actor.network.feature_extractor
     assert extractor.action_extractor is not None
     assert extractor.reward_extractor is not None
     assert extractor.mask_at_start
@@ -79,7 +79,7 @@ def test_the_head_follows_from_the_action_space():
 @pytest.mark.parametrize("space", [MultiDiscrete((2, 3)), Box(-1.0, 1.0, (2, 3))])
 def test_an_action_space_that_no_head_serves_is_refused(space):
     with pytest.raises(
-        TypeError, match=r"`env` must have Discrete actions or a Box of vectors .*, got .* of some::Task"
+        TypeError, match=r"`env` must have Discrete actions or a one-dimensional Box .*, got .* of some::Task"
     ):
         policy_head(space, "some::Task")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from memorax.experiment.checkpoint import CheckpointWriter, complete, newest, restore
+from memorax.experiment.run.checkpoint import CheckpointWriter, complete, newest, restore
 
 
 @struct.dataclass

@@ -5,8 +5,8 @@ import pytest
 
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.experiment import RunConfig, default_run, load_config
-from memorax.experiment.config import check_same_run, from_dict, save_config, to_dict
-from memorax.experiment.options import read_env_options, write_env_options
+from memorax.experiment.config_file import check_same_run, from_dict, save_config, to_dict
+from memorax.experiment.env_options import read_env_options, write_env_options
 
 CONFIG = RunConfig(
     algorithm="ppo",
@@ -24,6 +24,8 @@ CONFIG = RunConfig(
     max_grad_norm=0.7,
     checkpoint_every=100,
     log_every=55,
+    loggers=("tensorboard",),
+    imports=("json", "json.tool"),
     hyperparameters=PPOConfig(num_envs=6, target_kl=0.02, clip_value_loss=False),
 )
 
@@ -51,14 +53,51 @@ def test_options_of_run_and_algorithm_have_different_names(algorithm):
 @pytest.mark.parametrize("name", ["steps", "seeds", "features", "checkpoint_every", "log_every"])
 @pytest.mark.parametrize("value", [0, -3])
 def test_sizes_below_one_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got {value}"):
+    with pytest.raises(ValueError, match=rf"`{name}` must be at least 1( or None)?, got {value}"):
         dataclasses.replace(CONFIG, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["steps", "warmup", "seeds", "seed", "features", "checkpoint_every", "log_every"])
+def test_sizes_beyond_reason_are_refused(name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be at most \d+( or None)?, got 100000000000000000000"):
+        dataclasses.replace(CONFIG, **{name: 10**20})
+
+
+def test_hyperparameters_beyond_reason_are_refused():
+    with pytest.raises(ValueError, match="`num_envs` must be at most 1048576, got 1048577"):
+        dataclasses.replace(CONFIG, hyperparameters=PPOConfig(num_envs=2**20 + 1))
+    with pytest.raises(ValueError, match="`num_steps` must be at most 2147483647, got 2147483648"):
+        dataclasses.replace(CONFIG, hyperparameters=PPOConfig(num_steps=2**31))
+
+
+@pytest.mark.parametrize("given", [None, {"num_envs": 4}, PPOConfig])
+def test_what_is_no_configuration_of_an_algorithm_is_refused(given):
+    with pytest.raises(TypeError, match="`hyperparameters` must be the algorithm's configuration, such as"):
+        dataclasses.replace(CONFIG, hyperparameters=given)
+
+
+def test_the_counter_of_steps_holds_warmup_and_training():
+    dataclasses.replace(CONFIG, warmup=77, steps=2**32 - 78)
+    with pytest.raises(ValueError, match="`steps` must be at most 4294967218 after the warmup, got 4294967219"):
+        dataclasses.replace(CONFIG, warmup=77, steps=2**32 - 77)
+
+
+@pytest.mark.parametrize("name", ["loggers", "imports"])
+def test_names_must_be_a_sequence(name):
+    with pytest.raises(TypeError, match=f"`{name}` must be a sequence, each entry a name, got 'json'"):
+        dataclasses.replace(CONFIG, **{name: "json"})
+    assert getattr(dataclasses.replace(CONFIG, **{name: ["json"]}), name) == ("json",)
+
+
+def test_a_configuration_of_an_earlier_version_is_read():
+    content = {name: value for name, value in to_dict(CONFIG).items() if name not in ("loggers", "imports")}
+    assert from_dict(content) == dataclasses.replace(CONFIG, loggers=(), imports=())
 
 
 @pytest.mark.parametrize("name", ["steps", "seeds", "seed", "features", "checkpoint_every", "log_every"])
 @pytest.mark.parametrize("value", [8.0, True, "8"])
 def test_what_is_no_integer_is_refused(name, value):
-    with pytest.raises(TypeError, match=f"`{name}` must be an integer, got {value!r}"):
+    with pytest.raises(TypeError, match=rf"`{name}` must be an integer( or None)?, got {value!r}"):
         dataclasses.replace(CONFIG, **{name: value})
 
 
@@ -69,7 +108,7 @@ def test_rates_that_are_not_positive_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("seed", "message"), [(-1, "`seed` must be at least 0, got -1"), (2**31, r"`seed` must be in \[0, 2147483647\]")]
+    ("seed", "message"), [(-1, "`seed` must be at least 0, got -1"), (2**31, "`seed` must be at most 2147483647")]
 )
 def test_a_seed_that_is_no_key_is_refused(seed, message):
     with pytest.raises(ValueError, match=message):
@@ -144,7 +183,7 @@ def test_options_of_the_environment_are_read_and_written():
 
 @pytest.mark.parametrize("word", ["length", "=20", "a-b=3"])
 def test_an_option_of_another_form_is_refused(word):
-    with pytest.raises(ValueError, match=f"`env_options` must be like length=20, got {word}"):
+    with pytest.raises(ValueError, match=f"`env_options` must have the form length=20, got {word}"):
         read_env_options([word])
 
 
@@ -153,7 +192,7 @@ def test_an_option_of_another_form_is_refused(word):
     [
         ([], TypeError, r"`env_options` must map names to values, got \[\]"),
         ({3: 4}, TypeError, "`env_options` must map names to values, got {3: 4}"),
-        ({"a": [1]}, TypeError, r"`a` of `env_options` must be a number, a truth value or text, got \[1\]"),
+        ({"a": [1]}, TypeError, r"`a` of `env_options` must be a number, a boolean or a string, got \[1\]"),
         ({"a": float("inf")}, ValueError, "`a` of `env_options` must be finite, got inf"),
     ],
 )

@@ -1,8 +1,8 @@
 import pytest
 from rich.console import Console
 
-from memorax.experiment import catalog
-from memorax.experiment.costs import measure_costs
+from memorax.cli import catalog
+from memorax.experiment.report.costs import measure_costs
 from memorax.networks.sequence_models import MODELS
 
 
@@ -28,7 +28,7 @@ def test_an_unknown_model_is_refused():
 @pytest.mark.slow
 def test_the_list_of_models_names_all_with_their_costs():
     console = Console(width=200, record=True)
-    console.print(catalog.models())
+    console.print(catalog.models(costs=True))
     text = console.export_text()
     for name in MODELS:
         assert f" {name} " in text

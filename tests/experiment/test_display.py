@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from memorax.experiment.display import Bar, Lines, Quiet, make_display
+from memorax.experiment.run.display import Bar, Lines, Quiet, make_display
 
 
 def rows(*returns):
@@ -28,9 +28,9 @@ def test_lines_where_there_is_no_terminal():
     lines = text_of(False, (1_000, rows(0.25, 0.75)), (2_000, rows(None, None)), (10_000, rows(1.0))).splitlines()
     assert lines == [
         "ppo [gru] on memory::Task",
-        "step 1,000 of 10,000 ( 10%)  return 0.500 ± 0.250  4,000 steps/s  0:04 left",
+        "step 1,000 of 10,000 ( 10%)  mean return 0.500 ± 0.250  4,000 steps/s  0:04 left",
         "step 2,000 of 10,000 ( 20%)  no episode ended  4,000 steps/s  0:04 left",
-        "step 10,000 of 10,000 (100%)  return 1.000  4,000 steps/s  0:00 left",
+        "step 10,000 of 10,000 (100%)  mean return 1.000  4,000 steps/s  0:00 left",
     ]
 
 

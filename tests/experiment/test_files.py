@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from memorax.experiment.files import check_writable, read_json, write_atomically, write_json
-from memorax.experiment.loggers import JsonLines, read_rows, truncate
+from memorax.experiment.loggers import read_rows
+from memorax.experiment.run.files import check_writable, read_json, write_atomically, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -54,36 +54,23 @@ def test_a_folder_below_a_file_is_refused(tmp_path):
         check_writable(tmp_path / "file" / "run")
 
 
-def test_rows_come_back(tmp_path):
-    path, rows = tmp_path / "metrics.jsonl", [{"step": 1, "seed": 0, "x": 0.1}, {"step": 1, "seed": 1}]
-    logger = JsonLines(path)
-    logger.write(rows)
-    assert read_rows(path) == rows  # before anything is closed: a killed process loses nothing
-    logger.sync()
-    logger.close()
-    again = JsonLines(path)
-    again.write([{"step": 2, "seed": 0}])
-    again.close()
-    assert read_rows(path) == [*rows, {"step": 2, "seed": 0}]
-
-
 def test_a_half_written_last_line_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "seed": 0}\n{"step": 2, "se')
     assert read_rows(path) == [{"step": 1, "seed": 0}]
 
 
-def test_a_broken_line_in_the_midst_is_named(tmp_path):
+def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
     with pytest.raises(ValueError, match=r"line 2 of .*metrics.jsonl must be JSON, got 'nonsense'; delete that line"):
         read_rows(path)
 
 
-def test_truncate_forgets_what_came_after_a_step(tmp_path):
+def test_rows_up_to_a_step_are_read(tmp_path):
     path = tmp_path / "metrics.jsonl"
     rows = [{"step": step, "seed": seed} for step in (10, 20, 30) for seed in (0, 1)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 4')
-    assert truncate(path, 20) == rows[:4]
-    assert read_rows(path) == rows[:4]
-    assert truncate(tmp_path / "missing.jsonl", 20) == []
+    assert read_rows(path, 20) == rows[:4]
+    assert read_rows(path) == rows
+    assert read_rows(tmp_path / "missing.jsonl", 20) == []

@@ -2,9 +2,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.experiment.stand_in import config
+from tests.experiment.fake_agent import config
 
-from memorax.experiment.folders import Claim, TakenError, claim_empty, claim_free, default_folder, latest_folder
+from memorax.experiment.run.folders import Claim, TakenError, claim_empty, claim_free, default_folder, latest_folder
 
 
 def freely(base):
@@ -44,7 +44,7 @@ def test_a_folder_in_use_is_passed_by(tmp_path):
 
 def test_a_process_that_is_killed_gives_its_folder_back(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from memorax.experiment.folders import Claim\n"
+        "import sys; from pathlib import Path; from memorax.experiment.run.folders import Claim\n"
         "claim = Claim(Path(sys.argv[1])); print('claimed', flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -62,7 +62,7 @@ def test_a_folder_that_filled_meanwhile_is_refused(tmp_path, monkeypatch):
             super().__init__(folder)
             (folder / "config.json").touch()  # by a process that has finished
 
-    monkeypatch.setattr("memorax.experiment.folders.Claim", Late)
+    monkeypatch.setattr("memorax.experiment.run.folders.Claim", Late)
     with pytest.raises(TakenError, match="`out` must be an empty or a new folder"):
         claim_empty(tmp_path)
     Claim(tmp_path).release()

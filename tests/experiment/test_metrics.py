@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memorax.experiment.metrics import diagnose, reduce_logs, rows
+from memorax.experiment.run.metrics import diagnose, reduce_logs, rows
 
 LEARNER = {"w": jnp.zeros(3)}
 

@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from tests.experiment.stand_in import config
+from tests.experiment.fake_agent import config
 
 from memorax.experiment import plot_runs
-from memorax.experiment.config import save_config
-from memorax.experiment.plot import best_return, make_curve
+from memorax.experiment.config_file import save_config
+from memorax.experiment.report.plot import best_return, make_curve
 
 
 def write_run(folder, returns, **fields):
@@ -59,7 +59,7 @@ def test_runs_of_the_same_name_are_told_apart(tmp_path):
 
 def test_a_run_without_an_episode_cannot_be_drawn(tmp_path):
     folder = write_run(tmp_path / "a", np.full((2, 3), np.nan))
-    with pytest.raises(ValueError, match="`episode/return` must have a value at some step of a to be drawn, got none"):
+    with pytest.raises(ValueError, match=r"`episode/return` must have a value .* of a to be plotted, got none"):
         plot_runs([folder], tmp_path / "a.png")
 
 

@@ -8,15 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
-from tests.experiment.stand_in import ENVS, UPDATE, StandIn, config
+from tests.experiment.fake_agent import ENVS, UPDATE, FakeAgent, config
 
 from memorax.algorithms import ALGORITHMS, DQN, R2D2, DQNConfig, R2D2Config
 from memorax.core.spaces import Box
-from memorax.experiment import RunConfig, build_agent, checkpoint, default_run, run, train
+from memorax.experiment import RunConfig, build_agent, default_run, train
 from memorax.experiment.build import gradient_steps, value_head
-from memorax.experiment.display import Quiet
 from memorax.experiment.loggers import read_rows
-from memorax.experiment.run import prepare
+from memorax.experiment.run import checkpoint, session
+from memorax.experiment.run import train as training
+from memorax.experiment.run.display import Quiet
+from memorax.experiment.run.train import prepare
 from memorax.networks import heads
 
 QUIET = {"console": Console(file=io.StringIO())}
@@ -32,7 +34,7 @@ def small(algorithm, **fields):
     return RunConfig(algorithm=algorithm, hyperparameters=hyperparameters, **(defaults | fields))
 
 
-class Warm(StandIn):
+class Warm(FakeAgent):
     """Counts how often it was warmed up."""
 
     def init(self, key):
@@ -54,10 +56,10 @@ class Crash(Quiet):
 
 
 def interrupted(config, folder, step):
-    session = prepare(config, folder)
+    begun = prepare(config, folder)
     with pytest.raises(RuntimeError, match="crash"):
-        session.run(Crash(step))
-    session.close()
+        begun.run(Crash(step))
+    begun.close()
     train(config, folder, resume=True, **QUIET)
 
 
@@ -74,8 +76,8 @@ def metrics(folder):
 @pytest.mark.parametrize("step", [2 * UPDATE, 6 * UPDATE])
 def test_every_seed_is_warmed_up_once_however_the_run_is_cut(monkeypatch, tmp_path, step):
     agent = Warm()
-    monkeypatch.setattr(run, "build_agent", lambda config: agent)
-    monkeypatch.setattr(run, "write_summary", lambda *args: None)
+    monkeypatch.setattr(training, "build_agent", lambda config: agent)
+    monkeypatch.setattr(training, "write_summary", lambda *args: None)
     wanted = config(warmup=17)
     interrupted(wanted, tmp_path / "run", step)
     state = final_state(tmp_path / "run", agent)
@@ -83,21 +85,21 @@ def test_every_seed_is_warmed_up_once_however_the_run_is_cut(monkeypatch, tmp_pa
     np.testing.assert_array_equal(state.step, 15 + 10 * UPDATE)
     # The steps of the log are those of training.
     assert [row["step"] for row in metrics(tmp_path / "run")][::2] == [24 * i for i in range(1, 6)]
-    keys = run.seed_keys(wanted.seed_numbers())[1]
+    keys = session.seed_keys(wanted.seed_numbers())[1]
     np.testing.assert_array_equal(state.learner["seed"], jax.random.key_data(keys)[:, -1])
 
 
 def test_without_a_warmup_nobody_is_asked_for_one(monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "build_agent", lambda config: StandIn())
+    monkeypatch.setattr(training, "build_agent", lambda config: FakeAgent())
     prepare(config(), tmp_path / "run").close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["dqn", "r2d2", "sac"])
 def test_a_replay_is_saved_and_resumed_bit_for_bit(algorithm, monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "write_summary", lambda *args: None)
+    monkeypatch.setattr(training, "write_summary", lambda *args: None)
     agent = build_agent(small(algorithm))
-    monkeypatch.setattr(run, "build_agent", lambda config: agent)
+    monkeypatch.setattr(training, "build_agent", lambda config: agent)
     train(small(algorithm), tmp_path / "straight", **QUIET)
     interrupted(small(algorithm), tmp_path / "cut", 36)
     assert metrics(tmp_path / "straight") == metrics(tmp_path / "cut")
@@ -111,8 +113,8 @@ def test_a_replay_is_saved_and_resumed_bit_for_bit(algorithm, monkeypatch, tmp_p
 def test_the_default_job_can_be_built(algorithm, cls):
     agent = build_agent(dataclasses.replace(default_run(algorithm), features=7))
     assert type(agent) is cls
-    assert agent.q.recurrent
-    assert isinstance(agent.q.network.head, heads.DiscreteQNetwork)
+    assert agent.recurrent
+    assert isinstance(agent.networks.network.head, heads.DiscreteQNetwork)
 
 
 def test_continuous_actions_are_refused():
@@ -122,7 +124,7 @@ def test_continuous_actions_are_refused():
 
 def test_a_run_too_short_to_learn_anything_is_refused():
     build_agent(small("dqn", steps=12, warmup=8))
-    with pytest.raises(ValueError, match="`steps` must be at least 13 for anything to be learned after a warmup of 7"):
+    with pytest.raises(ValueError, match="`steps` must be at least 13 for learning to start after a warmup of 7"):
         build_agent(small("dqn", steps=12, warmup=7))
 
 

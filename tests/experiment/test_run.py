@@ -4,18 +4,23 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from rich.console import Console
-from tests.experiment.stand_in import UPDATE, StandIn, config
+from tests.experiment.fake_agent import UPDATE, FakeAgent, config
 
-from memorax.experiment import DivergenceError, checkpoint, run, train
-from memorax.experiment.display import Quiet
+from memorax.experiment import DivergenceError, train
 from memorax.experiment.loggers import read_rows
-from memorax.experiment.run import prepare, with_log_interval
+from memorax.experiment.run import checkpoint
+from memorax.experiment.run import session as sessions
+from memorax.experiment.run import train as training
+from memorax.experiment.run.display import Quiet
+from memorax.experiment.run.train import prepare, with_log_interval
 
 QUIET = {"console": Console(file=io.StringIO())}
 
@@ -23,8 +28,8 @@ QUIET = {"console": Console(file=io.StringIO())}
 @pytest.fixture
 def agent(monkeypatch):
     """The stand-in, in place of what the configuration asks for."""
-    agent = StandIn()
-    monkeypatch.setattr(run, "build_agent", lambda config: agent)
+    agent = FakeAgent()
+    monkeypatch.setattr(training, "build_agent", lambda config: agent)
     return agent
 
 
@@ -63,7 +68,7 @@ def assert_same(a, b, agent):
 @pytest.fixture(autouse=True)
 def no_drawings(monkeypatch, finished):
     """Draws nothing, which takes longer than these runs themselves; `straight` has its summary and curve."""
-    monkeypatch.setattr(run, "write_summary", lambda *args: None)
+    monkeypatch.setattr(training, "write_summary", lambda *args: None)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,7 @@ def finished(tmp_path_factory):
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("runs") / "straight"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "build_agent", lambda config: StandIn())
+        patch.setattr(training, "build_agent", lambda config: FakeAgent())
         train(config(), folder, **QUIET)
     return folder
 
@@ -133,6 +138,65 @@ def test_a_signal_finishes_the_interval_and_saves(straight, agent, tmp_path, num
     assert_same(straight, folder, agent)
 
 
+class Signal:
+    """A logger that sends a signal to its own process when it is written to for the nth time."""
+
+    def __init__(self, number, count):
+        self.number, self.count = number, count
+
+    def start(self, rows): ...
+
+    def write(self, rows):
+        self.count -= 1
+        if self.count == 0:
+            os.kill(os.getpid(), self.number)
+
+    def sync(self): ...
+
+    def close(self): ...
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_an_interrupt_reaches_the_caller_when_the_run_is_saved(straight, agent, tmp_path, count):
+    """In the last interval too: what the caller does next must not go on."""
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), tmp_path / "run", loggers=[Signal(signal.SIGINT, count)], **QUIET)
+    assert saved_steps(tmp_path / "run")[-1] == count * 24
+    train(config(), tmp_path / "run", resume=True, **QUIET)
+    assert_same(straight, tmp_path / "run", agent)
+
+
+def test_a_termination_reaches_the_handler_of_the_caller_once(agent, tmp_path, monkeypatch):
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        outcome = train(config(), tmp_path / "run", loggers=[Signal(signal.SIGTERM, 3)], **QUIET)
+        assert received == [signal.SIGTERM]
+        assert (outcome.signal, outcome.step) == (signal.SIGTERM, 72)
+        quiet = {"return_on_signal": True} | QUIET
+        outcome = train(config(), tmp_path / "other", loggers=[Signal(signal.SIGTERM, 3)], **quiet)
+        assert (outcome.signal, received) == (signal.SIGTERM, [signal.SIGTERM])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_termination_ends_the_program(tmp_path):
+    code = (
+        "import os, signal; from tests.experiment import fake_agent, test_run\n"
+        "test_run.training.build_agent = lambda config: fake_agent.FakeAgent()\n"
+        "stop = test_run.Signal(signal.SIGTERM, 3)\n"
+        "test_run.train(fake_agent.config(), 'run', loggers=[stop], **test_run.QUIET)\n"
+        "print('the next run')\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
+    environment = os.environ | {"PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGTERM, "", "")
+    assert saved_steps(tmp_path / "run") == [48, 72]
+
+
 def test_a_finished_run_can_be_resumed_to_go_further(straight, agent, tmp_path):
     train(config(steps=15 * UPDATE), tmp_path / "longer", **QUIET)
     train(config(steps=15 * UPDATE), straight, resume=True, **QUIET)
@@ -156,13 +220,13 @@ def test_a_run_cannot_be_resumed_to_end_before_where_it_is(straight, agent):
 
 def test_one_program_serves_all_intervals(agent, tmp_path, monkeypatch):
     lengths = []
-    compile_interval = run.compile_interval
+    compile_interval = sessions.compile_interval
 
     def count(agent, keys, state, length):
         lengths.append(length)
         return compile_interval(agent, keys, state, length)
 
-    monkeypatch.setattr(run, "compile_interval", count)
+    monkeypatch.setattr(sessions, "compile_interval", count)
     train(config(), tmp_path / "even", **QUIET)
     assert lengths == [24]
     lengths.clear()
@@ -172,7 +236,7 @@ def test_one_program_serves_all_intervals(agent, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_divergence_stops_and_saves_nothing_bad(monkeypatch, tmp_path, bad):
-    monkeypatch.setattr(run, "build_agent", lambda config: StandIn(breaks_at=4 * UPDATE, breaks_with=bad))
+    monkeypatch.setattr(training, "build_agent", lambda config: FakeAgent(breaks_at=4 * UPDATE, breaks_with=bad))
     pattern = (
         r"`losses/move` of seed 7 became NaN or infinite in update 5 \(step 60\); the last good checkpoint is .*48;"
     )
@@ -183,7 +247,7 @@ def test_divergence_stops_and_saves_nothing_bad(monkeypatch, tmp_path, bad):
 
 
 def test_divergence_before_the_first_checkpoint_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "build_agent", lambda config: StandIn(breaks_at=0))
+    monkeypatch.setattr(training, "build_agent", lambda config: FakeAgent(breaks_at=0))
     with pytest.raises(DivergenceError, match=r"update 1 \(step 12\); there is no checkpoint before it; try a lower"):
         train(config(), tmp_path / "run", **QUIET)
     assert saved_steps(tmp_path / "run") == []
@@ -199,12 +263,12 @@ def test_a_folder_that_holds_something_is_not_touched(straight, agent):
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(straight, monkeypatch):
-    class Wider(StandIn):
+    class Wider(FakeAgent):
         def init(self, key):
             state = super().init(key)
             return state.replace(loop=np.zeros((4, 2), np.float32))
 
-    monkeypatch.setattr(run, "build_agent", lambda config: Wider())
+    monkeypatch.setattr(training, "build_agent", lambda config: Wider())
     with pytest.raises(ValueError, match=r"`loop` must be float32\[2, 4, 2\], got float32\[2, 3, 2\]"):
         train(config(), straight, resume=True, **QUIET)
 
@@ -262,6 +326,12 @@ def test_the_log_interval_divides_the_run_into_about_a_hundred(updates):
     assert resolved.log_every % UPDATE == 0
     assert min(updates, 50) <= intervals <= 399
     assert updates * UPDATE % resolved.log_every == 0 or updates == 977  # a prime
+
+
+@pytest.mark.parametrize("steps", [2**32 - 1, 4_294_967_291, 2**31])
+def test_the_log_interval_of_the_longest_runs_is_found_at_once(steps):
+    resolved = with_log_interval(config(steps=steps, log_every=None), 1)
+    assert 99 <= steps / resolved.log_every <= 101
 
 
 def test_a_given_log_interval_is_rounded_to_whole_updates():

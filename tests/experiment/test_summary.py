@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from tests.experiment.stand_in import config
+from tests.experiment.fake_agent import config
 from tests.experiment.test_plot import write_run
 
-from memorax.experiment.summary import final_numbers, write_summary
+from memorax.experiment.report.summary import final_numbers, write_summary
 
 
 def test_a_run_without_an_episode_has_a_summary_but_no_curve(tmp_path):

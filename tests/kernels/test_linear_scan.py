@@ -161,7 +161,7 @@ def test_carries_keep_their_type():
 def test_unknown_method_is_refused():
     a, b, h = draw(pair=False, steady=True)
     with pytest.raises(
-        ValueError, match=r"`method` must be one of sequential, blocked, associative or None, got 'fast'"
+        ValueError, match=r"`method` must be one of sequential, blocked, associative, pallas or None, got 'fast'"
     ):
         linear_scan(a, b, jnp.asarray(RESET), h, method="fast")
 

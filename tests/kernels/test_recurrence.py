@@ -13,8 +13,17 @@ CELLS = [nn.GRUCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.SimpleCell]
 
 @pytest.fixture(params=["small", "large"])
 def size(request, monkeypatch):
-    """Both ways to run the scans, whatever the size of the batch."""
+    """Both ways to run the scans on a CPU, whatever the size of the batch."""
     monkeypatch.setattr(recurrence, "LARGE_BATCH", 1 if request.param == "large" else 1000)
+
+
+@pytest.fixture(params=["small", "large", "gpu"])
+def form(request, monkeypatch):
+    """All ways to run the scans."""
+    monkeypatch.setattr(recurrence, "LARGE_BATCH", 1 if request.param == "large" else 1000)
+    if request.param == "gpu":
+        monkeypatch.setattr(recurrence, "on_cpu", lambda: False)
+        monkeypatch.setattr(recurrence, "unroll", lambda: 3)
 
 
 def difference(got, want):
@@ -48,7 +57,7 @@ def results(model, done):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_kernel_equals_plain_scan(cell, size):
+def test_kernel_equals_plain_scan(cell, form):
     fused, plain, arguments, done = problem(cell)
     (_, got), got_gradients = results(fused, done)(*arguments)
     (_, want), want_gradients = results(plain, done)(*arguments)
@@ -57,7 +66,7 @@ def test_kernel_equals_plain_scan(cell, size):
 
 
 @pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell, nn.SimpleCell])
-def test_gradient_in_double_precision(cell, size):
+def test_gradient_in_double_precision(cell, form):
     with jax.enable_x64(True):
         fused, plain, arguments, done = problem(cell, jnp.float64)
         (_, got), got_gradients = results(fused, done)(*arguments)
@@ -67,7 +76,7 @@ def test_gradient_in_double_precision(cell, size):
         assert difference(got_gradients, want_gradients) < 1e-9
 
 
-def test_gradient_survives_nan_before_a_reset(size):
+def test_gradient_survives_nan_before_a_reset(form):
     fused, _, (params, inputs, carry), done = problem(nn.GRUCell)
     done = done.at[:, 0].set(True)
     poison = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), carry)
@@ -130,7 +139,7 @@ def test_gradient_needs_no_more_memory_than_the_plain_scan(size):
     ],
 )
 def test_only_exactly_known_cells_are_replaced(cell, fused):
-    from memorax.networks.sequence_models.fused import find_kernel
+    from memorax.networks.sequence_models.parts.fused import find_kernel
 
     assert (find_kernel(cell) is not None) is fused
     inputs, done = jnp.ones((2, 3, 5)), jnp.zeros((2, 3), bool)
@@ -138,7 +147,7 @@ def test_only_exactly_known_cells_are_replaced(cell, fused):
 
 
 def test_subclass_of_a_known_cell_is_not_replaced():
-    from memorax.networks.sequence_models.fused import find_kernel
+    from memorax.networks.sequence_models.parts.fused import find_kernel
 
     class Own(nn.GRUCell):
         pass

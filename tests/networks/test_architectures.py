@@ -3,17 +3,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.sequence_models import DONE, FEATURES
 
 from memorax.networks.architectures import frame_stack, gpt2, gtrxl, mamba2_stack, xlstm
 from memorax.networks.blocks import GatedResidual
 from memorax.networks.sequence_models import MODELS, Attention
+from memorax.testing.sequence_model_properties import DONE, FEATURES
 
 KEY = jax.random.key(0)
 BATCH, TIME = DONE.shape
 INPUTS = jax.random.normal(KEY, (BATCH, TIME, FEATURES))
 WIDTH = 11
-SMALL = {"num_heads": 2, "head_dim": 4, "memory_length": 3, "hidden_dim": 7}
+SMALL = {"num_heads": 2, "head_dim": 4, "memory_length": 3, "ffn_dim": 7}
 
 
 def noisy(params):

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.sequence_models import DONE, FEATURES, HIDDEN, PROPERTIES, make_case
 
 from memorax.networks import RNN, SelfAttention, SelfAttentionConfig, SequenceModelWrapper, sLSTMCell, sLSTMConfig
 from memorax.networks.blocks.segment_recurrence import SegmentRecurrence
@@ -14,6 +13,9 @@ from memorax.networks.positional_embeddings import POSITIONAL_EMBEDDINGS, ALiBi,
 from memorax.networks.positional_embeddings.alibi import slopes
 from memorax.networks.positional_embeddings.relative import encode_distances
 from memorax.networks.sequence_models import MODELS, Attention, sLSTM
+from memorax.testing.sequence_model_properties import DONE, FEATURES, PROPERTIES, make_case
+
+HIDDEN = 11
 
 SMALL = {"features": HIDDEN, "num_heads": 2, "head_dim": 4, "context_length": 3}
 NEVER = jnp.zeros(DONE.shape, bool)
@@ -32,7 +34,7 @@ def cases():
         if name not in made:
             kind = name.removeprefix("segment-")
             model = segment(kind) if name != kind else SelfAttention(**SMALL, positional_embedding=kind)
-            made[name] = make_case(model, reach=3)
+            made[name] = make_case(model, receptive_field=3)
         return made[name]
 
     return get
@@ -163,7 +165,7 @@ def test_slstm_equals_its_equations():
 
 
 def test_a_step_of_the_slstm_equals_its_unroll():
-    cell = sLSTMCell(features=HIDDEN, hidden_dim=12, num_heads=3)
+    cell = sLSTMCell(features=HIDDEN, inner_dim=12, num_heads=3)
     case = make_case(RNN(cell=cell))
     carry, want = case.apply(case.params, case.inputs[:, :1], NEVER[:, :1], case.carry)
     got_carry, got = cell.apply({"params": case.params["params"]["cell"]}, case.carry, case.inputs[:, 0])
@@ -172,7 +174,7 @@ def test_a_step_of_the_slstm_equals_its_unroll():
 
 
 def test_first_values_of_the_slstm():
-    cell = sLSTMCell(features=64, hidden_dim=64, block_index=1, num_blocks=3)
+    cell = sLSTMCell(features=64, inner_dim=64, block_index=1, num_blocks=3)
     carry = cell.initialize_carry(jax.random.key(0), (2, None))
     params = cell.init(jax.random.key(0), carry, jnp.zeros((2, 64)))["params"]
     assert set(params) == {"conv_kernel", "conv_bias", "kernel", "bias", "recurrent", "norm"}  # no projection needed
@@ -216,10 +218,10 @@ def test_ready_torsos_have_any_width(width):
         (lambda: LearnedPositionalEmbedding(0), ValueError, r"`num_embeddings` must be at least 1, got 0"),
         (lambda: Attention(8, num_heads=0), ValueError, r"`num_heads` must be at least 1, got 0"),
         (lambda: sLSTM(8, num_heads=0), ValueError, r"`num_heads` must be at least 1, got 0"),
-        (lambda: sLSTMCell(hidden_dim=10), ValueError, r"`num_heads` \(4\) must divide `hidden_dim` \(10\)"),
-        (lambda: sLSTMCell(hidden_dim=4), ValueError, r"`hidden_dim` must be at least 2 \* `num_heads` \(8\)"),
+        (lambda: sLSTMCell(inner_dim=10), ValueError, r"`num_heads` \(4\) must divide `inner_dim` \(10\)"),
+        (lambda: sLSTMCell(inner_dim=4), ValueError, r"`inner_dim` must be at least 2 \* `num_heads` \(8\)"),
         (lambda: sLSTMCell(forget_bias="one"), ValueError, r"`forget_bias` must be one of powerlaw, linspace"),
-        (lambda: sLSTMCell(block_index=2, num_blocks=2), ValueError, r"`block_index` must be in \[0, 1\], got 2"),
+        (lambda: sLSTMCell(block_index=2, num_blocks=2), ValueError, r"`block_index` must be at most 1, got 2"),
         (lambda: SegmentRecurrence(RNN(cell=sLSTMCell()), 2), TypeError, r"`module` must be an attention layer"),
         (lambda: SegmentRecurrence(SelfAttention(), 0), ValueError, r"`memory_length` must be at least 1, got 0"),
         (lambda: SegmentRecurrence(SelfAttention(), 2, features=-1), ValueError, r"`features` must be at least 1"),

@@ -5,12 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.sequence_models import DONE, FEATURES, HIDDEN, PROPERTIES, make_case
 
 from memorax.networks import MLP, RNN, RTRL
 from memorax.networks.blocks import FFN, GLU, GatedResidual, MoE, PostNorm, PreNorm, Projection, Residual, Stack
 from memorax.networks.blocks.wrapping import Wrapping
 from memorax.networks.sequence_models import GRU, SimpleRNN, is_sequence_model
+from memorax.testing.sequence_model_properties import DONE, FEATURES, PROPERTIES, make_case
+
+HIDDEN = 11
 
 KEY = jax.random.key(0)
 CHECKS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "transforms")) for name in PROPERTIES]
@@ -295,7 +297,7 @@ REFUSED = [
     (
         lambda: run(Stack(blocks=[nn.relu]), initial_carry=((), ())),
         ValueError,
-        "must have a part for each of 1 blocks, got 2",
+        "must have an entry for each of 1 blocks, got 2",
     ),
 ]
 

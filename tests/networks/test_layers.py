@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.sequence_models import DONE, HIDDEN, PROPERTIES, make_case
 
 from memorax.networks import FeatureExtractor, ViT, initializers
 from memorax.networks.blocks import Projection, Stack
@@ -17,7 +16,9 @@ from memorax.networks.layers import (
     ParallelCausalConv1d,
     PatchEmbedding,
 )
+from memorax.testing.sequence_model_properties import DONE, PROPERTIES, make_case
 
+HIDDEN = 11
 KEY = jax.random.key(0)
 CHECKS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "transforms")) for name in PROPERTIES]
 BATCH, TIME = DONE.shape
@@ -38,7 +39,7 @@ def seen(inputs, row, t, age):
 def case():
     convolutions = ParallelCausalConv1d(HIDDEN, kernel_sizes=(3, 1, 2))
     blocks = [Projection(HIDDEN), convolutions, Projection(HIDDEN), Frames(HIDDEN, 2), Projection(HIDDEN)]
-    return make_case(Stack(blocks=blocks), reach=4)
+    return make_case(Stack(blocks=blocks), receptive_field=4)
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -34,7 +34,7 @@ CONFIGS = {
     LinearAttentionCell: LinearAttentionConfig(**SIZES, head_dim=4),
     RetNetCell: RetNetConfig(**SIZES, head_dim=4, value_dim=5),
     Mamba2Cell: Mamba2Config(**SIZES, head_dim=5, state_dim=4),
-    mLSTMCell: mLSTMConfig(**SIZES, hidden_dim=12, qkv_block_size=2),
+    mLSTMCell: mLSTMConfig(**SIZES, inner_dim=12, qkv_block_size=2),
     GatedDeltaNetCell: GatedDeltaNetConfig(**SIZES, head_dim=4, value_dim=5),
     DeltaProductCell: DeltaProductConfig(**SIZES, head_dim=4, value_dim=5, num_householder=3),
     Mamba3Cell: Mamba3Config(**SIZES, head_dim=5, state_dim=8),
@@ -125,7 +125,7 @@ def mamba2(p, config, u):
 
 @rows
 def mlstm(p, config, u):
-    inner, width = config.hidden_dim, config.hidden_dim // HEADS
+    inner, width = config.inner_dim, config.inner_dim // HEADS
     x, z = np.split(u @ p["up"]["kernel"], 2, axis=-1)
     mixed = silu(convolve(x, p["conv_kernel"], p["conv_bias"]))
 
@@ -236,9 +236,9 @@ def test_both_forms_of_construction(cell):
 def test_sizes_are_checked(cell):
     config = type(CONFIGS[cell])
     for name in ("features", "num_heads", "chunk_size"):
-        with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
+        with pytest.raises(ValueError, match=f"`{name}` must be at least 1( or None)?, got 0"):
             config(**{name: 0})
-        with pytest.raises(TypeError, match=f"`{name}` must be an integer, got 2.5"):
+        with pytest.raises(TypeError, match=f"`{name}` must be an integer( or None)?, got 2.5"):
             config(**{name: 2.5})
 
 
@@ -246,18 +246,18 @@ def test_sizes_are_checked(cell):
     ("config", "fields", "message"),
     [
         (LinearAttentionConfig, {"eps": -1.0}, r"`eps` must be at least 0, got -1.0"),
-        (RetNetConfig, {"head_dim": 5}, r"`head_dim` must be even for keys that turn, got 5; or set `rotation=False`"),
+        (RetNetConfig, {"head_dim": 5}, r"`head_dim` must be even for rotated keys, got 5; or set `rotation=False`"),
         (RetNetConfig, {"eps": 0.0}, r"`eps` must be above 0, got 0.0"),
         (Mamba2Config, {"num_groups": 3}, r"`num_groups` \(3\) must divide `num_heads` \(4\)"),
-        (mLSTMConfig, {"num_heads": 7}, r"`num_heads` \(7\) must divide `hidden_dim` \(64\)"),
-        (mLSTMConfig, {"qkv_block_size": 5}, r"`qkv_block_size` \(5\) must divide `hidden_dim` \(64\)"),
+        (mLSTMConfig, {"num_heads": 7}, r"`num_heads` \(7\) must divide `inner_dim` \(64\)"),
+        (mLSTMConfig, {"qkv_block_size": 5}, r"`qkv_block_size` \(5\) must divide `inner_dim` \(64\)"),
         (mLSTMConfig, {"eps": -1.0}, r"`eps` must be at least 0, got -1.0"),
         (GatedDeltaNetConfig, {"eps": 0.0}, r"`eps` must be above 0, got 0.0"),
         (DeltaProductConfig, {"eps": 0.0}, r"`eps` must be above 0, got 0.0"),
         (DeltaProductConfig, {"num_householder": 0}, r"`num_householder` must be at least 1, got 0"),
         (Mamba3Config, {"num_groups": 3}, r"`num_groups` \(3\) must divide `num_heads` \(4\)"),
-        (Mamba3Config, {"rope_fraction": 1.5}, r"`rope_fraction` must be in \[0.0, 1.0\], got 1.5"),
-        (Mamba3Config, {"decay_floor": -1.0}, r"`decay_floor` must be in \[0.0, inf\], got -1.0"),
+        (Mamba3Config, {"rope_fraction": 1.5}, r"`rope_fraction` must be in \[0, 1\], got 1.5"),
+        (Mamba3Config, {"decay_floor": -1.0}, r"`decay_floor` must be at least 0, got -1.0"),
     ],
 )
 def test_fields_are_checked(config, fields, message):

@@ -4,7 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from tests.conformance.sequence_models import HIDDEN, PROPERTIES, make_case
+
+from memorax.testing.sequence_model_properties import PROPERTIES, make_case
+
+HIDDEN = 11
 
 
 class Healthy(nn.Module):

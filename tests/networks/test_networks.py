@@ -7,7 +7,7 @@ from flax import nnx
 
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Timestep
-from memorax.networks import CNN, MLP, RNN, FeatureExtractor, Network, SequenceModelWrapper, heads, layers
+from memorax.networks import CNN, MLP, RNN, FeatureExtractor, LRUCell, Network, SequenceModelWrapper, heads, layers
 from memorax.networks.sequence_models import GRU, is_sequence_model
 
 BATCH, TIME, FEATURES, HIDDEN, ACTIONS = 2, 6, 7, 11, 4
@@ -111,6 +111,10 @@ def test_network_refuses_parts_that_cannot_work():
         Network(FeatureExtractor(identity), MLP((3,)), heads.VNetwork())
     with pytest.raises(TypeError, match="`torso` must be a sequence model, got GRUCell"):
         Network(FeatureExtractor(identity), nn.GRUCell(3), heads.VNetwork())
+    with pytest.raises(
+        TypeError, match=r"`torso` must be a sequence model, got LRUCell; .* `Memoroid\(cell=...\)`, if it"
+    ):
+        Network(FeatureExtractor(identity), LRUCell(features=3), heads.VNetwork())
     with pytest.raises(TypeError, match="`head` must be a Flax Linen module, got None"):
         Network(FeatureExtractor(identity), GRU(3), None)
 
@@ -124,8 +128,9 @@ def test_wrapper_passes_sequence_models_through_and_lifts_the_rest():
     carry, outputs = SequenceModelWrapper(jnp.tanh).apply({}, INPUTS, DONE)
     assert carry == ()
     np.testing.assert_allclose(outputs, jnp.tanh(INPUTS))
-    with pytest.raises(TypeError, match="got the recurrent cell GRUCell; write `RNN"):
-        SequenceModelWrapper(nn.GRUCell(3))
+    for cell in (nn.GRUCell(3), LRUCell(features=3)):
+        with pytest.raises(TypeError, match=f"got the recurrent cell {type(cell).__name__}; write `RNN"):
+            SequenceModelWrapper(cell)
     with pytest.raises(TypeError, match="`network` must be a module or a function, got 3"):
         SequenceModelWrapper(3)
 
@@ -306,7 +311,7 @@ def test_cnn_flattens_space_and_scales_bytes():
     ("build", "error", "message"),
     [
         (lambda: MLP((64, -1)), ValueError, "`features` must be at least 1, got -1"),
-        (lambda: MLP(64), TypeError, r"`features` must be a sequence of integers, got 64; write \(64,\)"),
+        (lambda: MLP(64), TypeError, r"`features` must be a sequence, each entry an integer, got 64; write \(64,\)"),
         (lambda: MLP((6.5,)), TypeError, "`features` must be an integer, got 6.5"),
         (lambda: MLP((6,), activation="relu"), TypeError, "`activation` must be callable, got 'relu'"),
         (lambda: CNN((3,), (2, 2), (1,)), ValueError, "`kernel_sizes` must have one entry for each of the 1"),

@@ -3,9 +3,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.sequence_models import BATCH, DONE, FEATURES, HIDDEN, PROPERTIES, TIME, make_case
 
 from memorax.networks import RNN, RL2Wrapper
+from memorax.testing.sequence_model_properties import BATCH, DONE, FEATURES, PROPERTIES, TIME, make_case
+
+HIDDEN = 11
 
 LEGAL = ("stepwise", "chunked", "gradients_agree", "stable_types", "transforms")
 """Properties that hold although an episode's start is not a start for the memory."""
@@ -94,9 +96,9 @@ def test_an_episode_start_is_no_start():
 def test_refusals():
     with pytest.raises(TypeError, match=r"`model` must be a sequence model such as RNN\(cell=...\), got GRUCell"):
         RL2Wrapper(nn.GRUCell(4))
-    with pytest.raises(ValueError, match="`steps_per_trial` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="`steps_per_trial` must be at least 1 or None, got 0"):
         build(steps_per_trial=0)
-    with pytest.raises(TypeError, match=r"`episodes_per_trial` must be an integer, got 1\.5"):
+    with pytest.raises(TypeError, match=r"`episodes_per_trial` must be an integer or None, got 1\.5"):
         build(episodes_per_trial=1.5)
     with pytest.raises(
         ValueError, match=r"`episodes_per_trial` \(2\) and `steps_per_trial` \(3\) must not both be given"

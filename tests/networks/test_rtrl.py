@@ -3,10 +3,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.sequence_models import PROPERTIES, make_case
 
 from memorax.networks import MLP, RNN, RTRL, SequenceModelWrapper
 from memorax.networks.sequence_models import MODELS
+from memorax.testing.sequence_model_properties import PROPERTIES, make_case
 
 BATCH, TIME, FEATURES, HIDDEN = 2, 7, 3, 5
 DONE = np.zeros((BATCH, TIME), bool)

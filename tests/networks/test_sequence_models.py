@@ -3,10 +3,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from tests.conformance.sequence_models import DONE, FEATURES, HIDDEN, PROPERTIES, make_case
 
 from memorax.networks import RNN, SequenceModelWrapper
 from memorax.networks.sequence_models import MODELS
+from memorax.testing.sequence_model_properties import DONE, FEATURES, PROPERTIES, make_case
+
+HIDDEN = 11
 
 
 class Leaky(nn.Module):
@@ -59,7 +61,9 @@ def build(name):
     if name in MODELS:
         model = MODELS.get(name)
         built = model(features=HIDDEN, **model.example)
-        return make_case(built, reach=1 if model.memoryless else model.reach, tolerance=model.tolerance)
+        return make_case(
+            built, receptive_field=1 if model.memoryless else model.receptive_field, tolerance=model.tolerance
+        )
     return make_case(EXTRA[name]())
 
 

@@ -123,7 +123,7 @@ def rtu(p, config, x):
         new_b = squash(g * b + phi * a + gamma * (x @ p["kernel_2"]))
         return (new_a, new_b), np.maximum(np.concatenate([new_a, new_b], -1), 0)
 
-    y = over_time(step, (np.zeros((BATCH, config.hidden_dim)),) * 2, x)
+    y = over_time(step, (np.zeros((BATCH, config.state_dim)),) * 2, x)
     return y @ p["output"]["kernel"] + p["output"]["bias"] if "output" in p else y
 
 
@@ -175,7 +175,7 @@ def shm(p, config, x):
         memory = np.clip(memory, -(config.clip or np.inf), config.clip or np.inf)
         return (memory, age + 1), np.einsum("bij,bj->bi", memory, query)
 
-    first = np.zeros((BATCH, config.features, config.features)), np.zeros(BATCH)
+    first = np.zeros((BATCH, config.memory_dim, config.memory_dim)), np.zeros(BATCH)
     read = over_time(step, first, value, key, query, project("calibration"))
     if config.shortcut:
         read = read + x @ p["shortcut"]["kernel"] + p["shortcut"]["bias"]
@@ -191,21 +191,21 @@ def row(n):
 
 
 EQUATIONS = {
-    "lru": (lru, LRUCell(features=11, hidden_dim=7)),
-    "lru as wide as its input": (lru, LRUCell(features=WIDTH, hidden_dim=7)),
-    "s5": (s5, S5Cell(features=11, hidden_dim=12, blocks=3)),
-    "s5, bilinear, all modes": (s5, S5Cell(features=WIDTH, hidden_dim=7, conj_sym=False, discretization="bilinear")),
+    "lru": (lru, LRUCell(features=11, state_dim=7)),
+    "lru as wide as its input": (lru, LRUCell(features=WIDTH, state_dim=7)),
+    "s5": (s5, S5Cell(features=11, state_dim=12, blocks=3)),
+    "s5, bilinear, all modes": (s5, S5Cell(features=WIDTH, state_dim=7, conj_sym=False, discretization="bilinear")),
     "mingru": (mingru, MinGRUCell(features=11)),
     "mingru in logarithms": (mingru, MinGRUCell(features=11, log_space=True)),
     "minlstm": (minlstm, MinLSTMCell(features=11)),
-    "rg_lru": (rg_lru, RGLRUCell(features=7, hidden_dim=7)),
-    "rg_lru, read out": (rg_lru, RGLRUCell(features=11, hidden_dim=7)),
-    "rtu": (rtu, RTUCell(features=14, hidden_dim=7)),
-    "rtu, linear, read out": (rtu, RTUCell(features=11, hidden_dim=7, linear=True)),
+    "rg_lru": (rg_lru, RGLRUCell(features=7, state_dim=7)),
+    "rg_lru, read out": (rg_lru, RGLRUCell(features=11, state_dim=7)),
+    "rtu": (rtu, RTUCell(features=14, state_dim=7)),
+    "rtu, linear, read out": (rtu, RTUCell(features=11, state_dim=7, linear=True)),
     "mamba": (mamba, MambaCell(features=11, state_dim=3, step_rank=2, conv_kernel_size=3)),
     "ffm": (ffm, FFMCell(features=11, memory_size=3, context_size=4)),
-    "shm": (shm, SHMCell(features=7, output_features=11, num_thetas=6)),
-    "shm, clipped": (shm, SHMCell(features=7, output_features=11, sample_theta=False, clip=0.4, shortcut=True)),
+    "shm": (shm, SHMCell(features=11, memory_dim=7, num_thetas=6)),
+    "shm, clipped": (shm, SHMCell(features=11, memory_dim=7, sample_theta=False, clip=0.4, shortcut=True)),
 }
 CELLS = {
     name: EQUATIONS[name][1] for name in ("lru", "s5", "mingru", "minlstm", "rg_lru", "rtu", "mamba", "ffm", "shm")
@@ -299,8 +299,8 @@ def start(cell):
 
 def test_rings_of_eigenvalues():
     for cell in (
-        LRUCell(hidden_dim=400, r_min=0.5, r_max=0.9, max_phase=2.0),
-        RTUCell(hidden_dim=400, r_min=0.5, r_max=0.9, max_phase=2.0),
+        LRUCell(state_dim=400, r_min=0.5, r_max=0.9, max_phase=2.0),
+        RTUCell(state_dim=400, r_min=0.5, r_max=0.9, max_phase=2.0),
     ):
         params = start(cell)
         radius, angle = np.exp(-np.exp(params["nu_log"])), np.exp(params["theta_log"])
@@ -308,13 +308,13 @@ def test_rings_of_eigenvalues():
         assert radius.max() < 0.9
         assert abs(np.mean(radius**2) - (0.25 + 0.81) / 2) < 0.03  # uniform over the area
         assert 1.9 < angle.max() <= 2.0
-    params = start(LRUCell(hidden_dim=9))
+    params = start(LRUCell(state_dim=9))
     radius = np.exp(-np.exp(params["nu_log"]))
     np.testing.assert_allclose(np.exp(params["gamma_log"]), np.sqrt(1 - radius**2), rtol=1e-4)
 
 
 def test_s5_starts_from_hippo():
-    params = start(S5Cell(features=3, hidden_dim=8, conj_sym=False))
+    params = start(S5Cell(features=3, state_dim=8, conj_sym=False))
     n = np.arange(8)
     q = np.sqrt(2 * n + 1)
     hippo = -(np.tril(np.outer(q, q), -1) + np.diag(n + 1.0))
@@ -328,7 +328,7 @@ def test_s5_starts_from_hippo():
     np.testing.assert_allclose(size, size[::-1], rtol=1e-4)
     assert np.all((params["log_step"] >= np.log(1e-3)) & (params["log_step"] <= np.log(1e-1)))
 
-    halved = start(S5Cell(features=3, hidden_dim=16, blocks=2))
+    halved = start(S5Cell(features=3, state_dim=16, blocks=2))
     assert halved["Lambda_im"].shape == (8,)
     np.testing.assert_allclose(halved["Lambda_im"][:4], np.sort(want.imag)[:4], rtol=1e-5)
     np.testing.assert_array_equal(halved["Lambda_im"][:4], halved["Lambda_im"][4:])
@@ -336,7 +336,7 @@ def test_s5_starts_from_hippo():
 
 def test_s5_stores_one_of_each_conjugate_pair():
     inputs, done = jax.random.normal(jax.random.key(0), (BATCH, TIME, WIDTH)), jnp.asarray(DONE)
-    half, whole = (Memoroid(cell=S5Cell(features=11, hidden_dim=8, conj_sym=flag)) for flag in (True, False))
+    half, whole = (Memoroid(cell=S5Cell(features=11, state_dim=8, conj_sym=flag)) for flag in (True, False))
     params = begin(half, inputs, done)["params"]["cell"]
     axis = {"C_re": 0, "C_im": 0}
     mirrored = {
@@ -351,7 +351,7 @@ def test_s5_stores_one_of_each_conjugate_pair():
 def test_s5_does_not_grow_unless_told_to():
     inputs, done = jnp.ones((1, 400, WIDTH)), jnp.zeros((1, 400), bool)
     for clip in (True, False):
-        model = Memoroid(cell=S5Cell(features=3, hidden_dim=4, clip_eigs=clip))
+        model = Memoroid(cell=S5Cell(features=3, state_dim=4, clip_eigs=clip))
         params = begin(model, inputs, done)
         params["params"]["cell"] |= {"Lambda_re": jnp.full(2, 2.0), "log_step": jnp.full(2, -1.0)}
         outputs = quick(model.apply)(params, inputs, done)[1]
@@ -359,7 +359,7 @@ def test_s5_does_not_grow_unless_told_to():
 
 
 def test_first_decays_and_steps():
-    decay = np.exp(-8 * softplus(np.asarray(start(RGLRUCell(hidden_dim=300))["Lambda"], float)))
+    decay = np.exp(-8 * softplus(np.asarray(start(RGLRUCell(state_dim=300))["Lambda"], float)))
     assert 0.9 <= decay.min() < 0.905
     assert 0.99 < decay.max() <= 0.9991
     params = start(MambaCell(features=40, state_dim=5))
@@ -378,8 +378,8 @@ def test_shm_takes_another_row_at_every_step():
     assert counts.min() > 0
     assert abs(counts.std() / np.sqrt(32) - 1) < 0.5  # as spread as random rows would be
     assert np.mean(rows[1:] == rows[:-1]) < 0.03
-    assert start(SHMCell(features=7, num_thetas=6))["theta"].shape == (6, 7)
-    assert start(SHMCell(features=7, num_thetas=6, sample_theta=False))["theta"].shape == (1, 7)
+    assert start(SHMCell(memory_dim=7, num_thetas=6))["theta"].shape == (6, 7)
+    assert start(SHMCell(memory_dim=7, num_thetas=6, sample_theta=False))["theta"].shape == (1, 7)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -417,24 +417,24 @@ def test_published_forms():
 REFUSED = [
     (LRUConfig, {"features": 0}, r"`features` must be at least 1, got 0"),
     (LRUConfig, {"hidden_dim": 0}, r"`hidden_dim` must be at least 1, got 0"),
-    (LRUConfig, {"r_min": -0.1}, r"`r_min` must be in \[0.0, 1.0\], got -0.1"),
-    (LRUConfig, {"r_min": 0.9, "r_max": 0.5}, r"`r_max` must be in \[0.9, 1.0\], got 0.5"),
+    (LRUConfig, {"r_min": -0.1}, r"`r_min` must be in \[0, 1\], got -0.1"),
+    (LRUConfig, {"r_min": 0.9, "r_max": 0.5}, r"`r_max` must be in \[0.9, 1\], got 0.5"),
     (LRUConfig, {"max_phase": 0.0}, r"`max_phase` must be above 0, got 0.0"),
     (RTUConfig, {"features": 0}, r"`features` must be at least 1, got 0"),
-    (RTUConfig, {"r_max": 1.5}, r"`r_max` must be in \[0.0, 1.0\], got 1.5"),
+    (RTUConfig, {"r_max": 1.5}, r"`r_max` must be in \[0.0, 1\], got 1.5"),
     (RTUConfig, {"max_phase": -1.0}, r"`max_phase` must be above 0, got -1.0"),
-    (S5Config, {"blocks": 3}, r"`blocks` \(3\) must divide `hidden_dim` \(64\) for blocks of equal size"),
+    (S5Config, {"blocks": 3}, r"`blocks` \(3\) must divide `state_dim` \(64\) for blocks of equal size"),
     (
         S5Config,
-        {"hidden_dim": 7},
-        r"`hidden_dim` / `blocks` must be even for conjugate pairs, got 7 / 1; or set `conj_sym",
+        {"state_dim": 7},
+        r"`state_dim` / `blocks` must be even for conjugate pairs, got 7 / 1; or set `conj_sym",
     ),
-    (S5Config, {"dt_min": 0.5}, r"`dt_min` must be above 0 and at most `dt_max` \(0.1\), got 0.5"),
-    (S5Config, {"discretization": "euler"}, r"`discretization` must be `zoh` or `bilinear`, got 'euler'"),
+    (S5Config, {"dt_min": 0.5}, r"`dt_min` must be at most `dt_max` \(0.1\), got 0.5"),
+    (S5Config, {"discretization": "euler"}, r"`discretization` must be one of zoh, bilinear, got 'euler'"),
     (MinGRUConfig, {"features": -1}, r"`features` must be at least 1, got -1"),
     (MinLSTMConfig, {"features": -1}, r"`features` must be at least 1, got -1"),
     (RGLRUConfig, {"decay_max": 1.0}, r"`decay_min` and `decay_max` must be in \(0, 1\) and in order, got 0.9, 1.0"),
-    (MambaConfig, {"step_rank": 0}, r"`step_rank` must be at least 1, got 0"),
+    (MambaConfig, {"step_rank": 0}, r"`step_rank` must be at least 1 or None, got 0"),
     (MambaConfig, {"conv_kernel_size": 0}, r"`conv_kernel_size` must be at least 1, got 0"),
     (FFMConfig, {"memory_size": 0}, r"`memory_size` must be at least 1, got 0"),
     (FFMConfig, {"min_period": 0.0}, r"`min_period` must be above 0 and at most `max_period` \(1024.0\), got 0.0"),

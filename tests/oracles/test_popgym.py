@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.environments import make
-from memorax.environments.memory.task import DIFFICULTIES
+from memorax.environments.memory.parts.task import DIFFICULTIES
 
 REASON = "the oracle is not installed: pip install popgym==1.0.7 gymnasium mazelib"
 pytest.importorskip("mazelib", reason=REASON)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from tests.conformance.environments import jit
+from tests.fast_compile import jit
 
 from memorax.environments import make
 

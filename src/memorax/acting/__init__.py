@@ -1,36 +1,28 @@
-"""How agent and environment meet: the loop, the unroll, the drivers."""
+"""How agents and environments meet: the vectorized environments, and the on-policy and off-policy loops."""
 
-from memorax.acting.algorithm import Algorithm, Behavior, OnPolicy, State
-from memorax.acting.loop import Episode, Loop, Policy, Stage, Value
-from memorax.acting.minibatches import as_single_steps, minibatch_indices, take
-from memorax.acting.model import Model
+from memorax.acting.agent import Algorithm, Behavior, State
+from memorax.acting.multi_agent import MultiAgentVectorEnv, SingleAgentView
 from memorax.acting.normalization import NormalizationConfig, Normalizer, Scales
-from memorax.acting.off_policy import Buffer, OffPolicy, crosses, schedule_of_updates
-from memorax.acting.unroll import add_time, remove_time, unroll, unroll_with_losses
+from memorax.acting.off_policy import OffPolicy, crosses, update_schedule
+from memorax.acting.on_policy import OnPolicy
+from memorax.acting.vector_env import EpisodeStatistics, Policy, RolloutState, Value, VectorEnv
 
 __all__ = [
     "Algorithm",
     "Behavior",
-    "Buffer",
-    "Episode",
-    "Loop",
-    "Model",
+    "EpisodeStatistics",
+    "MultiAgentVectorEnv",
     "NormalizationConfig",
     "Normalizer",
     "OffPolicy",
     "OnPolicy",
     "Policy",
+    "RolloutState",
     "Scales",
-    "Stage",
+    "SingleAgentView",
     "State",
     "Value",
-    "add_time",
-    "as_single_steps",
+    "VectorEnv",
     "crosses",
-    "minibatch_indices",
-    "remove_time",
-    "schedule_of_updates",
-    "take",
-    "unroll",
-    "unroll_with_losses",
+    "update_schedule",
 ]

@@ -1,4 +1,4 @@
-"""Observations and rewards on a scale of their own, by what the run has seen so far."""
+"""Observation and reward normalization by running statistics."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,34 +8,34 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from memorax.acting.loop import Loop, Policy, Stage, Value
+from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.objectives import RunningStatistics
 
 _LIMIT = 10.0
-"""No normalized number is larger, not even where something varies for the first time after a long while."""
+"""Normalized values are clipped to +-10, also where something varies for the first time after a long while."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizationConfig:
-    """Configuration of what is put on a scale of its own."""
+    """Configuration of observation and reward normalization."""
 
     normalize_observations: bool = False
-    """Whether networks see observations with mean 0 and variance 1, by what all environments have shown so far.
-    Integers and flags stay as they are. Evaluation uses the same statistics and does not change them."""
+    """Whether to normalize observations to mean 0 and variance 1 by running statistics of all environments. Integers
+    and booleans are left unchanged. Evaluation uses the statistics of training and does not update them."""
     normalize_rewards: bool = False
-    """Whether rewards are divided by the standard deviation of the discounted return before they are learned from.
-    Networks that are fed the previous reward, and the statistics of episodes, have it as it was."""
+    """Whether to divide rewards by the running standard deviation of the discounted return before learning from them.
+    The previous reward that networks are fed, and episode statistics, are not normalized."""
 
 
 @struct.dataclass
 class Scales:
-    """What the run has seen so far; None where it is not normalized.
+    """Running statistics of a run; None where nothing is normalized.
 
     Attributes:
-        observations: Of every floating-point part of the observation.
-        returns: Of the discounted sum of the rewards of an episode up to each of its steps.
-        running_return: That sum in every environment, `[num_envs]`; with several agents for each of them.
+        observations: Statistics of every floating-point part of the observation.
+        returns: Statistics of the discounted sum of the rewards of an episode up to each of its steps.
+        running_return: That sum in every environment, `[num_envs]`; with several agents `[num_envs, agents]`.
     """
 
     observations: RunningStatistics | None
@@ -44,36 +44,37 @@ class Scales:
 
 
 class Normalizer:
-    """Stands between the environments and an algorithm, which learns of normalized numbers only.
+    """Normalizes what passes from the environments to the algorithm.
 
-    The statistics do not change while data is acted on and learned from, so that learning sees what acting saw. None
-    for them is no normalization: everything is handed through.
+    The statistics do not change between acting and learning, so that learning sees the observations that acting saw.
+    Without statistics (None) everything is returned unchanged.
 
     Args:
-        config: The algorithm's; a `NormalizationConfig` where there is anything to normalize.
-        stage: The environments.
+        config: The algorithm's configuration; a `NormalizationConfig` where there is anything to normalize.
+        vector_env: The environments.
 
     Raises:
         TypeError: Observations are to be normalized but have no floating-point part.
     """
 
-    def __init__(self, config: Any, stage: Stage) -> None:
+    def __init__(self, config: Any, vector_env: VectorEnv) -> None:
         self.observations = getattr(config, "normalize_observations", False)
         self.rewards = getattr(config, "normalize_rewards", False)
         self.gamma = getattr(config, "gamma", 1.0)
         if self.observations:
-            observation = jax.eval_shape(lambda key: stage.reset(key, ()), jax.random.key(0)).timestep.observation
+            observation = jax.eval_shape(lambda key: vector_env.reset(key, ()), jax.random.key(0)).timestep.observation
             if not _parts(observation):
                 raise TypeError(
                     "`normalize_observations` needs floating-point observations, got "
                     f"{', '.join(str(x.dtype) for x in jax.tree.leaves(observation))} only; leave it off"
                 )
 
-    def init(self, loop: Loop) -> Scales | None:
-        """Begin with the first observations."""
+    def init(self, rollout_state: RolloutState) -> Scales | None:
+        """Start with the first observations."""
         if not (self.observations or self.rewards):
             return None
-        done, parts = loop.timestep.done, _parts(loop.timestep.observation)
+        timestep = rollout_state.timestep
+        done, parts = timestep.done, _parts(timestep.observation)
         observations = RunningStatistics.start([x[0] for x in parts]).update(parts) if self.observations else None
         if not self.rewards:
             return Scales(observations, None, None)
@@ -81,7 +82,7 @@ class Normalizer:
         return Scales(observations, RunningStatistics.start(zeros[0]), zeros)
 
     def after_rewards(self, scales: Scales | None, trajectory: Transition) -> Scales | None:
-        """Take in the rewards of a rollout, `[num_envs, time]`."""
+        """Update with the rewards of a rollout, `[num_envs, time]`."""
         if scales is None or scales.returns is None or scales.running_return is None:
             return scales
 
@@ -95,11 +96,13 @@ class Normalizer:
         returns = scales.returns.update(totals.reshape(-1, *totals.shape[2:]))
         return dataclasses.replace(scales, returns=returns, running_return=running)
 
-    def after_observations(self, scales: Scales | None, trajectory: Transition, loop: Loop) -> Scales | None:
-        """Take in what a rollout led to: its observations but the first, and the one after it."""
+    def after_observations(
+        self, scales: Scales | None, trajectory: Transition, rollout_state: RolloutState
+    ) -> Scales | None:
+        """Update with the observations of a rollout but the first, and the one after it."""
         if scales is None or scales.observations is None:
             return scales
-        pairs = zip(_parts(trajectory.observation), _parts(loop.timestep.observation), strict=True)
+        pairs = zip(_parts(trajectory.observation), _parts(rollout_state.timestep.observation), strict=True)
         parts = [jnp.concatenate([x[:, 1:], last[:, None]], axis=1) for x, last in pairs]
         observations = scales.observations.update([x.reshape(-1, *x.shape[2:]) for x in parts])
         return dataclasses.replace(scales, observations=observations)
@@ -117,12 +120,12 @@ class Normalizer:
         leaves = [normalize(x) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in leaves]
         return dataclasses.replace(timestep, observation=jax.tree.unflatten(structure, leaves))
 
-    def loop(self, scales: Scales | None, loop: Loop) -> Loop:
-        """Normalize what is seen next."""
-        return dataclasses.replace(loop, timestep=self.timestep(scales, loop.timestep))
+    def rollout_state(self, scales: Scales | None, rollout_state: RolloutState) -> RolloutState:
+        """Normalize the observation that is seen next."""
+        return dataclasses.replace(rollout_state, timestep=self.timestep(scales, rollout_state.timestep))
 
     def transition(self, scales: Scales | None, transition: Transition) -> Transition:
-        """Normalize what was seen, and the reward that is learned from; the one that networks see stays as it was."""
+        """Normalize observation, and the reward that is learned from; the previous reward that networks see stays."""
         if scales is None:
             return transition
         inputs, reward = self.timestep(scales, transition.inputs), transition.reward
@@ -131,7 +134,7 @@ class Normalizer:
         return dataclasses.replace(transition, inputs=inputs, reward=reward)
 
     def sample(self, scales: Scales | None, sample: PyTree) -> PyTree:
-        """Normalize the transitions that a replay drew; they are kept as they were seen."""
+        """Normalize transitions sampled from a replay buffer, which stores them unnormalized."""
 
         def normalize(x: Any) -> Any:
             return self.transition(scales, x) if isinstance(x, Transition) else x
@@ -139,7 +142,7 @@ class Normalizer:
         return jax.tree.map(normalize, sample, is_leaf=lambda x: isinstance(x, Transition))
 
     def policy(self, scales: Scales | None, policy: Policy) -> Policy:
-        """Make a policy that is given what the environments show."""
+        """Give a policy that takes unnormalized observations."""
         if scales is None:
             return policy
 
@@ -149,7 +152,7 @@ class Normalizer:
         return act
 
     def value(self, scales: Scales | None, value: Value | None) -> Value | None:
-        """Make a value that is given what the environments show."""
+        """Give a value function that takes unnormalized observations."""
         if scales is None or value is None:
             return value
         return lambda carry, timestep: value(carry, self.timestep(scales, timestep))

@@ -1,4 +1,4 @@
-"""How agents learn: one file an algorithm."""
+"""The algorithms: one file each."""
 
 from memorax.algorithms.dqn import DQN, DQNConfig, DQNState
 from memorax.algorithms.gradient_ppo import GradientPPO, GradientPPOConfig, GradientPPOState

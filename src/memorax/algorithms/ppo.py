@@ -1,19 +1,22 @@
 """Proximal policy optimization, recurrent or feed-forward."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
+import optax
 
 from memorax import lox
-from memorax.acting import Loop, NormalizationConfig, State, as_single_steps, minibatch_indices, take
-from memorax.acting.actor_critic import ActorCriticAgent, ActorCriticLearner
-from memorax.acting.demons import Question, demon_losses, questions, seen_by_main
-from memorax.acting.minibatches import append, epochs
-from memorax.acting.value_outputs import critic_loss, main
-from memorax.core.checks import at_least, between, divides, whole
+from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
+from memorax.core.checks import at_least, between
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner
+from memorax.learning.gvf import with_main_bootstrap
+from memorax.learning.minibatches import append, as_single_steps, minibatch_epochs
+from memorax.learning.rollout_config import check_rollout_config, rollout_minibatches
+from memorax.learning.train_state import check_optimizers
+from memorax.learning.values import critic_loss, main_values
+from memorax.networks import Network
 from memorax.objectives import episode_ends, explained_variance, lambda_returns, standardize, weighted_mean
 from memorax.objectives.policy import clip_fraction, clipped_policy_loss, kl_estimate
 
@@ -26,44 +29,45 @@ class PPOConfig(NormalizationConfig):
     """Configuration of PPO."""
 
     num_envs: int = 8
-    """Environments that run side by side."""
+    """Number of parallel environments."""
     num_steps: int = 128
-    """Steps of each environment between two updates."""
+    """Steps of each environment per rollout."""
     gamma: float = 0.99
-    """Discount per step, [0, 1]."""
+    """Discount factor per step, [0, 1]."""
     gae_lambda: float = 0.95
-    """Weight of longer returns in the advantage, [0, 1]: 0 looks one step ahead, 1 to the end."""
-    num_minibatches: int = 4
-    """Gradient steps per epoch. Divides `num_envs` for networks with memory, `num_envs * num_steps` for others."""
+    """Lambda of generalized advantage estimation (GAE), [0, 1]: 0 bootstraps after one step, 1 uses whole returns."""
+    num_minibatches: int | None = None
+    """Minibatches, and so gradient steps, per epoch. Divides `num_envs` for recurrent networks, `num_envs * num_steps`
+    for others. None: 4, or the largest divisor below."""
     update_epochs: int = 4
-    """How often each rollout is gone through."""
+    """Epochs, passes through each rollout."""
     normalize_advantage: bool = True
-    """Whether to standardize the advantages of each minibatch."""
+    """Whether to standardize the advantages of each minibatch to mean 0 and variance 1."""
     clip_coefficient: float = 0.2
-    """How far the probability ratio, and the value where clipped, may move in one update and still be rewarded."""
+    """Surrogate clipping range of the probability ratio, and of the value with `clip_value_loss`."""
     clip_value_loss: bool = True
-    """Whether to keep the value, where it is a number, near the one recorded while acting, in units of the return."""
+    """Whether to clip the value loss, in units of the return; the values of distributional heads are not clipped."""
     entropy_coefficient: float = 0.01
     """Weight of the entropy bonus."""
     value_coefficient: float = 1.0
     """Weight of the value loss; it matters where actor and critic share a trunk."""
     target_kl: float | None = None
-    """No further epoch on a rollout once an epoch's mean KL divergence exceeds this, in nats. None: never stop."""
+    """Early stopping: no further epoch once an epoch's mean KL divergence exceeds this, in nats. None: no limit."""
     burn_in_length: int = 0
     """First steps of each rollout that only refresh the memory and are not learned from."""
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
-            whole(self, name, 1)
-        whole(self, "burn_in_length", 0)
+        check_rollout_config(self)
         for name in ("clip_coefficient", "entropy_coefficient", "value_coefficient"):
             at_least(self, name, 0)
         between(self, "gamma", 0, 1)
         between(self, "gae_lambda", 0, 1)
         if self.target_kl is not None and not self.target_kl > 0:
             raise ValueError(f"`target_kl` must be above 0, got {self.target_kl}; use None for no limit")
-        if self.burn_in_length >= self.num_steps:
-            raise ValueError(f"`burn_in_length` ({self.burn_in_length}) must be below `num_steps` ({self.num_steps})")
+
+    def minibatches(self, recurrent: bool) -> int:
+        """Give the number of minibatches per epoch, with networks that have a memory or have none."""
+        return rollout_minibatches(self, recurrent, default=4)
 
 
 class Batch(NamedTuple):
@@ -75,21 +79,33 @@ class Batch(NamedTuple):
     value: Array
     target: Array
     weight: Array
-    demons: dict[str, Question]
-    ends: tuple[Array, ...] | None = None  # reward, discount and cut flags, where a variant asks for them
+    auxiliary: PyTree
+    ends: tuple[Array, ...] | None = None  # reward, discount and hidden flags, where a variant asks for them
 
 
-class PPO(ActorCriticAgent):
-    """Improve the policy in small steps on what it just did.
+class PPO(OnPolicy[PPOConfig, ActorCritic]):
+    """Proximal policy optimization: on-policy actor-critic with the clipped surrogate objective.
 
     Each update maximizes `min(ratio A, clip(ratio, 1 - c, 1 + c) A)` with the generalized advantage estimate `A`, over
-    `update_epochs` passes through the rollout. Networks with memory are trained on whole sequences from the memory
-    that acting started with, so before the first gradient step the ratio is exactly one.
+    `update_epochs` passes through the rollout. Recurrent networks are trained on whole sequences from the memory that
+    acting started with, so before the first gradient step the ratio is exactly one.
 
     Differs from the paper: the value is clipped too, advantages are standardized per minibatch, and truncated episodes
     bootstrap from the value of their final observation.
 
-    Args, and what it raises, are those of `ActorCriticAgent`.
+    Args:
+        config: Configuration.
+        env: Environment.
+        env_params: Its parameters; None for its default ones.
+        actor: Network with a policy head.
+        critic: Network with a head for state values (`VNetwork`, `HLGaussVNetwork`, or a `Horde` of these); give it the
+            actor's feature extractor and torso objects for a shared trunk.
+        actor_optimizer: Optimizer of the actor's parameters, a shared trunk's among them.
+        critic_optimizer: Optimizer of the critic's parameters.
+
+    Raises:
+        TypeError: An argument is of the wrong type, or a network has a head of the wrong kind.
+        ValueError: The actor's head does not fit the action space, or `num_minibatches` does not divide the batch.
 
     Example:
         >>> agent = PPO(PPOConfig(), env, env_params, actor, critic, optax.adam(3e-4), optax.adam(3e-4))
@@ -100,82 +116,96 @@ class PPO(ActorCriticAgent):
         Schulman et al. 2017, "Proximal Policy Optimization Algorithms", https://arxiv.org/abs/1707.06347
     """
 
-    distributional = True
-    demons = True
+    Config = PPOConfig
+    Learner: ClassVar[type[ActorCriticLearner]] = ActorCriticLearner
 
-    def check(self) -> None:
-        """Refuse minibatches that do not come out even."""
-        minibatches = ("num_minibatches", self.config.num_minibatches)
-        if self.recurrent:
-            divides(minibatches, ("num_envs", self.config.num_envs), "recurrent networks")
-        else:
-            divides(minibatches, ("num_envs * num_steps", self.steps_per_update), "networks without memory")
+    def __init__(
+        self,
+        config: PPOConfig,
+        env: Any,
+        env_params: PyTree,
+        actor: Network,
+        critic: Network,
+        actor_optimizer: optax.GradientTransformation,
+        critic_optimizer: optax.GradientTransformation,
+    ) -> None:
+        super().__init__(config, env, env_params)
+        check_optimizers(actor_optimizer=actor_optimizer, critic_optimizer=critic_optimizer)
+        self.optimizers = {"actor": actor_optimizer, "critic": critic_optimizer}
+        self.networks = self.make_networks(actor, critic)
+        self.num_minibatches = self.config.minibatches(self.recurrent)
+        self.burn_in = config.burn_in_length if self.recurrent else 0
 
-    @property
-    def burn_in(self) -> int:
-        """First steps that are not learned from; networks without memory have nothing to refresh."""
-        return self.config.burn_in_length if self.recurrent else 0
+    def make_networks(self, actor: Network, critic: Network) -> ActorCritic:
+        """Put the networks into the environments."""
+        return ActorCritic(self.vector_env, actor, critic)
+
+    def init_learner(self, key: Key, rollout_state: RolloutState) -> ActorCriticLearner:
+        """Make both networks and their optimizers."""
+        params = self.networks.init(key, rollout_state.timestep, rollout_state.carry)
+        return self.Learner.create(self.optimizers, params)
+
+    def policy(self, learner: ActorCriticLearner, step: Array, behavior: Behavior) -> Policy:
+        """Sample from the policy, or take its mode; record log-probability and value."""
+        return self.networks.policy(learner.params, behavior)
+
+    def value(self, learner: ActorCriticLearner) -> Value:
+        """Give the value function."""
+        return self.networks.value(learner.params)
 
     def learn(
-        self, key: Key, learner: ActorCriticLearner, trajectory: Transition, loop: Loop, carry: Carry
+        self, key: Key, learner: ActorCriticLearner, trajectory: Transition, rollout_state: RolloutState, carry: Carry
     ) -> ActorCriticLearner:
-        """Go through the rollout `update_epochs` times, or until the policy has moved far enough."""
-        batch = self.cut(self.batch(learner, trajectory, loop))
-        limit = self.config.target_kl
-
-        def epoch(learner: ActorCriticLearner, i: Array) -> tuple[ActorCriticLearner, Metrics]:
-            def body(learner: ActorCriticLearner, indices: Array) -> tuple[ActorCriticLearner, Metrics]:
-                return self.gradient_step(learner, *take((batch, carry), indices))
-
-            epoch_key = jax.random.fold_in(key, i)
-            indices = minibatch_indices(epoch_key, batch.weight.shape[0], self.config.num_minibatches)
-            learner, metrics = jax.lax.scan(body, learner, indices)
-            return learner, jax.tree.map(jnp.mean, metrics)
-
-        enough = None if limit is None else lambda metrics: metrics["kl"] > limit
-        learner, metrics = epochs(epoch, learner, self.config.update_epochs, enough)
+        """Learn from the rollout for `update_epochs` epochs, or until the KL divergence exceeds its limit."""
+        config, limit = self.config, self.config.target_kl
+        batch = self.split(self.batch(learner, trajectory, rollout_state))
+        learner, metrics = minibatch_epochs(
+            key,
+            learner,
+            (batch, carry),
+            self.gradient_step,
+            num_epochs=config.update_epochs,
+            num_minibatches=self.num_minibatches,
+            stop_after=None if limit is None else lambda metrics: metrics["kl"] > limit,
+        )
         value, target, weight = (x[:, self.burn_in :] for x in (batch.value, batch.target, batch.weight))
         metrics["explained_variance"] = explained_variance(value, target, weight)
         lox.log({"losses": metrics})
         return learner
 
-    def batch(self, learner: ActorCriticLearner, trajectory: Transition, loop: Loop) -> Batch:
-        """Compute what the value should have been, and put together what is learned from."""
-        last_value = self.value(learner)(loop.carry, loop.timestep)
+    def batch(self, learner: ActorCriticLearner, trajectory: Transition, rollout_state: RolloutState) -> Batch:
+        """Compute the targets of the value function, from which advantages follow, and put the batch together."""
+        last_value = self.value(learner)(rollout_state.carry, rollout_state.timestep)
         values = append(trajectory.aux["value"], last_value)
-        demons = questions(self.network.critic.head, trajectory, values, self.config.gae_lambda)
-        reward, discount, cut = episode_ends(seen_by_main(trajectory), self.config.gamma)
-        target = lambda_returns(reward, discount, cut, main(values), self.config.gae_lambda)
-        log_prob, value, weight = trajectory.aux["log_prob"], main(values)[:, :-1], 1.0 - cut
-        return Batch(trajectory.inputs, trajectory.action, log_prob, value, target, weight, demons)
+        auxiliary = self.networks.auxiliary.targets(trajectory, values, self.config.gae_lambda)
+        reward, discount, hidden = episode_ends(with_main_bootstrap(trajectory), self.config.gamma)
+        target = lambda_returns(reward, discount, hidden, main_values(values), self.config.gae_lambda)
+        log_prob, value, weight = trajectory.aux["log_prob"], main_values(values)[:, :-1], 1.0 - hidden
+        return Batch(trajectory.inputs, trajectory.action, log_prob, value, target, weight, auxiliary)
 
-    def cut(self, batch: Batch) -> Batch:
-        """Cut rollouts into what is shuffled: whole sequences, or single steps for networks without memory."""
+    def split(self, batch: Batch) -> Batch:
+        """Split rollouts into what is shuffled: whole sequences, or single steps for networks without memory."""
         return batch if self.recurrent else as_single_steps(batch)
 
-    def gradient_step(
-        self, learner: ActorCriticLearner, batch: Batch, carry: Carry
-    ) -> tuple[ActorCriticLearner, Metrics]:
-        """Move both networks along the gradient of the loss on a minibatch."""
+    def gradient_step(self, learner: ActorCriticLearner, batch: Batch, carry: Carry) -> tuple[PyTree, Metrics]:
+        """Take one optimizer step of both networks on a minibatch."""
         gradients, metrics = jax.grad(self.loss, has_aux=True)(learner.params, batch, carry)
-        actor = learner.actor.update(self.actor_optimizer, gradients["actor"])
-        critic = learner.critic.update(self.critic_optimizer, gradients["critic"])
-        return ActorCriticLearner(actor, critic), metrics
+        return learner.update(self.optimizers, gradients), metrics
 
     def loss(self, params: PyTree, batch: Batch, carry: Carry) -> tuple[Array, Metrics]:
-        """Compute the loss of policy and value, and what is worth knowing about it."""
+        """Compute the loss of policy and value function, and metrics."""
         config = self.config
-        _, (distribution, value), sown = self.unroll_with_losses(params, batch.inputs, carry, self.burn_in)
+        _, (distribution, value), sown = self.networks.unroll_with_losses(params, batch.inputs, carry, self.burn_in)
         batch = jax.tree.map(lambda x: x[:, self.burn_in :], batch)
         actor_loss, metrics = self.actor_loss(distribution, batch)
         clip = config.clip_coefficient if config.clip_value_loss else None
-        value_loss = critic_loss(main(value), batch.value, batch.target, batch.weight, clip)
-        demons = demon_losses(value, batch.demons, batch.weight)
-        loss = actor_loss + config.value_coefficient * sum(demons.values(), value_loss)
-        return sum(sown, loss), metrics | {"critic": value_loss} | demons
+        value_loss = critic_loss(main_values(value), batch.value, batch.target, batch.weight, clip)
+        auxiliary = self.networks.auxiliary.losses(value, batch.auxiliary, batch.weight, sown)
+        loss = actor_loss + config.value_coefficient * sum(auxiliary.values, value_loss)
+        return sum(auxiliary.sown, loss), auxiliary.metrics | metrics | {"critic": value_loss}
 
     def actor_loss(self, distribution: Any, batch: Batch) -> tuple[Array, Metrics]:
-        """Compute the loss of the policy alone, and what is worth knowing about it."""
+        """Compute the clipped surrogate loss with the entropy bonus, and metrics."""
         config, weight = self.config, batch.weight
         advantage = batch.target - batch.value
         if config.normalize_advantage:
@@ -183,10 +213,6 @@ class PPO(ActorCriticAgent):
         log_ratio = distribution.log_prob(batch.action) - batch.log_prob
         surrogate = clipped_policy_loss(log_ratio, advantage, weight, config.clip_coefficient)
         entropy = weighted_mean(distribution.entropy(), weight)
-        metrics = {
-            "actor": surrogate,
-            "entropy": entropy,
-            "kl": kl_estimate(log_ratio, weight),
-            "clip_fraction": clip_fraction(log_ratio, weight, config.clip_coefficient),
-        }
+        metrics = {"actor": surrogate, "entropy": entropy, "kl": kl_estimate(log_ratio, weight)}
+        metrics["clip_fraction"] = clip_fraction(log_ratio, weight, config.clip_coefficient)
         return surrogate - config.entropy_coefficient * entropy, metrics

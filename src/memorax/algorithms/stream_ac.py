@@ -1,18 +1,20 @@
-"""Streaming actor-critic with eligibility traces: learns from every step at once, and keeps none."""
+"""Streaming actor-critic with eligibility traces: learns from every step when it happens, without replay or batches."""
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
-from memorax.acting import Loop, NormalizationConfig, State, add_time, remove_time
-from memorax.acting.actor_critic import ActorCriticActor
+from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
 from memorax.core.checks import at_least, between, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.learning.actor_critic import ActorCritic
+from memorax.learning.unroll import add_time, remove_time
+from memorax.networks import Network
 from memorax.objectives import episode_ends, lambda_returns, obgd
 
 StreamACState: TypeAlias = State
@@ -22,22 +24,20 @@ StreamACState: TypeAlias = State
 class StreamACConfig(NormalizationConfig):
     """Configuration of StreamAC."""
 
-    num_steps: ClassVar[int] = 1  # of each environment between two updates: that is what streaming means
-
     num_envs: int = 1
-    """Streams side by side, each with traces of its own; parameters move by the mean of what the streams ask for."""
+    """Number of parallel streams, each with eligibility traces of its own; their updates are averaged."""
     gamma: float = 0.99
-    """Discount per step, [0, 1]."""
+    """Discount factor per step, [0, 1]."""
     trace_lambda: float = 0.8
-    """How much of a trace is left after a step, before the discount, [0, 1]."""
+    """Lambda of the eligibility traces, [0, 1]: traces decay by `gamma * trace_lambda` per step."""
     actor_lr: float = 1.0
-    """Largest step size of the actor; the bound of ObGD is nearly always below 1."""
+    """Maximum step size of the actor; the overshooting bound (ObGD) is nearly always below 1."""
     critic_lr: float = 1.0
-    """Largest step size of the critic."""
+    """Maximum step size of the critic."""
     actor_kappa: float = 3.0
-    """How far the actor's steps stay below what could overshoot; larger is more careful."""
+    """Scaling factor kappa of the actor's overshooting bound; larger values make smaller steps."""
     critic_kappa: float = 2.0
-    """The same for the critic."""
+    """Scaling factor kappa of the critic's overshooting bound; larger values make smaller steps."""
     entropy_coefficient: float = 0.01
     """Weight of the entropy bonus."""
 
@@ -51,24 +51,30 @@ class StreamACConfig(NormalizationConfig):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}")
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of each environment per update: one, that is what streaming means."""
+        return 1
+
 
 @struct.dataclass
 class StreamACLearner:
-    """What is learned, and what of the past the next error is credited to.
+    """Parameters and eligibility traces.
 
     Attributes:
-        params: Of both networks; a shared trunk's are among the actor's.
-        traces: For actor and critic, of the parameters that each moves: `[num_envs, *parameter.shape]`.
+        params: Parameters of both networks; those of a shared trunk are among the actor's.
+        traces: Eligibility traces of actor and critic, for the parameters that each moves,
+            `[num_envs, *parameter.shape]`.
     """
 
     params: dict[str, PyTree]
     traces: dict[str, dict[str, PyTree]]
 
 
-class StreamAC(ActorCriticActor):
-    """Learn from each step when it happens, without replay, batches or an optimizer.
+class StreamAC(OnPolicy[StreamACConfig, ActorCritic]):
+    """Stream AC: streaming actor-critic with eligibility traces, without replay buffer, batches or optimizer state.
 
-    With the error `d = r + gamma V(x') - V(x)` of a step, traces `z_V` of the gradient of `V(x)` and `z_P` of the
+    With the TD error `d = r + gamma V(x') - V(x)` of a step, traces `z_V` of the gradient of `V(x)` and `z_P` of the
     gradient of `log P(a|x) + c sign(d) H(P(x))` decay by `gamma lambda` and then add that gradient; parameters move by
     `step d z`, where `obgd` chooses the step. After an episode's last step its traces are zero.
 
@@ -81,11 +87,14 @@ class StreamAC(ActorCriticActor):
     Args:
         config: Configuration.
         env: Environment.
-        env_params: Its parameters.
-        actor: Network with a policy head; `memorax.networks.streaming_network` makes one as the paper has it.
-        critic: Network with a value head.
+        env_params: Its parameters; None for its default ones.
+        actor: Network with a policy head; `memorax.networks.streaming_network` makes one as in the paper.
+        critic: Network with a `VNetwork` head; give it the actor's feature extractor and torso objects for a shared
+            trunk.
 
-    What it raises is as for `ActorCriticActor`.
+    Raises:
+        TypeError: An argument is of the wrong type, or a network has a head of the wrong kind.
+        ValueError: The actor's head does not fit the action space.
 
     Example:
         >>> agent = StreamAC(StreamACConfig(), env, env_params, actor, critic)
@@ -97,24 +106,37 @@ class StreamAC(ActorCriticActor):
         https://arxiv.org/abs/2410.14606.
     """
 
-    def init_learner(self, key: Key, loop: Loop) -> StreamACLearner:
-        """Make both networks, and traces of nothing."""
-        params = self.init_params(key, loop)
-        batch = loop.timestep.done.shape[0]
+    Config = StreamACConfig
+
+    def __init__(self, config: StreamACConfig, env: Any, env_params: PyTree, actor: Network, critic: Network) -> None:
+        super().__init__(config, env, env_params)
+        self.networks = ActorCritic(self.vector_env, actor, critic, distributional=False, gvfs=False)
+
+    def init_learner(self, key: Key, rollout_state: RolloutState) -> StreamACLearner:
+        """Make both networks, and traces of zeros."""
+        params = self.networks.init(key, rollout_state.timestep, rollout_state.carry)
+        batch = rollout_state.timestep.done.shape[0]
         empty = jax.tree.map(lambda x: jnp.zeros((batch, *x.shape), x.dtype), params)
         return StreamACLearner(params, {name: self.moved_by(name, empty) for name in params})
 
     def moved_by(self, name: str, params: dict[str, PyTree]) -> dict[str, PyTree]:
-        """Pick the parameters that actor or critic moves: its own, and for the critic those of a shared trunk."""
-        return params if name == "critic" and self.network.shared else {name: params[name]}
+        """Give the parameters that actor or critic moves: its own, and for the critic those of a shared trunk."""
+        return params if name == "critic" and self.networks.shared else {name: params[name]}
+
+    def policy(self, learner: StreamACLearner, step: Array, behavior: Behavior) -> Policy:
+        """Sample from the policy, or take its mode; record log-probability and value."""
+        return self.networks.policy(learner.params, behavior)
+
+    def value(self, learner: StreamACLearner) -> Value:
+        """Give the value function."""
+        return self.networks.value(learner.params)
 
     def learn(
-        self, key: Key, learner: StreamACLearner, trajectory: Transition, loop: Loop, carry: Carry
+        self, key: Key, learner: StreamACLearner, trajectory: Transition, rollout_state: RolloutState, carry: Carry
     ) -> StreamACLearner:
         """Learn from a single step of every stream."""
-        del key
         config, params = self.config, learner.params
-        next_value = self.value(learner)(loop.carry, loop.timestep)
+        next_value = self.value(learner)(rollout_state.carry, rollout_state.timestep)
         values = jnp.concatenate([trajectory.aux["value"], add_time(next_value)], axis=1)
         target = lambda_returns(*episode_ends(trajectory, config.gamma), values, 0.0)
         error = remove_time(target - values[:, :-1])
@@ -138,15 +160,15 @@ class StreamAC(ActorCriticActor):
     def gradients(
         self, params: dict[str, PyTree], inputs: Timestep, action: Array, carry: Carry, error: Array
     ) -> tuple[dict[str, Any], Array]:
-        """Compute what a step of one stream adds to its traces.
+        """Compute the gradients that a step of one stream adds to its traces.
 
         Args:
-            params: Of both networks.
+            params: Parameters of both networks.
             inputs: What was seen, without batch and time.
-            action: What was done.
+            action: The action taken.
             carry: The memory before it.
-            error: The error of the step, `[]`. Parameters move by it times the trace; its sign in front of the entropy
-                makes that a bonus whether things went better or worse than thought.
+            error: TD error of the step, `[]`. Parameters move by it times the trace, so its sign in front of the
+                entropy makes that a bonus for positive and negative errors alike.
 
         Returns:
             Gradients, in the shape of the traces of one stream, and the policy's entropy.
@@ -154,13 +176,13 @@ class StreamAC(ActorCriticActor):
         inputs, action, carry = jax.tree.map(lambda x: x[None], (inputs, action, carry))
 
         def policy(params: PyTree) -> tuple[Array, Array]:
-            _, (distribution, _) = self.unroll(params, add_time(inputs), carry)
+            _, (distribution, _) = self.networks.unroll(params, add_time(inputs), carry)
             entropy = distribution.entropy()[0, 0]
             bonus = self.config.entropy_coefficient * jnp.sign(error) * entropy
             return distribution.log_prob(add_time(action))[0, 0] + bonus, entropy
 
         def value(params: PyTree) -> Array:
-            return self.unroll(params, add_time(inputs), carry)[1][1][0, 0]
+            return self.networks.unroll(params, add_time(inputs), carry)[1][1][0, 0]
 
         actor, entropy = jax.grad(policy, has_aux=True)(params)
         return {

@@ -1,4 +1,4 @@
-"""A replay that draws whole sequences, all equally often."""
+"""Uniform replay buffer of whole sequences."""
 
 import dataclasses
 import functools
@@ -28,37 +28,43 @@ def make_episode_buffer(  # noqa: PLR0913, PLR0917
     min_length_time_axis: int | None = None,
     period: int = 1,
 ) -> "EpisodeBuffer":
-    """Make a replay from which sequences are drawn uniformly.
+    """Make a replay buffer from which sequences are sampled uniformly.
 
-    Steps are kept in a ring of time, a row for each environment. A sequence can be drawn where its start is flagged
-    and all its steps are there, in the order in which they happened: it never goes across the place where the newest
-    step meets the oldest. All such sequences are equally likely, and drawn independently of each other. The episode
-    may end inside a sequence.
+    Steps are stored in a ring buffer along time, with a row for each environment. A sequence can be sampled if its
+    start is flagged and all its steps are stored, in the order in which they happened: a sequence never crosses the
+    write head, where the newest step is next to the oldest. All such sequences are equally likely and sampled
+    independently, with replacement. Episodes may end inside a sequence.
 
-    A transition's `carry` is stored once per place where a sequence may begin, and drawn as `[batch, 1, ...]`: the
-    memory before its first step. Where sequences begin with episodes none is stored and `carry` is None, for the
-    network forgets at their first step what was before. Rows are independent: state and functions work on any part
-    of the rows, so that inside `jax.shard_map` every device draws `sample_batch_size` sequences from its own rows.
+    A transition's `carry` is stored once for each column where a sequence may start, and sampled as `[batch, 1, ...]`:
+    the carry before the first step of the sequence. If sequences start at episode starts only, no carry is stored and
+    `carry` is None, because the network resets its memory there. Rows are independent: the state and the functions
+    work on any subset of the rows, so inside `jax.shard_map` every device samples `sample_batch_size` sequences from
+    its own rows.
 
     Args:
-        max_length: Steps kept, of all rows together; rounded down so that every row has equally many whole periods.
-        min_length: Steps needed before sequences can be drawn, of all rows together.
+        max_length: Steps stored, in all rows together; rounded down so that every row has equally many whole periods.
+        min_length: Steps needed before sequences can be sampled, in all rows together.
         sample_batch_size: Sequences per sample.
         sample_sequence_length: Steps per sequence.
-        get_start_flags: Tells where sequences may begin: takes steps, `[batch, time, ...]`, without their carry,
-            looks at each for itself, and returns bool `[batch, time]`.
-        add_sequences: Whether `add` is given a time axis. `[batch, time, ...]` may always be added.
-        add_batch_size: Rows; None for a single one, and items without a batch axis.
-        min_length_time_axis: In place of `min_length`: steps needed in each row.
-        period: Sequences may begin with every so many steps only; memories take so many times less room.
+        get_start_flags: Where sequences may start: a function from steps `[batch, time, ...]`, without their carry, to
+            bool `[batch, time]`. It must treat every step independently of the others.
+        add_sequences: Whether what is passed to `add` has a time axis. `[batch, time, ...]` can always be added.
+        add_batch_size: Number of rows; None for a single row and items without a batch axis.
+        min_length_time_axis: Steps needed in each row, in place of `min_length`.
+        period: Sequences start at multiples of this many steps; carries take this many times less memory.
 
     Returns:
-        A `TrajectoryBuffer` of flashbax, with its `layout` besides. `can_sample` is True where there are `min_length`
-        steps and at least one sequence to be drawn.
+        A flashbax `TrajectoryBuffer` with its `layout`: pure functions `init(item)`, `add(state, batch)`,
+        `sample(state, key)` and `can_sample(state)`, which is True once `min_length` steps are stored and at least one
+        sequence can be sampled.
 
     Raises:
-        TypeError: A size is no integer, or `get_start_flags` no function.
-        ValueError: The sizes do not fit each other.
+        TypeError: A size is not an integer, or `get_start_flags` is not callable.
+        ValueError: A size is below 1, or the sizes do not fit each other.
+
+    Source:
+        Kapturowski et al. 2019, "Recurrent Experience Replay in Distributed Reinforcement Learning",
+        https://openreview.net/forum?id=r1lyTjAqYX, for sequences with stored carries.
     """
     from memorax.buffers.types import EpisodeBuffer  # noqa: PLC0415
 
@@ -78,7 +84,7 @@ def make_episode_buffer(  # noqa: PLR0913, PLR0917
 
 
 def init(layout: Layout, item: PyTree) -> "EpisodeBufferState":
-    """Make an empty replay for items like this one, given without batch and time axes."""
+    """Make an empty replay buffer for items like this one, given without batch and time axes."""
     from memorax.buffers.types import EpisodeBufferState  # noqa: PLC0415
 
     return EpisodeBufferState(
@@ -90,14 +96,14 @@ def init(layout: Layout, item: PyTree) -> "EpisodeBufferState":
 
 
 def add(layout: Layout, state: "EpisodeBufferState", batch: PyTree) -> "EpisodeBufferState":
-    """Append steps to every row."""
+    """Add steps to every row."""
     fields, windows, _ = append(layout, state, batch)
     starts = sum_tree.set_windows(state.starts, layout.places, windows)
     return dataclasses.replace(state, starts=starts, **fields)
 
 
 def sample(layout: Layout, state: "EpisodeBufferState", key: Key) -> "TrajectoryBufferSample":
-    """Draw sequences."""
+    """Sample sequences."""
     from memorax.buffers.types import TrajectoryBufferSample  # noqa: PLC0415
 
     rows, places = draw(layout, state.starts, key)
@@ -105,20 +111,21 @@ def sample(layout: Layout, state: "EpisodeBufferState", key: Key) -> "Trajectory
 
 
 def can_sample(layout: Layout, state: "EpisodeBufferState") -> Array:
-    """Tell whether there is enough to draw from."""
+    """Whether enough steps are stored to sample from."""
     return holds_enough(layout, state, state.starts)
 
 
 def append(layout: Layout, state: PyTree, batch: PyTree) -> tuple[dict[str, PyTree], list[sum_tree.Window], int]:
-    """Append steps to every row; of more than there is room for, the last.
+    """Add steps to every row; if there are more than a row holds, the last ones.
 
     Args:
-        layout: The sizes of the replay.
-        state: What it holds.
-        batch: Steps, with the axes that were announced, or `[batch, time, ...]`.
+        layout: The sizes of the buffer.
+        state: The state of the buffer.
+        batch: Steps, with the axes that `add_batch_size` and `add_sequences` say, or `[batch, time, ...]`.
 
     Returns:
-        The changed fields of the state, by name, the starts that have come or gone, and how many steps each row got.
+        The changed fields of the state by name, the windows of start flags that changed, and the number of steps that
+        were added to each row.
     """
     batch = layout.with_all_axes(batch, state.experience)
     given = jax.tree.leaves(batch)[0].shape[1]
@@ -133,12 +140,12 @@ def append(layout: Layout, state: PyTree, batch: PyTree) -> tuple[dict[str, PyTr
 
 
 def draw(layout: Layout, tree: sum_tree.SumTree, key: Key) -> tuple[Array, Array]:
-    """Draw rows and places where sequences begin, each `[sample_batch_size]`, within bounds in any case."""
+    """Sample the rows and places of sequences, each `[sample_batch_size]`, within bounds even if there are none."""
     rows, places = sum_tree.draw(tree, key, layout.sample_batch_size)
     return jnp.minimum(rows, tree.levels[0].shape[0] - 1), jnp.minimum(places, layout.places - 1)
 
 
 def holds_enough(layout: Layout, state: PyTree, tree: sum_tree.SumTree) -> Array:
-    """Tell whether the least number of steps is there, and anything to draw."""
+    """Whether the minimum number of steps is stored, and at least one sequence can be sampled."""
     long_enough = state.is_full | (state.current_index >= layout.min_columns)
     return long_enough & jnp.any(sum_tree.total(tree) > 0)

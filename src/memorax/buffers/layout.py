@@ -1,4 +1,4 @@
-"""How steps lie in a replay: which sizes it has, what may be added, and where sequences can be drawn."""
+"""Layout of a replay buffer: its sizes, what can be added to it, and where sequences can be sampled."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,15 +12,30 @@ from memorax.core.checks import whole
 from memorax.core.types import Array, PyTree, Transition
 
 MOST_STARTS = 2**31 - 1
-"""They are counted in int32."""
+"""Possible starts of sequences in all rows are counted in int32."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The sizes of a replay; the fields are the arguments of `make_episode_buffer`.
+    """Sizes of a replay buffer; the fields are the arguments of `make_episode_buffer`.
 
-    Steps lie in a ring of `length` columns, a row for each environment. A column may begin a sequence where it is a
-    multiple of `period`: it is a place. Rows and columns are numbered apart, in int32.
+    Steps are stored in a ring buffer of `length` columns along time, with a row for each environment. Sequences can
+    start at the columns that are multiples of `period`, called places. Rows and columns have separate int32 indices.
+
+    Args:
+        max_length: Steps stored, in all rows together.
+        min_length: Steps needed before sequences can be sampled, in all rows together.
+        sample_batch_size: Sequences per sample.
+        sample_sequence_length: Steps per sequence.
+        get_start_flags: Function from steps `[batch, time, ...]` to start flags, bool `[batch, time]`.
+        add_sequences: Whether what is added has a time axis.
+        add_batch_size: Number of rows; None for a single row and items without a batch axis.
+        min_length_time_axis: Steps needed in each row, in place of `min_length`.
+        period: Sequences start at multiples of this many steps.
+
+    Raises:
+        TypeError: A size is not an integer, or `get_start_flags` is not callable.
+        ValueError: A size is below 1, or the sizes do not fit each other.
     """
 
     max_length: int
@@ -43,7 +58,7 @@ class Layout:
             raise TypeError(f"`get_start_flags` must be a function of the experience, got {self.get_start_flags!r}")
         if self.period > 1 and self.begins_with_episodes:
             raise ValueError(
-                f"`period` ({self.period}) must be 1 where sequences begin with episodes, which have no period; "
+                f"`period` ({self.period}) must be 1 if sequences start at episode starts only; "
                 "pass `get_start_flags=get_full_start_flags`"
             )
         self._check_sizes()
@@ -58,44 +73,50 @@ class Layout:
         if self.min_columns > self.length:
             name = "min_length" if self.min_length_time_axis is None else "min_length_time_axis"
             most = self.length * (self.rows if self.min_length_time_axis is None else 1)
-            raise ValueError(f"`{name}` must be at most {most}, what the replay holds, got {getattr(self, name)}")
+            raise ValueError(f"`{name}` must be at most {most}, the capacity of the buffer, got {getattr(self, name)}")
         if self.rows * self.places > MOST_STARTS:
             raise ValueError(
-                f"`max_length` must be below {(MOST_STARTS + 1) * self.period}, the starts that can be counted, "
+                f"`max_length` must be below {(MOST_STARTS + 1) * self.period}, because starts are counted in int32, "
                 f"got {self.max_length}"
             )
 
     @property
     def rows(self) -> int:
-        """How many environments are stored side by side."""
+        """Number of environments stored side by side."""
         return self.add_batch_size or 1
 
     @property
     def length(self) -> int:
-        """Columns of the ring: `max_length` shared out among the rows, in whole periods."""
+        """Columns of the ring buffer: `max_length` divided by the number of rows, rounded down to whole periods."""
         return self.max_length // self.rows // self.period * self.period
 
     @property
     def places(self) -> int:
-        """Columns that sequences may begin with, in each row."""
+        """Number of columns that sequences may start at, in each row."""
         return self.length // self.period
 
     @property
     def min_columns(self) -> int:
-        """How many columns must hold steps before sequences may be drawn."""
+        """Number of columns that must hold steps before sequences can be sampled."""
         return self.min_length_time_axis or -(-self.min_length // self.rows)
 
     @property
     def begins_with_episodes(self) -> bool:
-        """Whether sequences begin with episodes; they need no memory from before, and none is stored."""
+        """Whether sequences start at episode starts only; then no carry is needed, and none is stored."""
         return self.get_start_flags is get_start_flags_from_done
 
     def allocate(self, item: PyTree) -> PyTree:
-        """Make room for items like this one, `[...]`: `[rows, length, ...]`, a carry `[rows, places, ...]`.
+        """Allocate storage for items like this one.
+
+        Args:
+            item: One step without batch and time axes, `[...]`.
+
+        Returns:
+            Zeros, `[rows, length, ...]`; for the carry of a transition `[rows, places, ...]`.
 
         Raises:
             TypeError: The start flags are not boolean.
-            ValueError: They are not one for each step.
+            ValueError: `get_start_flags` does not return one flag for each step.
         """
 
         def room(tree: PyTree, columns: int) -> PyTree:
@@ -113,16 +134,16 @@ class Layout:
         return join(room(step, self.length), room(carry, self.places))
 
     def split(self, item: PyTree) -> tuple[PyTree, PyTree]:
-        """Take a transition's carry apart from what is stored for every step; drop it where none is stored."""
+        """Separate a transition's carry from what is stored for every step; None where no carry is stored."""
         if not isinstance(item, Transition):
             return item, None
         return dataclasses.replace(item, carry=None), None if self.begins_with_episodes else item.carry
 
     def with_all_axes(self, batch: PyTree, experience: PyTree) -> PyTree:
-        """Check what is to be added, and give it the axes `[batch, time, ...]`.
+        """Check the steps to be added, and give them the axes `[batch, time, ...]`.
 
         Raises:
-            ValueError: It is not what the replay was made for.
+            ValueError: The steps have other shapes or dtypes than the items the buffer was made for.
         """
         announced = (self.add_batch_size is not None) + bool(self.add_sequences)
 
@@ -146,7 +167,7 @@ class Layout:
         return join(*new)
 
     def write(self, experience: PyTree, head: Array, batch: PyTree) -> PyTree:
-        """Write columns `[rows, time, ...]`, at most `length`, from `head` on, the first after the last."""
+        """Write at most `length` columns, `[rows, time, ...]`, starting at column `head` and wrapping around."""
         (old, old_carry), (new, new_carry) = self.split(experience), self.split(batch)
         count = jax.tree.leaves(new)[0].shape[1]
         columns = (head + jnp.arange(count)) % self.length
@@ -164,7 +185,7 @@ class Layout:
         return join(jax.tree.map(put, old, new), jax.tree.map(put_carry, old_carry, new_carry))
 
     def read(self, experience: PyTree, rows: Array, places: Array) -> PyTree:
-        """Read whole sequences, `[batch, time, ...]`, and the carry before each, `[batch, 1, ...]`."""
+        """Read whole sequences, `[batch, time, ...]`, with the carry before each, `[batch, 1, ...]`."""
         step, carry = self.split(experience)
         columns = places[:, None] * self.period + jnp.arange(self.sample_sequence_length)
         columns = jnp.where(columns < self.length, columns, columns - self.length)
@@ -173,19 +194,19 @@ class Layout:
         return join(step, carry)
 
     def changed_starts(self, experience: PyTree, head: Array, filled: Array, count: int) -> list[Window]:
-        """Tell where sequences can be drawn now, and could not or could others before.
+        """Find the starts of sequences that became available or unavailable when columns were added.
 
         Args:
-            experience: The replay with the new columns in it.
+            experience: The stored steps, the new columns included.
             head: The column after the newest.
-            filled: How many columns hold steps.
-            count: How many are new.
+            filled: Number of columns that hold steps.
+            count: Number of new columns.
 
         Returns:
-            Windows of flags.
+            Windows of flags: True where a sequence can be sampled now.
         """
         whole = self.sample_sequence_length
-        # By age, 1 is the newest column: the new ones, and those whose sequence is complete with them.
+        # Ages, 1 being the newest column: the new columns, and those whose sequence is complete now.
         ages = [(1, count), (whole, whole + count - 1)]
         if count >= whole - 1:
             ages = [(1, min(whole + count - 1, self.length))]
@@ -194,14 +215,14 @@ class Layout:
     def _starts(self, experience: PyTree, head: Array, filled: Array, newest: int, oldest: int) -> Window:
         begin = (head - oldest) % self.length
         place, offset, inside = self._places(begin, oldest - newest + 1)
-        # The column that is older than the ring is long was overwritten by the one that is that much younger.
+        # A column older than the ring is long was overwritten by the one that is younger by that length.
         age = (oldest - offset - 1) % self.length + 1
         valid = (age >= self.sample_sequence_length) & (age <= filled)
         steps = jax.tree.map(lambda x: x[:, place * self.period], self.split(experience)[0])
         return Window(place[0], self.get_start_flags(steps) & valid, inside)
 
     def _places(self, begin: Array, width: int) -> tuple[Array, Array, Array]:
-        """List the places among `width` columns from `begin` on: number, distance from `begin`, whether inside."""
+        """List the places among `width` columns from `begin` on: index, distance from `begin`, whether inside."""
         first = -(-begin // self.period)
         numbers = first + jnp.arange((width - 1) // self.period + 1)
         offset = numbers * self.period - begin
@@ -209,5 +230,5 @@ class Layout:
 
 
 def join(step: PyTree, carry: PyTree) -> PyTree:
-    """Put a transition's carry back."""
+    """Put a transition's carry back: the inverse of `Layout.split`."""
     return dataclasses.replace(step, carry=carry) if isinstance(step, Transition) else step

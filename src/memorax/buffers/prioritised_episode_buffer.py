@@ -1,4 +1,4 @@
-"""A replay that draws whole sequences, those from which more is to be learned more often."""
+"""Prioritized replay buffer of whole sequences."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("cpu", "gpu", "tpu")
 LARGEST = 1e28
-"""Of a raised priority: `MOST_STARTS` of them can still be added up in float32."""
+"""Largest priority after exponentiation: `MOST_STARTS` of these still have a finite sum in float32."""
 
 
 def make_prioritised_episode_buffer(  # noqa: PLR0913, PLR0917
@@ -37,38 +37,40 @@ def make_prioritised_episode_buffer(  # noqa: PLR0913, PLR0917
     device: str = "cpu",
     period: int = 1,
 ) -> "PrioritisedEpisodeBuffer":
-    """Make a replay from which sequences are drawn in proportion to their priorities.
+    """Make a replay buffer from which sequences are sampled in proportion to their priorities.
 
-    It keeps what `make_episode_buffer` keeps, and the same sequences can be drawn, independently of each other, each
-    with the probability `p^priority_exponent / sum p^priority_exponent`. A sequence enters with its last step, and
-    with the largest priority that there has been; the first ones with 1. One that is drawn twice in a batch keeps
-    the larger of its new priorities. A priority of zero is never drawn again, one that is NaN changes nothing, and
-    neither does one for a sequence that has been overwritten since it was drawn.
+    It stores what `make_episode_buffer` stores, and the same sequences can be sampled, independently of each other,
+    each with probability `p^priority_exponent / sum p^priority_exponent`. A sequence becomes available with its last
+    step, with the largest priority so far as its own, or 1 while none was set. If a sequence is in a batch twice, the
+    larger of its new priorities counts. A sequence of priority zero is never sampled again. A priority that is NaN, or
+    for a sequence that has been overwritten since it was sampled, is ignored.
 
-    Drawing, adding and setting take time in proportion to the logarithm of `max_length`.
+    Adding, sampling and setting priorities take time in proportion to the logarithm of `max_length`: priorities are
+    kept in a sum tree.
 
     Args:
-        max_length: Steps kept, of all rows together; rounded down so that every row has equally many whole periods.
-        min_length: Steps needed before sequences can be drawn, of all rows together.
+        max_length: Steps stored, in all rows together; rounded down so that every row has equally many whole periods.
+        min_length: Steps needed before sequences can be sampled, in all rows together.
         sample_batch_size: Sequences per sample.
         sample_sequence_length: Steps per sequence.
-        get_start_flags: Tells where sequences may begin, as for `make_episode_buffer`.
-        add_sequences: Whether `add` is given a time axis. `[batch, time, ...]` may always be added.
-        add_batch_size: Rows; None for a single one, and items without a batch axis.
-        priority_exponent: 0 draws uniformly, 1 in proportion to the priorities themselves.
-        device: "cpu", "gpu" or "tpu", as flashbax has it; all are served by the same code.
-        period: Sequences may begin with every so many steps only, as for `make_episode_buffer`.
+        get_start_flags: Where sequences may start, as for `make_episode_buffer`.
+        add_sequences: Whether what is passed to `add` has a time axis. `[batch, time, ...]` can always be added.
+        add_batch_size: Number of rows; None for a single row and items without a batch axis.
+        priority_exponent: Priority exponent alpha, in `[0, 1]`: 0 samples uniformly, 1 in proportion to the priorities.
+        device: "cpu", "gpu" or "tpu", as in flashbax; makes no difference here.
+        period: Sequences start at multiples of this many steps, as for `make_episode_buffer`.
 
     Returns:
-        A `PrioritisedTrajectoryBuffer` of flashbax, with its `layout` besides. Its samples are
+        A flashbax `PrioritisedTrajectoryBuffer` with its `layout`: pure functions `init(item)`, `add(state, batch)`,
+        `sample(state, key)`, `can_sample(state)` and `set_priorities(state, indices, priorities)`. Its samples are
         `PrioritisedEpisodeBufferSample(experience, indices, probabilities)`.
 
     Raises:
-        TypeError: A size is no integer, or `get_start_flags` no function.
-        ValueError: The sizes do not fit each other, or an option is none that there is.
+        TypeError: A size is not an integer, or `get_start_flags` is not callable.
+        ValueError: The sizes do not fit each other, or an option has an unknown value.
 
     Source:
-        Schaul et al., "Prioritized Experience Replay", 2015, https://arxiv.org/abs/1511.05952.
+        Schaul et al. 2015, "Prioritized Experience Replay", https://arxiv.org/abs/1511.05952.
     """
     from memorax.buffers.types import PrioritisedEpisodeBuffer  # noqa: PLC0415
 
@@ -95,7 +97,7 @@ def make_prioritised_episode_buffer(  # noqa: PLR0913, PLR0917
 
 
 def init(layout: Layout, item: PyTree) -> "PrioritisedEpisodeBufferState":
-    """Make an empty replay for items like this one, given without batch and time axes."""
+    """Make an empty replay buffer for items like this one, given without batch and time axes."""
     from memorax.buffers.types import PrioritisedEpisodeBufferState  # noqa: PLC0415
 
     return PrioritisedEpisodeBufferState(
@@ -109,7 +111,7 @@ def init(layout: Layout, item: PyTree) -> "PrioritisedEpisodeBufferState":
 
 
 def add(layout: Layout, state: "PrioritisedEpisodeBufferState", batch: PyTree) -> "PrioritisedEpisodeBufferState":
-    """Append steps to every row."""
+    """Add steps to every row."""
     fields, windows, given = append(layout, state, batch)
     largest = jnp.max(state.max_recorded_priority)
     windows = [dataclasses.replace(window, values=window.values * largest) for window in windows]
@@ -119,14 +121,14 @@ def add(layout: Layout, state: "PrioritisedEpisodeBufferState", batch: PyTree) -
 
 
 def sample(layout: Layout, state: "PrioritisedEpisodeBufferState", key: Key) -> "PrioritisedEpisodeBufferSample":
-    """Draw sequences."""
+    """Sample sequences."""
     from memorax.buffers.types import PrioritisedEpisodeBufferSample  # noqa: PLC0415
 
     tree = state.sum_tree_state
     rows, places = draw(layout, tree, key)
     weights, whole = sum_tree.get_leaves(tree, rows, places), jnp.sum(sum_tree.total(tree))
     age = (state.current_index - places * layout.period - 1) % layout.length + 1
-    age = jnp.where(weights > 0, age, 0)  # what was drawn from nothing is known as such
+    age = jnp.where(weights > 0, age, 0)  # marks samples from an empty buffer: `set_priorities` ignores them
     steps = state.running_index - age.astype(jnp.uint32)
     return PrioritisedEpisodeBufferSample(
         experience=layout.read(state.experience, rows, places),
@@ -136,24 +138,24 @@ def sample(layout: Layout, state: "PrioritisedEpisodeBufferState", key: Key) -> 
 
 
 def can_sample(layout: Layout, state: "PrioritisedEpisodeBufferState") -> Array:
-    """Tell whether there is enough to draw from."""
+    """Whether enough steps are stored to sample from."""
     return holds_enough(layout, state, state.sum_tree_state)
 
 
 def set_priorities(
     layout: Layout, exponent: float, state: "PrioritisedEpisodeBufferState", indices: Array, priorities: Array
 ) -> "PrioritisedEpisodeBufferState":
-    """Say how much is to be learned from sequences.
+    """Set the priorities of sampled sequences.
 
     Args:
-        layout: The sizes of the replay.
-        exponent: What priorities are raised to.
-        state: What the replay holds.
-        indices: Those of a sample, `[batch, 2]`.
-        priorities: `[batch]`, not negative; usually absolute errors and a little more.
+        layout: The sizes of the buffer.
+        exponent: Priority exponent.
+        state: The state of the buffer.
+        indices: The `indices` of a sample, `[batch, 2]`.
+        priorities: New priorities, not negative, `[batch]`; usually absolute TD errors plus a small constant.
 
     Returns:
-        The replay with the new priorities.
+        The state with the new priorities.
     """
     rows, steps = indices[:, 0].astype(jnp.int32), indices[:, 1]
     age = state.running_index - steps
@@ -170,18 +172,20 @@ def set_priorities(
 
 
 def compute_importance_weights(probabilities: Array, buffer_size: Array | int, beta: Array | float = 0.4) -> Array:
-    """Weigh what was drawn so that what is drawn often does not count more: `(N P(i))^-beta`, the largest being 1.
+    """Compute importance-sampling weights `(N P(i))^-beta`, divided by the largest weight of the batch.
+
+    They correct the bias of sampling some sequences more often than others.
 
     Args:
-        probabilities: How likely each sequence was to be drawn, `[batch]`.
-        buffer_size: How many there were to draw from, N. It cancels, for the weights are divided by the largest.
-        beta: 0 corrects nothing, 1 all; to be raised towards 1 while training.
+        probabilities: Probability P(i) with which each sequence was sampled, `[batch]`.
+        buffer_size: Number of sequences N in the buffer. It cancels when the weights are divided by the largest.
+        beta: Importance-sampling exponent: 0 corrects nothing, 1 fully; usually annealed to 1 during training.
 
     Returns:
-        `[batch]`, in (0, 1].
+        Weights in (0, 1], `[batch]`.
 
     Source:
-        Schaul et al., "Prioritized Experience Replay", 2015, section 3.4.
+        Schaul et al. 2015, "Prioritized Experience Replay", https://arxiv.org/abs/1511.05952, section 3.4.
     """
     likelihood = jnp.log(buffer_size) + jnp.log(jnp.maximum(probabilities, jnp.finfo(probabilities.dtype).tiny))
     weights = -beta * likelihood

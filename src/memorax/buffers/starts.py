@@ -1,4 +1,4 @@
-"""Where sequences may begin."""
+"""Start flags: at which steps the sequences of a replay buffer may start."""
 
 import jax
 import jax.numpy as jnp
@@ -7,19 +7,19 @@ from memorax.core.types import Array, PyTree, Timestep, Transition
 
 
 def get_start_flags_from_done(experience: PyTree) -> Array:
-    """Let sequences begin where episodes do.
+    """Let sequences start at the first steps of episodes only.
 
-    A sequence is of fixed length and goes on into the next episode where one ends; of a long episode only the first
-    steps are ever drawn. To draw from anywhere take `get_full_start_flags`.
+    Sequences have a fixed length and continue into the next episode where one ends; of an episode that is longer, only
+    the first steps are ever sampled. Use `get_full_start_flags` to sample from anywhere in an episode.
 
     Args:
         experience: `Transition` or `Timestep`, `[batch, time, ...]`.
 
     Returns:
-        bool `[batch, time]`.
+        Start flags, bool `[batch, time]`.
 
     Raises:
-        TypeError: `experience` does not say where episodes begin.
+        TypeError: `experience` has no flags for the first steps of episodes.
     """
     if isinstance(experience, Transition):
         return experience.inputs.done
@@ -32,12 +32,12 @@ def get_start_flags_from_done(experience: PyTree) -> Array:
 
 
 def get_full_start_flags(experience: PyTree) -> Array:
-    """Let sequences begin anywhere.
+    """Let sequences start at any step.
 
     Args:
-        experience: `[batch, time, ...]`.
+        experience: Pytree of arrays, `[batch, time, ...]`.
 
     Returns:
-        bool `[batch, time]`, all True.
+        Start flags, bool `[batch, time]`, all True.
     """
     return jnp.ones(jax.tree.leaves(experience)[0].shape[:2], bool)

@@ -1,9 +1,12 @@
-"""Sums over sums: draws an index in proportion to its weight, in a time that hardly grows with their number.
+"""Sum tree: samples indices in proportion to their weights, in logarithmic time.
 
-Every row has a tree of its own, so that rows can live on different devices. A node is the sum of its `FANOUT` children,
-computed anew whenever one of them changes: nothing is added to or taken from a sum, so rounding errors do not pile up,
-and a subtree is zero exactly where all its weights are. Every step down chooses among `FANOUT` children with random
-bits of its own: 24 of them could not tell more than 16 million leaves apart.
+Every row has its own tree, so that rows can be placed on different devices. A node is the sum of its `FANOUT` children
+and is recomputed whenever one of them changes, never updated by differences: rounding errors do not accumulate, and a
+subtree is zero exactly if all its weights are. Every level of the descent chooses among `FANOUT` children with random
+bits of its own, because the 24 bits of a single float32 could not distinguish more than 16 million leaves.
+
+Source:
+    Schaul et al. 2015, "Prioritized Experience Replay", https://arxiv.org/abs/1511.05952, appendix B.2.1.
 """
 
 import functools
@@ -17,7 +20,7 @@ from flax import struct
 from memorax.core.types import Array, Key
 
 FANOUT = 16
-"""A group of float32 children is one cache line."""
+"""Children per node: sixteen float32 weights fill one cache line."""
 
 
 @struct.dataclass
@@ -25,8 +28,8 @@ class SumTree:
     """Weights and their sums.
 
     Attributes:
-        levels: The weights, then sums of ever more of them, each `[rows, groups, FANOUT]`; the last has one group.
-            Weights are float32, or uint8 that are counted in int32.
+        levels: The levels of the tree from the leaves to the root, each `[rows, groups, FANOUT]`; the last has one
+            group. Weights are float32, or uint8 with sums in int32.
     """
 
     levels: tuple[Array, ...]
@@ -34,12 +37,12 @@ class SumTree:
 
 @struct.dataclass
 class Window:
-    """Neighboring leaves to change in every row; after the last leaf comes the first.
+    """A range of neighboring leaves to write in every row, which may wrap around from the last leaf to the first.
 
     Attributes:
-        first: Where it begins, `[]`.
-        values: The new weights, `[rows, width]`.
-        changed: Which of them are to be written, `[width]`.
+        first: Index of the first leaf, `[]`.
+        values: New weights, `[rows, width]`.
+        changed: Which of the weights to write, `[width]`.
     """
 
     first: Array
@@ -51,9 +54,9 @@ def make_tree(rows: int, size: int, dtype: jnp.dtype | type) -> SumTree:
     """Make a tree whose weights are all zero.
 
     Args:
-        rows: How many trees side by side.
-        size: Weights of each.
-        dtype: Of the weights: float32, or uint8 for zeros and ones.
+        rows: Number of independent trees.
+        size: Number of weights in each.
+        dtype: Dtype of the weights: float32, or uint8 for zeros and ones.
     """
     groups = -(-size // FANOUT)
     levels = [jnp.zeros((rows, groups, FANOUT), dtype)]
@@ -64,7 +67,7 @@ def make_tree(rows: int, size: int, dtype: jnp.dtype | type) -> SumTree:
 
 
 def total(tree: SumTree) -> Array:
-    """Add up all weights of each row, `[rows]`."""
+    """Sum of all weights of each row, `[rows]`."""
     return _sum(tree.levels[-1][:, 0])
 
 
@@ -74,17 +77,17 @@ def get_leaves(tree: SumTree, rows: Array, leaves: Array) -> Array:
 
 
 def set_leaves(tree: SumTree, rows: Array, leaves: Array, values: Array) -> SumTree:
-    """Write weights; of several for one leaf the largest counts, on every device.
+    """Write weights; if one leaf is written several times, the largest weight counts, on every kind of device.
 
     Args:
-        tree: The weights so far.
-        rows: `[batch]`; a row beyond the last changes nothing.
-        leaves: `[batch]`.
-        values: `[batch]`.
+        tree: The current weights.
+        rows: Row of each weight, `[batch]`; a row beyond the last is ignored.
+        leaves: Leaf of each weight, `[batch]`.
+        values: New weights, `[batch]`.
     """
     lowest, *sums = tree.levels
     place = (rows, leaves // FANOUT, leaves % FANOUT)
-    # Cleared first: a scatter that writes one place twice has no order, a maximum needs none.
+    # Cleared first: a scatter that writes one element twice has no defined order, a maximum needs none.
     level = lowest.at[place].set(0, mode="drop").at[place].max(values.astype(lowest.dtype), mode="drop")
     levels, nodes = [level], leaves
     for above in sums:
@@ -96,12 +99,12 @@ def set_leaves(tree: SumTree, rows: Array, leaves: Array, values: Array) -> SumT
 
 
 def set_windows(tree: SumTree, size: int, windows: Sequence[Window]) -> SumTree:
-    """Write neighboring weights in all rows; where windows overlap they must agree.
+    """Write ranges of neighboring weights in all rows; where windows overlap, they must agree.
 
     Args:
-        tree: The weights so far.
-        size: Weights of each row.
-        windows: What to write, each window at most `size` wide.
+        tree: The current weights.
+        size: Number of weights in each row.
+        windows: Weights to write, each window at most `size` wide.
     """
     lowest, *sums = tree.levels
     spans = [(window.first, window.values.shape[1]) for window in windows]
@@ -112,7 +115,7 @@ def set_windows(tree: SumTree, size: int, windows: Sequence[Window]) -> SumTree:
     levels = [level]
     for above in sums:
         groups = level.shape[1]
-        # Neighbors have neighboring parents. A few parents too many do no harm: they get the sum they have.
+        # Neighbors have neighboring parents. Recomputing a few parents too many does not change their sums.
         spans = [(first // FANOUT, min(groups, _parents(width))) for first, width in spans]
         nodes = jnp.concatenate([(first + jnp.arange(width)) % groups for first, width in spans])
         level = above.at[:, nodes // FANOUT, nodes % FANOUT].set(_sum(level[:, nodes]))
@@ -121,17 +124,17 @@ def set_windows(tree: SumTree, size: int, windows: Sequence[Window]) -> SumTree:
 
 
 def draw(tree: SumTree, key: Key, batch_size: int) -> tuple[Array, Array]:
-    """Draw leaves, independently of each other, in proportion to their weights.
+    """Sample leaves independently of each other, in proportion to their weights.
 
-    A leaf of weight zero is never drawn, unless there is no other.
+    A leaf of weight zero is never sampled, unless all weights are zero.
 
     Args:
         tree: The weights.
         key: Random key.
-        batch_size: How many.
+        batch_size: Number of samples.
 
     Returns:
-        Rows and leaves, each `[batch_size]`, int32; meaningless where all weights are zero.
+        Rows and leaves, each int32 `[batch_size]`; meaningless if all weights are zero.
     """
     above = _over_rows(total(tree))
     bits = iter(jax.random.bits(key, (len(above) + len(tree.levels), batch_size), jnp.uint32))
@@ -144,7 +147,7 @@ def draw(tree: SumTree, key: Key, batch_size: int) -> tuple[Array, Array]:
 
 
 def _over_rows(weights: Array) -> list[Array]:
-    """Sum the totals of the rows as a tree would, `[groups, FANOUT]` each; nothing for a single row."""
+    """Build the levels of a tree over the totals of the rows, `[groups, FANOUT]` each; none for a single row."""
     levels = []
     while weights.shape[0] > 1:
         weights = jnp.pad(weights, (0, -weights.shape[0] % FANOUT)).reshape(-1, FANOUT)
@@ -156,19 +159,19 @@ def _over_rows(weights: Array) -> list[Array]:
 def _choose(bits: Array, weights: Array) -> Array:
     """Choose one of `FANOUT` children, `[batch]`, by random bits, `[batch]`, and their weights, `[batch, FANOUT]`."""
     sums = [weights[:, 0].astype(_wide(weights.dtype))]
-    for i in range(1, FANOUT):  # one after the other: so a weight of zero cannot move a sum by rounding
+    for i in range(1, FANOUT):  # sequentially, so that a weight of zero cannot change a sum by rounding
         sums.append(sums[-1] + weights[:, i])
     threshold = _below(bits, sums[-1])
-    # The last sum is never passed, for the threshold lies below it; if all are zero, the last child is chosen.
+    # The threshold is below the last sum, so that is never passed; if all are zero, the last child is chosen.
     passed = [(running <= threshold).astype(jnp.int32) for running in sums[:-1]]
     return functools.reduce(operator.add, passed)
 
 
 def _below(bits: Array, whole: Array) -> Array:
-    """Spread random bits evenly over what is at least zero and less than the whole."""
+    """Scale random bits uniformly to the range from zero (included) to `whole` (excluded)."""
     if jnp.issubdtype(whole.dtype, jnp.floating):
         return (bits >> 9).astype(whole.dtype) * 2.0**-23 * whole
-    # The upper half of their product, as of school: 64-bit integers need not be there.
+    # The upper 32 bits of the product, by long multiplication, because 64-bit integers may be disabled.
     whole, half = whole.astype(jnp.uint32), jnp.uint32(0xFFFF)
     middle = (bits >> 16) * (whole & half) + ((bits & half) * (whole & half) >> 16)
     other = (bits & half) * (whole >> 16) + (middle & half)
@@ -176,7 +179,7 @@ def _below(bits: Array, whole: Array) -> Array:
 
 
 def _parents(width: int) -> int:
-    """Bound how many parents so many neighboring nodes have, which may go on from the last node to the first."""
+    """Upper bound on the number of parents of `width` neighboring nodes, which may wrap around."""
     return 1 if width == 1 else (width - 1) // FANOUT + 3
 
 

@@ -1,4 +1,4 @@
-"""The types of flashbax that the buffers speak. Imported when a buffer is made: flashbax is not loaded before."""
+"""States, samples and buffers as subclasses of flashbax types. flashbax is imported when a buffer is first made."""
 
 import dataclasses
 from typing import Any, Generic
@@ -34,14 +34,14 @@ __all__ = [
 
 @struct.dataclass(frozen=True)
 class EpisodeBufferState(TrajectoryBufferState, Generic[Experience]):
-    """What a uniform replay holds. Leaves lead with the rows, scalars are the same for all of them.
+    """State of a uniform replay buffer. Arrays have the rows as their first axis; scalars are shared by all rows.
 
     Attributes:
-        experience: The steps, `[rows, length, ...]`, a ring in time; a transition's `carry` is
+        experience: The stored steps, `[rows, length, ...]`, a ring buffer along time; a transition's `carry` is
             `[rows, length // period, ...]`.
-        current_index: The column that is written next, int32.
-        is_full: Whether every column holds a step.
-        starts: One where a sequence can be drawn, zero elsewhere.
+        current_index: Column that is written next, int32 `[]`.
+        is_full: Whether every column holds a step, bool `[]`.
+        starts: Sum tree with weight one where a sequence that can be sampled starts, zero elsewhere.
     """
 
     starts: SumTree
@@ -49,15 +49,17 @@ class EpisodeBufferState(TrajectoryBufferState, Generic[Experience]):
 
 @struct.dataclass(frozen=True)
 class PrioritisedEpisodeBufferState(PrioritisedTrajectoryBufferState, Generic[Experience]):
-    """What a prioritized replay holds, as `EpisodeBufferState` does.
+    """State of a prioritized replay buffer.
 
     Attributes:
-        experience: As there.
-        current_index: As there.
-        is_full: As there.
-        sum_tree_state: Priorities of the sequences that can be drawn, raised to the exponent; zero elsewhere.
-        running_index: Steps that each row has seen, uint32; it may pass its end and begin again.
-        max_recorded_priority: The largest priority, raised to the exponent, that each row has seen, `[rows]`.
+        experience: The stored steps, `[rows, length, ...]`, a ring buffer along time; a transition's `carry` is
+            `[rows, length // period, ...]`.
+        current_index: Column that is written next, int32 `[]`.
+        is_full: Whether every column holds a step, bool `[]`.
+        sum_tree_state: Sum tree of the priorities, raised to the priority exponent, of the sequences that can be
+            sampled; zero elsewhere.
+        running_index: Number of steps ever added to each row, uint32 `[]`; it may wrap around.
+        max_recorded_priority: Largest priority so far of each row, raised to the priority exponent, `[rows]`.
     """
 
     sum_tree_state: Any  # a `SumTree`
@@ -66,22 +68,23 @@ class PrioritisedEpisodeBufferState(PrioritisedTrajectoryBufferState, Generic[Ex
 
 @struct.dataclass(frozen=True)
 class PrioritisedEpisodeBufferSample(PrioritisedTrajectoryBufferSample, Generic[Experience]):
-    """Sequences from a prioritized replay.
+    """Sequences sampled from a prioritized replay buffer.
 
     Attributes:
-        experience: `[batch, time, ...]`; a transition's `carry` is the one before the first step, `[batch, 1, ...]`.
-        indices: Where they came from, uint32 `[batch, 2]`: the row, and the step of that row they begin with, counted
-            from the first ever added.
-        probabilities: How likely each was to be drawn, `[batch]`.
+        experience: The sequences, `[batch, time, ...]`; a transition's `carry` is the one before the first step,
+            `[batch, 1, ...]`.
+        indices: Identifies the sequences for `set_priorities`, uint32 `[batch, 2]`: the row, and the number of the
+            first step, counted from the first step ever added to that row.
+        probabilities: Probability with which each sequence was sampled, `[batch]`.
     """
 
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeBuffer(TrajectoryBuffer[Experience, BufferState, BufferSample]):
-    """A `TrajectoryBuffer` that tells its sizes.
+    """A flashbax `TrajectoryBuffer` of pure functions, with its sizes.
 
     Attributes:
-        layout: What it was made with.
+        layout: The arguments that the buffer was made with.
     """
 
     layout: Layout
@@ -89,10 +92,10 @@ class EpisodeBuffer(TrajectoryBuffer[Experience, BufferState, BufferSample]):
 
 @dataclasses.dataclass(frozen=True)
 class PrioritisedEpisodeBuffer(PrioritisedTrajectoryBuffer[Experience, BufferState, BufferSample]):
-    """A `PrioritisedTrajectoryBuffer` that tells its sizes.
+    """A flashbax `PrioritisedTrajectoryBuffer` of pure functions, with its sizes.
 
     Attributes:
-        layout: What it was made with.
+        layout: The arguments that the buffer was made with.
     """
 
     layout: Layout

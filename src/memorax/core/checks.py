@@ -1,58 +1,167 @@
-"""Checks of configuration fields; each message names the field, its value and what is allowed."""
+"""The one way to check what a constructor is given: whole numbers, real numbers, booleans, choices, sequences.
 
-from typing import Any
+A *kind* says what is allowed. A frozen dataclass names the kind of each of its fields once::
 
-import numpy as np
+    @dataclass(frozen=True)
+    class MyConfig:
+        num_envs: int = 8
+        gamma: float = 0.99
+        target_kl: float | None = None
+        normalize_advantage: bool = True
+
+        def __post_init__(self) -> None:
+            check_fields(
+                self,
+                num_envs=size(),
+                gamma=real(0, 1),
+                target_kl=optional(real(above=0)),
+                normalize_advantage=boolean(),
+            )
+
+and a function checks an argument with `length = check("length", length, integer(1))`. Both keep the checked value, in
+which NumPy and JAX scalars have become the Python values that they hold. Every message names the field, what is allowed
+and the value: `TypeError` for a value of another type, `ValueError` for one out of range.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from memorax.core.kinds import Boolean, Choice, Instance, Integer, Kind, Real, Sequence, check
+
+T = TypeVar("T")
+
+_MOST_DIVISORS_TRIED = 100_000
 
 
-def at_least(config: Any, field: str, minimum: float) -> None:
-    """Refuse a field below a minimum.
+def check_fields(config: Any, **kinds: Kind[Any]) -> None:
+    """Check fields of a dataclass, frozen ones too, and keep the checked values.
+
+    Args:
+        config: The object.
+        **kinds: What is allowed, by the name of the field.
 
     Raises:
-        ValueError: It is.
+        TypeError: If a field is of another type.
+        ValueError: If a field is out of range.
     """
-    value = getattr(config, field)
-    if not value >= minimum:
-        raise ValueError(f"`{field}` must be at least {minimum}, got {value}")
+    for name, kind in kinds.items():
+        value = getattr(config, name)
+        checked = check(name, value, kind)
+        if checked is not value:
+            object.__setattr__(config, name, checked)
 
 
-def whole(config: Any, field: str, minimum: int) -> None:
-    """Refuse a field that is no integer, or below a minimum.
+def optional(kind: Kind[T]) -> Kind[T | None]:
+    """The same kind, or None."""
+    return replace(kind, or_none=True)  # type: ignore[return-value]
 
-    Raises:
-        TypeError: It is no integer; a boolean is none.
-        ValueError: It is below the minimum.
+
+def integer(minimum: int | None = None, maximum: int = 2**63 - 1) -> Kind[int]:
+    """A whole number; booleans and floats are refused.
+
+    Args:
+        minimum: Smallest allowed value; None for any.
+        maximum: Largest allowed value; by default the largest 64-bit integer.
     """
-    value = getattr(config, field)
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"`{field}` must be an integer, got {value!r}")
-    at_least(config, field, minimum)
+    return Integer(minimum=minimum, maximum=maximum)
 
 
-def between(config: Any, field: str, low: float, high: float) -> None:
-    """Refuse a field outside a closed interval.
+def size(minimum: int = 1) -> Kind[int]:
+    """A length of an array's axis: a whole number from `minimum` (1) to 2^31 - 1, which JAX can index."""
+    return Integer(minimum=minimum, maximum=2**31 - 1)
 
-    Raises:
-        ValueError: It is.
+
+def steps(minimum: int = 1) -> Kind[int]:
+    """A number of steps in an episode: from `minimum` to 2^30, so that the sum of two still fits 32 bits."""
+    return Integer(minimum=minimum, maximum=2**30)
+
+
+def real(
+    minimum: float | None = None,
+    maximum: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    finite: bool = True,
+) -> Kind[float]:
+    """A real number, integers included; booleans are refused, and NaN.
+
+    A traced JAX scalar passes: its bounds cannot be checked.
+
+    Args:
+        minimum: Smallest allowed value.
+        maximum: Largest allowed value.
+        above: Bound that the value must exceed.
+        below: Bound that the value must stay below.
+        finite: Whether infinity is refused.
     """
-    value = getattr(config, field)
-    if not low <= value <= high:
-        raise ValueError(f"`{field}` must be in [{low}, {high}], got {value}")
+    return Real(minimum=minimum, maximum=maximum, above=above, below=below, finite=finite)
+
+
+def boolean() -> Kind[bool]:
+    """True or False; nothing else counts as either, not 0, 1 or "false"."""
+    return Boolean()
+
+
+def choice(*options: T) -> Kind[T]:
+    """One of a few values, usually strings."""
+    return Choice(options=options)
+
+
+def instance(*types: type[T], called: str | None = None) -> Kind[T]:
+    """An object of one of some classes; the class itself is refused.
+
+    Args:
+        *types: The classes.
+        called: What such an object is called in the message; by default the names of the classes.
+    """
+    return Instance(types=types, called=called)
+
+
+def sequence(of: Kind[T], *, empty: bool = False) -> Kind[tuple[T, ...]]:
+    """A list or tuple, kept as a tuple; a string is refused.
+
+    Args:
+        of: What is allowed as an entry.
+        empty: Whether it may be empty.
+    """
+    return Sequence(of=of, empty=empty)
 
 
 def divides(divisor: tuple[str, int], number: tuple[str, int], why: str) -> None:
     """Refuse a divisor that leaves a remainder.
 
     Args:
-        divisor: Name and value.
-        number: Name and value.
+        divisor: Name and value, at least 1.
+        number: Name and value, at least 1.
         why: For whom they must divide, `recurrent networks`.
 
     Raises:
-        ValueError: It does.
+        ValueError: It does; the message names the nearest divisors.
     """
     if number[1] % divisor[1]:
-        allowed = [str(d) for d in range(1, number[1] + 1) if number[1] % d == 0]
-        nearest = sorted(allowed, key=lambda d: abs(int(d) - divisor[1]))[:2]
+        nearest = sorted(_divisors(number[1]), key=lambda d: abs(d - divisor[1]))[:2]
         pair = f"`{divisor[0]}` ({divisor[1]}) must divide `{number[0]}` ({number[1]})"
-        raise ValueError(f"{pair} for {why}; try {' or '.join(nearest)}")
+        raise ValueError(f"{pair} for {why}; try {' or '.join(str(d) for d in nearest)}")
+
+
+def _divisors(number: int) -> list[int]:
+    """The divisors in ascending order; of a number above 10^10 only those found with factors up to 10^5."""
+    small = [d for d in range(1, min(math.isqrt(number), _MOST_DIVISORS_TRIED) + 1) if number % d == 0]
+    return small + [number // d for d in reversed(small) if d * d != number]
+
+
+def at_least(config: Any, field: str, minimum: float) -> None:
+    """Check that a field is a real number from `minimum` on; `check_fields` with `real(minimum)`."""
+    check_fields(config, **{field: real(minimum)})
+
+
+def whole(config: Any, field: str, minimum: int) -> None:
+    """Check that a field is a whole number from `minimum` on; `check_fields` with `integer(minimum)`."""
+    check_fields(config, **{field: integer(minimum)})
+
+
+def between(config: Any, field: str, low: float, high: float) -> None:
+    """Check that a field is a real number in a closed interval; `check_fields` with `real(low, high)`."""
+    check_fields(config, **{field: real(low, high)})

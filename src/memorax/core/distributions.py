@@ -1,7 +1,7 @@
 """Probability distributions over actions: closed forms, registered as pytrees, safe at their extremes.
 
 Every distribution has `sample(key)`, `log_prob(action)`, `sample_and_log_prob(key)`, `entropy()`, `mode()` and the
-attribute `bounded`: True where actions live in `[-1, 1]` and whoever acts rescales them to the action space.
+attribute `bounded`: True where actions are in `[-1, 1]` and are rescaled to the action space by the caller.
 """
 
 from typing import ClassVar
@@ -137,7 +137,7 @@ class SquashedNormal:
     def log_prob(self, action: Array) -> Array:
         """Log-density of actions `[..., dimensions]`, summed over the last axis.
 
-        Actions at the border are taken to lie one rounding step inside it.
+        Actions at a bound are moved one rounding step inside it.
         """
         limit = 1.0 - float(jnp.finfo(self.loc.dtype).eps)
         return self._log_density(jnp.arctanh(jnp.clip(action, -limit, limit)))
@@ -186,7 +186,7 @@ class Beta:
     def log_prob(self, action: Array) -> Array:
         """Log-density of actions `[..., dimensions]`, summed over the last axis.
 
-        Actions at the border are taken to lie one rounding step inside it.
+        Actions at a bound are moved one rounding step inside it.
         """
         limit = 1.0 - float(jnp.finfo(self.alpha.dtype).eps)
         action = jnp.clip(action, -limit, limit)

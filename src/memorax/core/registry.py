@@ -1,8 +1,11 @@
-"""Names that stand for things: environments, memory models, algorithms."""
+"""Registries of environments, memory models and algorithms by name."""
 
 import difflib
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+import importlib.metadata
+import warnings
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -11,7 +14,7 @@ _SHOWN = 20
 
 
 class Registry(Generic[T]):
-    """A mapping from names to entries that helps when a name is misspelt.
+    """A mapping from names to entries whose errors suggest the nearest names.
 
     Example:
         >>> models = Registry("memory model")
@@ -22,21 +25,36 @@ class Registry(Generic[T]):
         ValueError: unknown memory model `gruu`; nearest: gru; known: gru
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        listing: str | None = None,
+        plugins: str | None = None,
+        adopt: Callable[[str, Any], object] | None = None,
+    ) -> None:
         """Make an empty registry.
 
         Args:
             kind: What the entries are, in the singular, for the messages: `"memory model"`.
+            listing: Command that shows all names, for messages that cannot: `"memorax list models"`.
+            plugins: Group of entry points by which installed packages add entries: `"memorax.models"`. An entry point
+                refers to a module, which registers its entries when it is imported, or to one entry, which is
+                registered under the entry point's name. They are loaded when a name is not known, or by
+                `load_plugins`.
+            adopt: Registers what an entry point refers to; by default `register`.
         """
-        self.kind = kind
+        self.kind, self.listing = kind, listing
+        self._one = f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
+        self._plugins, self._adopt = plugins, adopt or self.register
         self._entries: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> T:
         """Add an entry under a new name.
 
         Args:
-            name: A name that is not taken.
-            entry: What the name stands for.
+            name: A new name.
+            entry: The entry.
 
         Returns:
             The entry.
@@ -46,16 +64,16 @@ class Registry(Generic[T]):
             ValueError: If `name` is empty or taken.
         """
         if not isinstance(name, str):
-            raise TypeError(f"`name` of a {self.kind} must be a string, got {name!r}")
+            raise TypeError(f"`name` of {self._one} must be a string, got {name!r}")
         if not name.strip():
-            raise ValueError(f"`name` of a {self.kind} must not be empty, got {name!r}")
+            raise ValueError(f"`name` of {self._one} must not be empty, got {name!r}")
         if name in self._entries:
-            raise ValueError(f"`name` of a {self.kind} must be new, got `{name}`, which is registered; choose another")
+            raise ValueError(f"`name` of {self._one} must be new, got `{name}`, which is registered; choose another")
         self._entries[name] = entry
         return entry
 
     def get(self, name: str) -> T:
-        """Look a name up.
+        """Look up a name.
 
         Args:
             name: A registered name.
@@ -66,9 +84,30 @@ class Registry(Generic[T]):
         Raises:
             ValueError: If nothing is registered under `name`; the message suggests near misses.
         """
+        if name not in self._entries:
+            self.load_plugins()
         if name in self._entries:
             return self._entries[name]
-        raise ValueError(f"unknown {self.kind} `{name}`{suggest(str(name), self.names())}")
+        raise ValueError(f"unknown {self.kind} `{name}`{suggest(str(name), self.names(), self.listing)}")
+
+    def load_plugins(self) -> None:
+        """Add the entries of installed packages, the first time that it is called.
+
+        A package whose entry cannot be loaded causes a warning that names it; the others are loaded.
+        """
+        group, self._plugins = self._plugins, None
+        for entry_point in () if group is None else importlib.metadata.entry_points(group=group):
+            try:
+                entry = entry_point.load()
+                if not isinstance(entry, ModuleType):
+                    self._adopt(entry_point.name, entry)
+            except Exception as error:
+                package = "unknown" if entry_point.dist is None else f"`{entry_point.dist.name}`"
+                warnings.warn(
+                    f"{self.kind} `{entry_point.name}` of the installed package {package} could not be loaded from "
+                    f"`{entry_point.value}` ({type(error).__name__}: {error}); update or uninstall that package",
+                    stacklevel=2,
+                )
 
     def names(self) -> tuple[str, ...]:
         """All registered names, sorted."""
@@ -83,24 +122,30 @@ class Registry(Generic[T]):
         return name in self._entries
 
     def __len__(self) -> int:
-        """How many names are registered."""
+        """The number of registered names."""
         return len(self._entries)
 
 
-def suggest(name: str, known: tuple[str, ...]) -> str:
-    """Word the end of a message about a name that is not known.
+def nearest(name: str, known: tuple[str, ...]) -> list[str]:
+    """At most three of the known names that are spelled most like a name, the nearest first."""
+    by_folded = {other.lower(): other for other in known}
+    return [by_folded[match] for match in difflib.get_close_matches(name.lower(), by_folded, n=3)]
+
+
+def suggest(name: str, known: tuple[str, ...], command: str | None = None) -> str:
+    """Complete a message about an unknown name.
 
     Args:
-        name: What was asked for.
-        known: What there is.
+        name: The unknown name.
+        known: The known names.
+        command: The command that lists them all, named where they are too many for a message.
 
     Returns:
         `"; nearest: ...; known: ..."`, without the first part where nothing is near.
     """
-    by_folded = {other.lower(): other for other in known}
-    near = [by_folded[match] for match in difflib.get_close_matches(name.lower(), by_folded, n=3)]
+    near = nearest(name, known)
     shown = list(known[:_SHOWN])
     if len(known) > _SHOWN:
-        shown.append(f"... ({len(known)} in all)")
-    nearest = f"; nearest: {', '.join(near)}" if near else ""
-    return f"{nearest}; known: {', '.join(shown) if shown else 'none'}"
+        shown.append(f"... ({len(known)} in all{f'; `{command}` shows them' if command else ''})")
+    near_ones = f"; nearest: {', '.join(near)}" if near else ""
+    return f"{near_ones}; known: {', '.join(shown) if shown else 'none'}"

@@ -1,6 +1,6 @@
-"""What flows between agent, network and environment.
+"""The data that agent, network and environment exchange.
 
-Time line of one environment, `t` counting steps::
+Timeline of one environment, `t` counting steps::
 
     x_t  --network(carry_t)-->  carry_{t+1}, action_t
     action_t  --environment-->  reward_t, terminated_t, truncated_t, observation_{t+1}
@@ -43,6 +43,11 @@ class Timestep:
     reward: Array
     done: Array
 
+    @property
+    def is_first(self) -> Array:
+        """True where the observation is the first of an episode: `done`, by a name that cannot be mistaken."""
+        return self.done
+
 
 @struct.dataclass
 class Transition:
@@ -76,6 +81,16 @@ class Transition:
     @property
     def done(self) -> Array:
         """True where the episode ended with this step, for whichever reason."""
+        return self.terminated | self.truncated
+
+    @property
+    def is_first(self) -> Array:
+        """True where the step is the first of an episode."""
+        return self.inputs.done
+
+    @property
+    def is_last(self) -> Array:
+        """True where the step is the last of an episode: `done`, by a name that cannot be mistaken."""
         return self.terminated | self.truncated
 
 

@@ -1,12 +1,14 @@
-"""Where agents act: the embedded memory tasks, the environments of other libraries, and wrappers around both."""
+"""Where agents act: built-in memory tasks, environments of other libraries, and wrappers around both."""
 
-from memorax.environments.adapters.foreign import as_environment as as_environment
 from memorax.environments.environment import Environment as Environment
 from memorax.environments.environment import EnvParams as EnvParams
 from memorax.environments.environment import EnvState as EnvState
+from memorax.environments.interface import as_environment as as_environment
 from memorax.environments.missing import MissingExtraError as MissingExtraError
+from memorax.environments.registration import ADAPTERS as ADAPTERS
 from memorax.environments.registration import ENVIRONMENTS as ENVIRONMENTS
 from memorax.environments.registration import Card as Card
 from memorax.environments.registration import make as make
 from memorax.environments.registration import register as register
+from memorax.environments.registration import register_adapter as register_adapter
 from memorax.environments.registration import registered as registered

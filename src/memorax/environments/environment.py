@@ -1,4 +1,4 @@
-"""What an environment is: the base class of the embedded tasks, the adapters and the wrappers."""
+"""The environment protocol: the base class of the built-in tasks, the adapters and the wrappers."""
 
 from typing import Any, Generic, TypeVar
 
@@ -15,12 +15,12 @@ Step = tuple[PyTree, PyTree, Array, Array, Array, dict[str, Any]]
 
 @struct.dataclass
 class EnvParams:
-    """What can be varied without compiling again; subclasses add NumPy or JAX scalars."""
+    """Parameters that can be changed without recompiling; subclasses add NumPy or JAX scalars."""
 
 
 @struct.dataclass
 class EnvState:
-    """What an environment remembers between two steps; subclasses add arrays.
+    """State of an environment between two steps; subclasses add arrays.
 
     Attributes:
         time: Completed steps of the episode, int32.
@@ -33,19 +33,19 @@ StateT = TypeVar("StateT")
 ParamsT = TypeVar("ParamsT")
 
 
-def end_or_go_on(
+def auto_reset(
     fresh: tuple[PyTree, PyTree],
     stepped: tuple[PyTree, PyTree],
     outcome: tuple[Array, Array, Array],
     info: dict[str, Any],
 ) -> Step:
-    """Finish a step: begin the next episode where this one ended.
+    """Finish a step: reset where the episode ended, in the same step.
 
     Args:
-        fresh: Observation and state of a new episode.
-        stepped: Observation and state that the step led to, of the same shapes and dtypes.
+        fresh: First observation and state of a new episode.
+        stepped: Observation and state after the step, of the same shapes and dtypes.
         outcome: `(reward, terminated, truncated)` of the step.
-        info: What else the environment reports.
+        info: Further outputs of the environment.
 
     Returns:
         The six values of a step, with `info["final_observation"]`.
@@ -71,17 +71,18 @@ def end_or_go_on(
 
 
 class Environment(Generic[StateT, ParamsT]):
-    """A world to act in; speaks the protocol of gymnax 1.x.
+    """A single-agent environment with the protocol of gymnax 1.x.
 
-    A subclass writes `reset_env` and `step_env` (one episode, no resets) and the spaces, and `is_truncated` if its
-    episodes can be cut. `step` adds the rest: it resets in the step that ends the episode, keeps the two ways of
-    ending apart, and reports the observation before the reset. Since under `jax.jit` the reset is computed in every
-    step, `reset_env` must be cheap.
+    A subclass implements `reset_env` and `step_env` (one episode, without resets), the two spaces, and `is_truncated`
+    if it has a time limit. `step` adds auto-reset: the step that ends an episode returns the first observation of the
+    next one, and `info["final_observation"]` holds the last observation of the episode that ended; termination and
+    truncation are reported separately. Under `jax.jit` the reset is computed in every step, so `reset_env` must be
+    cheap.
 
     Attributes:
-        optimal_return: Expected return of the best policy with memory, None where it is not known in closed form.
-        memoryless_return: Expected return of the best policy that sees nothing but the current observation, None
-            where it is not known in closed form.
+        optimal_return: Expected return of the optimal policy with memory; None if not known in closed form.
+        memoryless_return: Expected return of the optimal policy that depends on the current observation only; None
+            if not known in closed form.
     """
 
     optimal_return: float | None = None
@@ -89,20 +90,20 @@ class Environment(Generic[StateT, ParamsT]):
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return type(self).__name__
 
     @property
     def default_params(self) -> Any:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return EnvParams()
 
     def reset(self, key: Key, params: ParamsT | None = None) -> tuple[PyTree, StateT]:
-        """Begin an episode.
+        """Start an episode.
 
         Args:
-            key: Randomness.
-            params: Parameters; by default `default_params`.
+            key: Random key.
+            params: Environment parameters; by default `default_params`.
 
         Returns:
             First observation and state.
@@ -110,13 +111,13 @@ class Environment(Generic[StateT, ParamsT]):
         return strong(self.reset_env(key, self.default_params if params is None else params))
 
     def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next.
+        """Take one step and, where it ends the episode, reset.
 
         Args:
-            key: Randomness.
+            key: Random key.
             state: State before the step.
             action: A value of the action space.
-            params: Parameters; by default `default_params`.
+            params: Environment parameters; by default `default_params`.
 
         Returns:
             `(observation, state, reward, terminated, truncated, info)`: reward float32 scalar, both flags boolean
@@ -127,42 +128,42 @@ class Environment(Generic[StateT, ParamsT]):
         observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, given)
         truncated = self.is_truncated(next_state, given)
         fresh = self.reset_env(reset_key, given)
-        return end_or_go_on(fresh, (observation, next_state), (reward, terminated, truncated), info)
+        return auto_reset(fresh, (observation, next_state), (reward, terminated, truncated), info)
 
     def reset_env(self, key: Key, params: ParamsT) -> tuple[PyTree, StateT]:
-        """Begin an episode; written by every environment.
+        """Start an episode; implemented by every environment.
 
         Args:
-            key: Randomness.
-            params: Parameters.
+            key: Random key.
+            params: Environment parameters.
 
         Returns:
             First observation and state.
         """
-        raise NotImplementedError(f"`reset_env` must be written by {type(self).__name__}")
+        raise NotImplementedError(f"`reset_env` must be implemented by {type(self).__name__}")
 
     def step_env(
         self, key: Key, state: StateT, action: Array, params: ParamsT
     ) -> tuple[PyTree, StateT, Array, Array, dict[str, Any]]:
-        """Take one step without any reset; written by every environment.
+        """Take one step without auto-reset; implemented by every environment.
 
         Args:
-            key: Randomness.
+            key: Random key.
             state: State before the step.
             action: A value of the action space.
-            params: Parameters.
+            params: Environment parameters.
 
         Returns:
-            `(observation, state, reward, terminated, info)`; a time limit is no termination.
+            `(observation, state, reward, terminated, info)`; reaching a time limit is not a termination.
         """
-        raise NotImplementedError(f"`step_env` must be written by {type(self).__name__}")
+        raise NotImplementedError(f"`step_env` must be implemented by {type(self).__name__}")
 
     def is_truncated(self, state: StateT, params: ParamsT) -> Array:
-        """Whether the episode is cut here from outside; by default never.
+        """Whether the episode is truncated here, for example by a time limit; by default never.
 
         Args:
             state: State after a step.
-            params: Parameters.
+            params: Environment parameters.
 
         Returns:
             Boolean scalar.
@@ -170,21 +171,21 @@ class Environment(Generic[StateT, ParamsT]):
         return jnp.zeros((), bool)
 
     def action_space(self, params: ParamsT | None = None) -> Space:
-        """The actions that `step` accepts; written by every environment."""
-        raise NotImplementedError(f"`action_space` must be written by {type(self).__name__}")
+        """The action space; implemented by every environment."""
+        raise NotImplementedError(f"`action_space` must be implemented by {type(self).__name__}")
 
     def observation_space(self, params: ParamsT | None = None) -> Space:
-        """The observations that `reset` and `step` return; written by every environment."""
-        raise NotImplementedError(f"`observation_space` must be written by {type(self).__name__}")
+        """The observation space; implemented by every environment."""
+        raise NotImplementedError(f"`observation_space` must be implemented by {type(self).__name__}")
 
     def horizon(self, params: ParamsT | None = None) -> int | None:
-        """The longest an episode can last, in steps; None where there is no bound."""
+        """The longest possible episode, in steps; None if there is no bound."""
         return None
 
     def memory_length(self, params: ParamsT | None = None) -> int | None:
-        """For how many steps information must be kept before its use; None where that is not one number."""
+        """Number of steps over which information must be remembered; None if it is not a single number."""
         return None
 
     def credit_length(self, params: ParamsT | None = None) -> int | None:
-        """Steps from a decisive action to the reward it earns, 1 where it pays at once; None where not one number."""
+        """Steps from a decisive action to its reward, 1 if immediate; None if it is not a single number."""
         return None

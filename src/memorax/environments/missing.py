@@ -1,14 +1,16 @@
-"""What is said when the library of an environment suite is not installed."""
+"""The error where the library of an environment is not installed."""
 
 
 class MissingExtraError(ImportError):
-    """An environment suite is asked for whose library is not installed."""
+    """The library of an environment is not installed."""
 
-    def __init__(self, suite: str) -> None:
-        """Word the message.
+    def __init__(self, suite: str, extra: str | None = None) -> None:
+        """Create the error.
 
         Args:
-            suite: Name of the suite, which is also the name of the extra.
+            suite: Namespace of the library.
+            extra: What to install, as `pip install` takes it; by default the extra of memorax with that name.
         """
-        super().__init__(f"environment suite `{suite}` is not installed; run `pip install memorax[{suite}]`")
+        extra = extra or f"memorax[{suite}]"
+        super().__init__(f"environment suite `{suite}` is not installed; run `pip install {extra}`")
         self.suite = suite

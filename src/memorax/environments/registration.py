@@ -1,29 +1,48 @@
-"""Environments by name: `make`, `register`, and the list of what there is."""
+"""Environments by name: `make`, `register`, `register_adapter`, and the list of registered environments."""
 
 import importlib
 import inspect
+import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from memorax.core.registry import Registry, suggest
+from memorax.core.registry import Registry, nearest, suggest
 from memorax.core.spaces import Space
 from memorax.core.types import PyTree
-from memorax.environments.adapters.foreign import as_environment
+from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment
 from memorax.environments.memory import ALIASES, TASKS
+from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
+from memorax.environments.wrappers.reset_pool import ResetPool
 
-ADAPTERS: dict[str, str] = {
-    "gymnax": "memorax.environments.adapters.gymnax",
-    "jaxmarl": "memorax.environments.adapters.jaxmarl",
-}
-"""Namespaces of other libraries: the module that adapts each, imported when the namespace is first used."""
+_LIST = "memorax list environments"
+_LIKE_GYMNASIUM = re.compile(r"[A-Z]\w*-v\d+")
 
+
+@dataclass(frozen=True)
+class Adapter:
+    """What makes the environments of another library.
+
+    Attributes:
+        source: The name of a module, imported when first needed, with a function `make(name, **kwargs)`, or such a
+            function. It returns an environment or `(environment, params)`. The module may also have a function
+            `names()` that returns the names of the library's environments, for suggestions.
+        extra: What to install where the library is missing, as `pip install` takes it.
+    """
+
+    source: str | Callable[..., Any]
+    extra: str | None
+
+
+ADAPTERS: Registry[Adapter] = Registry("adapter")
+"""Adapters of other libraries by namespace."""
 
 SYNONYMS: dict[str, str] = {f"memory::{alias}": f"memory::{name}" for alias, name in ALIASES.items()}
-"""Other names that `make` knows; they are not listed."""
+"""Further names that `make` accepts; they are not listed."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,7 @@ class Entry:
     """A registered environment.
 
     Attributes:
-        factory: Makes it from keyword arguments; returns an environment or `(environment, params)`.
+        factory: Creates it from keyword arguments; returns an environment or `(environment, params)`.
         description: One line about it.
     """
 
@@ -41,17 +60,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known about a registered environment with its default arguments.
+    """Facts about a registered environment with its default arguments.
 
     Attributes:
         id: `namespace::Name`.
         description: One line about it.
-        observation_space: What the agent sees.
-        action_space: What the agent does.
-        optimal_return: Expected return with memory, None where unknown.
-        memoryless_return: The same for the best policy that sees only the current observation.
-        memory_length: For how many steps information must be kept, None where that is not one number.
-        horizon: The longest episode in steps, None where there is no bound.
+        observation_space: The observation space.
+        action_space: The action space.
+        optimal_return: Expected return of the optimal policy with memory; None if unknown.
+        memoryless_return: The same for the optimal policy that depends on the current observation only.
+        memory_length: Number of steps over which information must be remembered; None if not a single number.
+        horizon: The longest possible episode in steps; None if there is no bound.
     """
 
     id: str
@@ -64,39 +83,76 @@ class Card:
     horizon: int | None
 
 
-ENVIRONMENTS: Registry[Entry] = Registry("environment")
-"""The embedded tasks and what users register; the environments of other libraries are not listed here."""
+ENVIRONMENTS: Registry[Entry] = Registry(
+    "environment",
+    listing=_LIST,
+    plugins="memorax.environments",
+    adopt=lambda env_id, factory: register(env_id, factory),  # noqa: PLW0108  defined below
+)
+"""The built-in tasks and those that users register; environments of other libraries are not listed here."""
 
 
 def register(env_id: str, factory: Callable[..., Any], *, description: str | None = None) -> None:
-    """Make an environment available by name.
+    """Make an environment of your own available by name.
+
+    Example:
+        >>> register("mine::Corridor", Corridor)
+        >>> env, env_params = make("mine::Corridor", length=20)
 
     Args:
         env_id: `namespace::Name`; the namespace may be new.
         factory: Takes the keyword arguments of `make`; returns an environment that speaks the protocol, or
             `(environment, params)`.
-        description: One line for the list; by default the first line of the docstring.
+        description: One line for `memorax list environments`; by default the first line of the docstring.
 
     Raises:
-        TypeError: If `factory` cannot be called.
-        ValueError: If the name has no namespace, is taken, or belongs to the namespace of another library.
+        TypeError: If `factory` is not callable.
+        ValueError: If the name has no namespace, is taken, or its namespace belongs to an adapter.
     """
     namespace, _ = _split(env_id)
     if env_id in SYNONYMS:
         raise ValueError(f"`{env_id}` must be new, but is another name of `{SYNONYMS[env_id]}`; choose another")
     if namespace in ADAPTERS:
-        raise ValueError(f"`{env_id}` must not use `{namespace}`, which belongs to that library; choose a namespace")
+        raise ValueError(f"`{env_id}` must not use `{namespace}`, which belongs to an adapter; choose another")
     if not callable(factory):
         raise TypeError(f"`factory` of `{env_id}` must be callable, got {factory!r}; pass a class or a function")
     ENVIRONMENTS.register(env_id, Entry(factory, _first_line(factory) if description is None else description))
 
 
+def register_adapter(namespace: str, source: str | Callable[..., Any], *, extra: str | None = None) -> None:
+    """Make all environments of another library available, as `namespace::Name`.
+
+    Example:
+        >>> register_adapter("mylib", "my_package.memorax_adapter", extra="my-package[memorax]")
+        >>> env, env_params = make("mylib::Maze-v0", size=9)
+
+    Args:
+        namespace: A new namespace.
+        source: The name of a module with a function `make(name, **kwargs)`, imported when first needed, or such a
+            function. It returns an environment that speaks a known protocol, or `(environment, params)`. The module may
+            also have a function `names()` that returns the names of the library's environments, for suggestions.
+        extra: What to install where the library is missing, as `pip install` takes it; named in the message.
+
+    Raises:
+        TypeError: If `source` is neither a module's name nor callable.
+        ValueError: If the namespace is taken, or not a plain name.
+    """
+    if isinstance(namespace, str) and (not namespace.strip() or "::" in namespace):
+        raise ValueError(f"`namespace` must be a name without `::`, got {namespace!r}")
+    if namespace not in ADAPTERS and namespace in _namespaces():
+        raise ValueError(f"`namespace` must be new, got `{namespace}`, in which environments are registered")
+    if not isinstance(source, str) and not callable(source):
+        raise TypeError(f"`source` of `{namespace}` must be a module's name or a function, got {source!r}")
+    ADAPTERS.register(namespace, Adapter(source, extra))
+
+
 def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
-    """Make an environment.
+    """Create an environment by name.
 
     Args:
         env_id: `namespace::Name`, for example `memory::RepeatPreviousEasy` or `gymnax::CartPole-v1`.
-        **kwargs: Arguments of the environment.
+        **kwargs: Arguments of the environment. Besides, `reset_pool` sets how many resets are computed at once, for
+            those environments of a batch whose episode ended (see `ResetPool`): faster where a reset is expensive.
 
     Returns:
         The environment and its default parameters.
@@ -109,20 +165,66 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     namespace, name = _split(env_id)
     env_id = SYNONYMS.get(env_id, env_id)
     if namespace in ADAPTERS:
-        return importlib.import_module(ADAPTERS[namespace]).make(name, **kwargs)
+        return _with_params(_adapter_make(namespace)(name, **kwargs))
+    if namespace not in _namespaces():
+        ENVIRONMENTS.load_plugins()
     if namespace not in _namespaces():
         raise ValueError(f"unknown namespace `{namespace}` in `{env_id}`{suggest(namespace, _namespaces())}")
     factory = ENVIRONMENTS.get(env_id).factory
+    reset_pool = kwargs.pop("reset_pool", None)
     _check_arguments(env_id, factory, kwargs)
-    made = factory(**kwargs)
+    env, params = _with_params(factory(**kwargs))
+    return env if reset_pool is None else ResetPool(env, reset_pool), params
+
+
+def _with_params(made: Any) -> tuple[Environment, PyTree]:
+    """What a factory made, as an environment of ours with its parameters."""
     env, params = made if isinstance(made, tuple) else (made, None)
-    env = as_environment(env, params)
+    env = adapt(env, params)
     return env, env.default_params if params is None else params
 
 
+def _adapter_make(namespace: str) -> Callable[..., Any]:
+    """The function that makes the environments of a library.
+
+    Raises:
+        MissingExtraError: If the library is not installed.
+        TypeError: If the adapter's module has no such function.
+    """
+    adapter = ADAPTERS.get(namespace)
+    if not isinstance(adapter.source, str):
+        return adapter.source
+    module = _import(namespace, adapter.source, adapter.extra)
+    if not callable(getattr(module, "make", None)):
+        raise TypeError(f"`{adapter.source}` must have a function `make(name, **kwargs)` to adapt `{namespace}`")
+    return module.make
+
+
+def _import(namespace: str, source: str, extra: str | None) -> Any:
+    try:
+        return importlib.import_module(source)
+    except ModuleNotFoundError as error:
+        # A misspelt name of the adapter itself is not a missing library.
+        if extra is None or source.startswith(str(error.name)):
+            raise
+        raise MissingExtraError(namespace, extra) from error
+
+
+def library_names() -> dict[str, tuple[str, ...]]:
+    """Names of the environments of all libraries that are installed, by namespace; imports each of them."""
+    return {namespace: names for namespace in ADAPTERS if (names := _names_of(namespace))}
+
+
 def registered() -> tuple[Card, ...]:
-    """Describe every registered environment, sorted by name."""
-    return tuple(_card(env_id) for env_id in ENVIRONMENTS)
+    """Describe every registered environment, sorted by name; one that cannot be made is left out with a warning."""
+    cards = []
+    for env_id in ENVIRONMENTS:
+        try:
+            cards.append(_card(env_id))
+        except Exception as error:
+            problem = f"could not be made with its default arguments ({type(error).__name__}: {error})"
+            warnings.warn(f"environment `{env_id}` {problem}; it is not listed", stacklevel=2)
+    return tuple(cards)
 
 
 def _card(env_id: str) -> Card:
@@ -149,22 +251,46 @@ def _split(env_id: str) -> tuple[str, str]:
     namespace, separator, name = env_id.partition("::")
     if separator and namespace and name:
         return namespace, name
-    like = [known for known in ENVIRONMENTS if known.split("::")[1] == env_id]
-    hint = f"; did you mean `{like[0]}`" if like else f"; namespaces: {', '.join(_namespaces())}"
-    raise ValueError(f"`env_id` must have the form `namespace::Name`, got `{env_id}`{hint}")
+    raise ValueError(f"`env_id` must have the form `namespace::Name`, got `{env_id}`{_complete(env_id)}")
+
+
+def _complete(name: str) -> str:
+    """Complete a message about a name without namespace: what it may stand for, or the namespaces."""
+    if not name.strip(":"):
+        return f"; namespaces: {', '.join(_namespaces())}"
+    by_name = {known.partition("::")[2]: known for known in ENVIRONMENTS}
+    for namespace in ADAPTERS:
+        by_name |= {found: f"{namespace}::{found}" for found in _names_of(namespace)}
+    near = [name] if name in by_name else nearest(name, tuple(by_name))
+    if near:
+        return f"; did you mean {' or '.join(f'`{by_name[found]}`' for found in near)}"
+    if _LIKE_GYMNASIUM.fullmatch(name):
+        return f"; did you mean `gymnax::{name}`; namespaces: {', '.join(_namespaces())}"
+    return f"; namespaces: {', '.join(_namespaces())}"
+
+
+def _names_of(namespace: str) -> tuple[str, ...]:
+    """Names of a library's environments; none where it is not installed or does not tell."""
+    adapter = ADAPTERS.get(namespace)
+    if not isinstance(adapter.source, str):
+        return ()
+    try:
+        module = importlib.import_module(adapter.source)
+    except ImportError:
+        return ()
+    return tuple(module.names()) if hasattr(module, "names") else ()
 
 
 def _check_arguments(env_id: str, factory: Callable[..., Any], kwargs: dict[str, Any]) -> None:
-    """Refuse arguments that the factory does not take, in words that name the environment."""
+    """Refuse arguments that the factory does not accept, with a message that names the environment."""
     parameters = inspect.signature(factory).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     takes = [parameter.name for parameter in parameters]
     unknown = [name for name in kwargs if name not in takes]
     if unknown:
-        raise TypeError(
-            f"`{unknown[0]}` is no argument of `{env_id}`; it takes: {', '.join(takes) if takes else 'no arguments'}"
-        )
+        taken = ", ".join(takes) if takes else "no arguments"
+        raise TypeError(f"`{unknown[0]}` is not an argument of `{env_id}`; it takes: {taken}")
 
 
 def _first_line(factory: Callable[..., Any]) -> str:
@@ -176,3 +302,13 @@ for _name, _task in TASKS.items():
     register(f"memory::{_name}", _task)
 for _name, _task in MULTI_AGENT_TASKS.items():
     register(f"multi_agent::{_name}", _task)
+register_adapter("brax", "memorax.environments.adapters.brax", extra="memorax[brax]")
+register_adapter("craftax", "memorax.environments.adapters.craftax", extra="memorax[craftax]")
+register_adapter("gymnax", "memorax.environments.adapters.gymnax", extra="memorax[gymnax]")
+register_adapter("jaxmarl", "memorax.environments.adapters.jaxmarl", extra="memorax[jaxmarl]")
+register_adapter("jumanji", "memorax.environments.adapters.jumanji", extra="memorax[jumanji]")
+register_adapter("navix", "memorax.environments.adapters.navix", extra="memorax[navix]")
+register_adapter("pgx", "memorax.environments.adapters.pgx", extra="memorax[pgx]")
+register_adapter("playground", "memorax.environments.adapters.playground", extra="memorax[playground]")
+register_adapter("popgym_arcade", "memorax.environments.adapters.popgym_arcade", extra="memorax[popgym_arcade]")
+register_adapter("xminigrid", "memorax.environments.adapters.xminigrid", extra="memorax[xminigrid]")

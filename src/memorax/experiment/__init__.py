@@ -7,31 +7,40 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memorax.experiment.build import build_agent
-    from memorax.experiment.config import RunConfig, load_config
-    from memorax.experiment.defaults import default_run
+    from memorax.experiment.config import RunConfig
+    from memorax.experiment.config_file import load_config
     from memorax.experiment.evaluation import evaluate
-    from memorax.experiment.plot import plot_runs
-    from memorax.experiment.run import DivergenceError, Outcome, train
-    from memorax.experiment.statistics import bootstrap_interval, interquartile_mean
+    from memorax.experiment.loggers import LOGGERS, Logger
+    from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
+    from memorax.experiment.report.plot import plot_runs
+    from memorax.experiment.report.statistics import bootstrap_interval, interquartile_mean
+    from memorax.experiment.run.session import DivergenceError, Outcome
+    from memorax.experiment.run.train import train
 
 _WHERE = {
-    "DivergenceError": "run",
-    "Outcome": "run",
+    "DivergenceError": "run.session",
+    "LOGGERS": "loggers",
+    "Logger": "loggers",
+    "Outcome": "run.session",
+    "Recipe": "recipes",
     "RunConfig": "config",
-    "bootstrap_interval": "statistics",
-    "build_agent": "build",
-    "default_run": "defaults",
+    "bootstrap_interval": "report.statistics",
+    "build_agent": "recipes",
+    "default_run": "recipes",
     "evaluate": "evaluation",
-    "interquartile_mean": "statistics",
-    "load_config": "config",
-    "plot_runs": "plot",
-    "train": "run",
+    "interquartile_mean": "report.statistics",
+    "load_config": "config_file",
+    "plot_runs": "report.plot",
+    "register_algorithm": "recipes",
+    "train": "run.train",
 }
 
 __all__ = [
+    "LOGGERS",
     "DivergenceError",
+    "Logger",
     "Outcome",
+    "Recipe",
     "RunConfig",
     "bootstrap_interval",
     "build_agent",
@@ -40,6 +49,7 @@ __all__ = [
     "interquartile_mean",
     "load_config",
     "plot_runs",
+    "register_algorithm",
     "train",
 ]
 

@@ -1,30 +1,28 @@
-"""From a configuration to an agent."""
+"""Building agents: environment, networks and optimizers of a run, put together for each kind of algorithm."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 
-from memorax.acting.joint import OneOfMany
-from memorax.algorithms import ALGORITHMS
+from memorax.acting.multi_agent import SingleAgentView
 from memorax.core.spaces import Box, Dict, Discrete, encode
 from memorax.core.types import Array, PyTree
-from memorax.environments import make
 from memorax.experiment.config import RunConfig
 from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
 from memorax.networks.sequence_models import MODELS
 
 _LARGE_IMAGE = 36
-"""From this many pixels a side the kernels of the CNN's defaults fit."""
+"""Pixels per side from which on the default kernels of the CNN fit."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What an agent is put together from.
+    """The parts that an agent is built from.
 
     Attributes:
         config: The run.
@@ -38,51 +36,29 @@ class Parts:
 
     @property
     def action_space(self) -> Any:
-        """What the agent does."""
+        """The environment's action space."""
         return self.env.action_space(self.env_params)
 
     def trunk(self) -> tuple[FeatureExtractor, nn.Module]:
-        """Make a feature extractor and a torso; previous action and reward are fed beside the observation."""
+        """Make a feature extractor and a torso; inputs are the observation, the previous action and the reward."""
         observation = observation_extractor(self.env.observation_space(self.env_params), self.config.features)
         torso = MODELS.get(self.config.model)(features=self.config.features)
-        return FeatureExtractor(observation, _as_it_is, _as_it_is), torso
+        return FeatureExtractor(observation, _identity, _identity), torso
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Make an optimizer: Adam on gradients of bounded norm, its learning rate falling to zero if so configured."""
+        """Make an optimizer: Adam with gradient clipping, and a learning rate that is annealed if so configured."""
         learning_rate: Any = self.config.learning_rate
         if self.config.anneal_learning_rate:
             learning_rate = optax.linear_schedule(self.config.learning_rate, 0.0, gradient_steps(self.config))
         return optax.chain(optax.clip_by_global_norm(self.config.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
 
 
-def build_agent(config: RunConfig) -> Any:
-    """Build the agent of a run: environment, networks, optimizers, algorithm.
-
-    The feature extractor follows from the observation space (an MLP for vectors, a CNN for images), the policy head
-    from the action space.
-
-    Args:
-        config: The run.
-
-    Returns:
-        The agent.
-
-    Raises:
-        TypeError: No head serves the environment's action space, or it does not take the options.
-        ValueError: A name is unknown, an extra is missing, or the configuration does not go with the environment.
-    """
-    algorithm, _ = ALGORITHMS.get(config.algorithm)
-    MODELS.get(config.model)
-    parts = Parts(config, *make(config.env, **config.env_options))
-    return BUILDERS[config.algorithm](algorithm, parts)
-
-
 def actor_critic(algorithm: Any, parts: Parts) -> Any:
-    """Build an agent of an actor and a critic with an optimizer each, on one trunk or on two."""
+    """Build an actor-critic agent, with an optimizer each for actor and critic; see `RunConfig.share_trunk`."""
     config = parts.config
     head = policy_head(parts.action_space, config.env)
     actor_trunk = parts.trunk()
-    # The same objects, not equal ones, make one trunk of the two.
+    # Networks share a trunk if they are given the same objects, not merely equal ones.
     critic_trunk = actor_trunk if config.share_trunk else parts.trunk()
     actor, critic = Network(*actor_trunk, head), Network(*critic_trunk, heads.VNetwork())
     optimizers = parts.optimizer(), parts.optimizer()
@@ -90,7 +66,7 @@ def actor_critic(algorithm: Any, parts: Parts) -> Any:
 
 
 def q_learner(algorithm: Any, parts: Parts) -> Any:
-    """Build an agent of one network that values actions; replay and schedules follow from the configuration."""
+    """Build a Q-learning agent; replay buffer and schedules follow from the configuration."""
     config = parts.config
     network = Network(*parts.trunk(), value_head(parts.action_space, config.env))
     agent = algorithm(config.hyperparameters, parts.env, parts.env_params, network, parts.optimizer())
@@ -99,7 +75,7 @@ def q_learner(algorithm: Any, parts: Parts) -> Any:
 
 
 def q_learner_with_norms(algorithm: Any, parts: Parts) -> Any:
-    """Build an agent of one network that values actions, with a LayerNorm behind feature extractor and memory."""
+    """Build a Q-learning agent with LayerNorm after the feature extractor and after the memory model."""
     config = parts.config
     extractor, torso = parts.trunk()
     observation = nn.Sequential([extractor.observation_extractor, nn.LayerNorm()])
@@ -109,17 +85,17 @@ def q_learner_with_norms(algorithm: Any, parts: Parts) -> Any:
 
 
 def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
-    """Build an agent of an actor and a critic without optimizers, with a sparse, normalized layer behind each memory.
+    """Build a streaming actor-critic agent: sparsely initialized, normalized layers, and no optimizers.
 
-    Memories with diagonal cells carry along how they depend on their parameters; for others that costs too much.
+    Memory models with diagonal cells are trained by real-time recurrent learning; for others it costs too much.
     """
     config = parts.config
 
     def network(head: nn.Module) -> Network:
         extractor, memory = parts.trunk()
-        # Vectors go to the memory as they are: there is nothing to learn below it.
+        # Vectors go to the memory model unchanged: nothing is learned below it.
         vectors = isinstance(extractor.observation_extractor, MLP)
-        extract = _as_it_is if vectors else extractor.observation_extractor
+        extract = _identity if vectors else extractor.observation_extractor
         memory = RTRL(model=memory) if hasattr(getattr(memory, "cell", None), "recurrent_parameters") else memory
         return streaming_network(head, memory, observation_extractor=extract, features=(config.features,))
 
@@ -128,9 +104,9 @@ def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
 
 
 def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
-    """Build an agent of a policy and two critics, each on a trunk of its own, with a replay of its making.
+    """Build a soft actor-critic agent: a policy and two critics, each with a trunk of its own.
 
-    Entropy is paid for by one more optimizer, of the same kind.
+    Actor, critics and entropy temperature have an optimizer each.
     """
     config, space = parts.config, parts.action_space
     head, value = policy_head(space, config.env), heads.ContinuousQNetwork(features=(config.features,))
@@ -146,12 +122,12 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
 
 
 def multi_agent(algorithm: Any, parts: Parts) -> Any:
-    """Build an agent of an actor and a critic for each of several agents; a central critic has a trunk of its own."""
+    """Build a multi-agent actor-critic agent; a centralized critic has a trunk of its own."""
     config = parts.config
-    one = replace(parts, env=OneOfMany(parts.env, _as_it_is))
+    one = replace(parts, env=SingleAgentView(parts.env))
     actor_trunk = critic_trunk = one.trunk()
     if config.hyperparameters.centralized_critic:
-        critic_trunk = FeatureExtractor(MLP((config.features,)), _as_it_is, _as_it_is), one.trunk()[1]
+        critic_trunk = FeatureExtractor(MLP((config.features,)), _identity, _identity), one.trunk()[1]
     elif not config.share_trunk:
         critic_trunk = one.trunk()
     actor = Network(*actor_trunk, policy_head(one.action_space, config.env))
@@ -160,25 +136,12 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 
-BUILDERS: dict[str, Callable[[Any, Parts], Any]] = {
-    "dqn": q_learner,
-    "gradient_ppo": actor_critic,
-    "mappo": multi_agent,
-    "ppo": actor_critic,
-    "pqn": q_learner_with_norms,
-    "r2d2": q_learner,
-    "sac": soft_actor_critic,
-    "stream_ac": streaming_actor_critic,
-}
-"""By algorithm: what puts its agent together."""
-
-
 def observation_extractor(space: Any, features: int) -> nn.Module:
-    """Choose what maps observations to feature vectors.
+    """Choose the module that maps observations to feature vectors.
 
     Args:
-        space: The observation space; an action mask in it is left out, since it goes to the head.
-        features: Width of what comes out.
+        space: The observation space; an action mask in it is left out: it goes to the head.
+        features: Width of the feature vectors.
     """
     if isinstance(space, Dict) and "action_mask" in space.spaces:
         rest = {name: part for name, part in space.spaces.items() if name != "action_mask"}
@@ -196,11 +159,11 @@ def observation_extractor(space: Any, features: int) -> nn.Module:
 
 
 class EncodedMLP(nn.Module):
-    """Writes observations of any space as one vector of numbers, and maps it by a layer.
+    """Encodes observations of any space as one vector, and applies a dense layer.
 
     Attributes:
         space: The observation space.
-        features: Width of what comes out.
+        features: Width of the feature vectors.
     """
 
     space: Any
@@ -213,65 +176,72 @@ class EncodedMLP(nn.Module):
 
 
 def policy_head(space: Any, env: str) -> nn.Module:
-    """Choose the head that acts in an action space.
+    """Choose the policy head for an action space.
 
     Args:
         space: The action space.
         env: Name of the environment, for the message.
 
     Raises:
-        TypeError: There is none.
+        TypeError: There is none for this space.
     """
     if isinstance(space, Discrete):
         return heads.Categorical(action_dim=space.n)
     if isinstance(space, Box) and len(space.shape) == 1:
         return heads.Gaussian(action_dim=space.shape[0])
     raise TypeError(
-        f"`env` must have Discrete actions or a Box of vectors for a policy head to serve it, got {space!r} of {env}; "
+        f"`env` must have Discrete actions or a one-dimensional Box for a policy head, got {space!r} of {env}; "
         "wrap the environment so that its actions are one of these"
     )
 
 
 def value_head(space: Any, env: str) -> nn.Module:
-    """Choose the head that values all actions.
+    """Choose the Q-value head for an action space.
 
     Args:
         space: The action space.
         env: Name of the environment, for the message.
 
     Raises:
-        TypeError: There is none.
+        TypeError: There is none for this space.
     """
     if isinstance(space, Discrete):
         return heads.DiscreteQNetwork(action_dim=space.n)
     raise TypeError(
-        f"`env` must have Discrete actions for a network to value them all, got {space!r} of {env}; "
+        f"`env` must have Discrete actions for a Q-network, got {space!r} of {env}; "
         "train it with another algorithm, such as ppo"
     )
 
 
 def check_replay(config: RunConfig) -> None:
-    """Refuse a run that ends before its replay holds enough to learn from.
+    """Check that a run does not end before its replay buffer holds enough transitions to learn from.
 
     Raises:
-        ValueError: It does.
+        ValueError: It ends before.
     """
     enough = config.hyperparameters.learning_starts
     if config.warmup + config.steps < enough:
         raise ValueError(
-            f"`steps` must be at least {enough - config.warmup:,} for anything to be learned after a warmup of "
+            f"`steps` must be at least {enough - config.warmup:,} for learning to start after a warmup of "
             f"{config.warmup:,}, got {config.steps:,}; or lower `learning_starts` ({enough:,})"
         )
 
 
 def gradient_steps(config: RunConfig) -> int:
-    """Count the gradient steps of a whole run."""
+    """Number of gradient steps of a whole run."""
     algorithm = config.hyperparameters
     if hasattr(algorithm, "train_frequency"):
         return max(1, config.steps // algorithm.train_frequency) * getattr(algorithm, "gradient_steps", 1)
     updates = config.steps // (algorithm.num_envs * algorithm.num_steps)
-    return max(1, updates * algorithm.update_epochs * algorithm.num_minibatches)
+    return max(1, updates * algorithm.update_epochs * algorithm.minibatches(is_recurrent(config)))
 
 
-def _as_it_is(x: Array) -> Array:
+def is_recurrent(config: RunConfig) -> bool:
+    """Whether the run's model has a memory."""
+    torso = MODELS.get(config.model)(features=config.features)
+    carry = jax.eval_shape(lambda key: torso.initialize_carry(key, (1, config.features)), jax.random.key(0))
+    return bool(jax.tree.leaves(carry))
+
+
+def _identity(x: Array) -> Array:
     return x

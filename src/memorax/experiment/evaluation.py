@@ -1,4 +1,4 @@
-"""How well the agent of a finished run plays when it plays as well as it can."""
+"""Evaluating the trained agent of a run with its greedy policy."""
 
 from pathlib import Path
 from typing import Any
@@ -7,49 +7,50 @@ import jax
 import numpy as np
 
 from memorax import lox
-from memorax.experiment import checkpoint
-from memorax.experiment.build import build_agent
-from memorax.experiment.config import load_config
-from memorax.experiment.files import CHECKPOINTS, EVALUATION_FILE, write_json
-from memorax.experiment.run import restore_state, seed_keys
-from memorax.experiment.statistics import summarize
+from memorax.experiment.config_file import load_config
+from memorax.experiment.recipes import build_agent
+from memorax.experiment.report.statistics import summarize
+from memorax.experiment.run import checkpoint
+from memorax.experiment.run.files import CHECKPOINTS, EVALUATION_FILE, write_json
+from memorax.experiment.run.session import restore_state, seed_keys
 
 
-def evaluate(folder: Path, *, episodes: int = 100, max_steps: int = 100_000) -> dict[str, Any]:
-    """Play whole episodes with every seed of a run, and write what came out to `evaluation.json`.
+def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_000) -> dict[str, Any]:
+    """Run whole episodes with the greedy policy of every seed, and write the result to `evaluation.json`.
 
     Args:
         folder: The run's folder.
-        episodes: How many episodes each seed plays.
-        max_steps: An episode that lasts longer is left out.
+        episodes: Number of episodes of each seed.
+        max_steps: Maximum number of steps of an episode; longer episodes are left out.
 
     Returns:
         `step`, `episodes`, and for `return` and `length` the mean `per_seed` and statistics over seeds.
 
     Raises:
-        ValueError: A number is below 1, the folder holds no run or no checkpoint, or no episode came to its end.
+        ValueError: A number is below 1, the folder holds no run or no checkpoint, or no episode was completed.
     """
     for name, number in (("episodes", episodes), ("max_steps", max_steps)):
         if number < 1:
             raise ValueError(f"`{name}` must be at least 1, got {number}")
+    folder = Path(folder)
     config = load_config(folder)
     path = checkpoint.newest(folder / CHECKPOINTS)
     if path is None:
         raise ValueError(
             f"{folder} must hold a checkpoint to be evaluated, got none; "
-            f"go on with `memorax train --resume --out {folder}`"
+            f"resume the run with `memorax train --resume --out {folder}`"
         )
     agent = build_agent(config)
     init_keys, _, keys = seed_keys(config.seed_numbers())
     state = restore_state(agent, init_keys, path)
 
-    def play(key: Any, state: Any) -> dict[str, Any]:
+    def run_episodes(key: Any, state: Any) -> dict[str, Any]:
         return lox.spool(agent.evaluate)(key, state, num_steps=max_steps, num_episodes=episodes)[1]
 
-    logs = jax.device_get(jax.jit(jax.vmap(play))(keys, state))
+    logs = jax.device_get(jax.jit(jax.vmap(run_episodes))(keys, state))
     ended = logs["returned_episode"].reshape(config.seeds, -1)
     if not np.all(np.any(ended, axis=1)):
-        raise ValueError(f"`max_steps` must let an episode of every seed come to its end, got {max_steps}")
+        raise ValueError(f"`max_steps` must be long enough for every seed to complete an episode, got {max_steps}")
     result: dict[str, Any] = {"step": int(path.name), "episodes": ended.sum(axis=1).tolist()}
     for name, log in (("return", "returned_episode_returns"), ("length", "returned_episode_lengths")):
         values = logs[log].reshape(config.seeds, -1).astype(np.float64)

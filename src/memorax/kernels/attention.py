@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.types import Array
+from memorax.kernels.platform import on_cpu
 
 
 class Cache(NamedTuple):
@@ -227,7 +228,7 @@ def _step(queries: Array, seen: Cache, positions: Positions) -> Array:
 def _sequence(queries: Array, past: Rows, rows: Rows, age: Array, positions: Positions, block: int | None) -> Array:
     """Attend from all steps of a sequence, `[batch, heads, time, dim]`."""
     time, reach = queries.shape[2], past.keys.shape[2]
-    block = block or min(max(reach + 1, 32), 64 if jax.default_backend() == "cpu" else 128)
+    block = block or min(max(reach + 1, 32), 64 if on_cpu() else 128)
     relative, embedded = positions.relative or (None, None)
     whole = (queries, rows, age, relative)
     if time <= block:
@@ -275,8 +276,7 @@ def _scores(queries: Array, keys: Array) -> Array:
 
 
 def _by_distance(relative: tuple[Array, Array]) -> Array:
-    queries, keys = relative
-    return jnp.einsum("bhqd,whd->bhqw", queries, keys, preferred_element_type=_wide(queries))
+    return jnp.einsum("bhqd,whd->bhqw", *relative, preferred_element_type=_wide(relative[0]))
 
 
 def _skew(scores: Array) -> Array:

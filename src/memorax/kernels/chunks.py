@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
+from memorax.kernels.platform import on_cpu, precision
 
 State = tuple[Array, ...]
 """What a recurrence remembers, each part `[batch, heads, ...]`."""
@@ -31,13 +32,23 @@ class Masks(NamedTuple):
 Body = Callable[[State, Any, Masks], tuple[State, Array]]
 """Maps the state before a chunk, its sequences `[batch, heads, steps, ...]` and its masks to the state and outputs."""
 
-# A graphics card would round the factors of a product to 10 bits; a step alone and a whole chunk would then differ.
-product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+def product(equation: str, *factors: Array) -> Array:
+    """Multiply as `jnp.einsum` does, with the precision of float32 on every platform.
+
+    Args:
+        equation: As for `jnp.einsum`.
+        *factors: Arrays of one floating dtype.
+
+    Returns:
+        The product, in the dtype of the factors.
+    """
+    return jnp.einsum(equation, *factors, precision=precision())
 
 
 def default_chunk() -> int:
     """How many steps a chunk has: what measured best on CPUs, and a matrix unit's tile elsewhere."""
-    return 32 if jax.default_backend() == "cpu" else 64
+    return 32 if on_cpu() else 64
 
 
 def run_chunks(body: Body, state: State, sequences: Any, reset: Array, chunk: int | None = None) -> tuple[State, Array]:

@@ -6,7 +6,9 @@ states, and nothing of what a parallel form computes on its way. Backward it is 
 `g_t = dh_t + a_{t+1} g_{t+1}`, and `da_t = h_{t-1} g_t`, `db_t = g_t`, with conjugates of `a` and `h`.
 
 For T steps the sequential form does T small operations, the blocked one about 2 sqrt(T) for twice the work, the
-associative one log(T) for several times the work. Forward-mode differentiation is defined for one step only.
+associative one log(T) for several times the work, and "pallas" is a single kernel each way that reads and writes every
+array once, for NVIDIA GPUs from Hopper on (see `memorax.kernels.linear_scan_gpu`). Forward-mode differentiation is
+defined for one step only.
 """
 
 import math
@@ -18,11 +20,14 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
+from memorax.kernels.platform import on_cpu
 
 Number = TypeVar("Number", Array, tuple[Array, Array])
 """Real numbers, or complex ones as real and imaginary part."""
-Method = Literal["sequential", "blocked", "associative"]
+Method = Literal["sequential", "blocked", "associative", "pallas"]
 """How to compute a scan."""
+GPU_METHOD: Method = "associative"
+"""What a GPU computes by, where the device and the shapes allow it."""
 _Parts = tuple[Array, ...]
 
 
@@ -36,7 +41,7 @@ def linear_scan(
         b: Inputs `[batch, time, ...]`; axes behind `time` may have size 1 and are broadcast.
         reset: True where the state is forgotten before the step, `[batch, time]`.
         initial: The state before the first step, `[batch, ...]`.
-        method: How to compute; None chooses by the platform: in sequence on a CPU, in blocks elsewhere.
+        method: How to compute; None chooses by the platform: "sequential" on a CPU, "associative" elsewhere.
 
     Returns:
         The state after the last step `[batch, ...]`, and the states of all steps `[batch, time, ...]`: pairs where the
@@ -53,20 +58,33 @@ def linear_scan(
     decays = tuple((x[None, None] if steady else x.swapaxes(0, 1)).astype(dtype) for x in decays)
     inputs = tuple(x.swapaxes(0, 1).astype(dtype) for x in inputs)
     start = tuple(x.astype(dtype) for x in first)
+    method = method or _choose(start)
     if reset.shape[1] == 1:
         kept = _mask(reset[:, 0], start)
         last = _add(_multiply(tuple(x[0] for x in decays), kept), tuple(x[0] for x in inputs))
         states = tuple(x[None] for x in last)
+    elif method == "pallas":
+        from memorax.kernels.linear_scan_gpu import padded_scan  # noqa: PLC0415  GPUs only, and slow to import
+
+        batch_major = (tuple(x.swapaxes(0, 1) for x in parts) for parts in (decays, inputs))
+        last, states = padded_scan(next(batch_major), next(batch_major), reset, start)
+        states = tuple(x.swapaxes(0, 1) for x in states)
     else:
         scan = cast(Callable[..., tuple[_Parts, _Parts]], _scan)  # the decorator hides the types
-        last, states = scan(method or _choose(), decays, inputs, reset.T, start)
+        last, states = scan(method, decays, inputs, reset.T, start)
     last = tuple(x.astype(y.dtype) for x, y in zip(last, first, strict=True))
     states = tuple(x.swapaxes(0, 1) for x in states)
     return cast(tuple[Number, Number], (last, states) if isinstance(b, tuple) else (last[0], states[0]))
 
 
-def _choose() -> Method:
-    return "sequential" if jax.default_backend() == "cpu" else "blocked"
+def _choose(first: _Parts) -> Method:
+    if on_cpu():
+        return "sequential"
+    if GPU_METHOD == "pallas":
+        from memorax.kernels.linear_scan_gpu import is_supported  # noqa: PLC0415  as above
+
+        return "pallas" if is_supported(first[0].dtype, first[0][0].size) else "associative"
+    return GPU_METHOD
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

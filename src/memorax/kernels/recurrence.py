@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
+from memorax.kernels.platform import on_cpu, unroll
 
 State = tuple[Array, ...]
 """What a cell remembers, each part `[..., hidden]`; the last part is the output."""
@@ -115,17 +116,21 @@ def _backward_at_once(cell: Cell, residuals: Any, cotangents: Any) -> Any:
     before = _select(reset, fresh, before)
     slopes = cell.slopes(before, states, memo)
     transposed = tuple(kernel.T for kernel in weights.recurrent_kernels)
+    stacked = None if on_cpu() else jnp.concatenate(transposed)
 
     def step(cotangent: State, now: tuple[Array, tuple[Array, ...], Array]) -> tuple[State, State]:
         output_cotangent, slopes, reset = now
         cotangent = (*cotangent[:-1], cotangent[-1] + output_cotangent)
         direct, _, h_gates = cell.pull(cotangent, slopes)
-        through = sum((gate @ kernel for gate, kernel in zip(h_gates, transposed, strict=True)), start=direct[-1])
+        if stacked is None:
+            through = sum((gate @ kernel for gate, kernel in zip(h_gates, transposed, strict=True)), start=direct[-1])
+        else:
+            through = direct[-1] + jnp.concatenate(h_gates, axis=-1) @ stacked
         zero = tuple(jnp.zeros_like(part) for part in direct)
         return _select(reset, zero, (*direct[:-1], through)), cotangent
 
     first_cotangent, all_cotangents = jax.lax.scan(
-        step, last_cotangent, (output_cotangent, slopes, reset), reverse=True
+        step, last_cotangent, (output_cotangent, slopes, reset), reverse=True, unroll=unroll()
     )
     _, x_gates, h_gates = cell.pull(all_cotangents, slopes)
     narrow = tuple(gate.astype(inputs.dtype) for gate in x_gates)
@@ -197,21 +202,21 @@ def _forward(
 ) -> tuple[State, tuple[State, Memo]]:
     """Run over time; return the last state, and all states with all memos, which nobody may need."""
     large = _is_large(inputs)
+    wide = None if on_cpu() else jnp.concatenate(weights.recurrent_kernels, axis=1)
 
     def step(state: State, now: tuple[Any, Array]) -> tuple[State, tuple[State, Memo]]:
         inputs, reset = now
         x_gates = _project(weights, inputs) if large else inputs
         state = _select(reset, fresh, state)
-        # One product per gate: a single wide one has to be cut apart again, which costs more than it saves.
-        state, memo = cell.step(state, x_gates, _recur(weights, state[-1]))
+        state, memo = cell.step(state, x_gates, _recur(weights, state[-1], wide))
         return state, (state, memo)
 
-    return jax.lax.scan(step, state, (inputs if large else _project(weights, inputs), reset))
+    return jax.lax.scan(step, state, (inputs if large else _project(weights, inputs), reset), unroll=unroll())
 
 
 def _is_large(inputs: Array) -> bool:
     """Whether a step keeps a CPU busy; a GPU's scan has a launch per operation, and little is best there."""
-    return inputs.shape[1] >= LARGE_BATCH and jax.default_backend() == "cpu"
+    return inputs.shape[1] >= LARGE_BATCH and on_cpu()
 
 
 def _project(weights: Weights, inputs: Array) -> Gates:
@@ -220,10 +225,19 @@ def _project(weights: Weights, inputs: Array) -> Gates:
     )
 
 
-def _recur(weights: Weights, hidden: Array) -> Gates:
+def _recur(weights: Weights, hidden: Array, wide: Array | None = None) -> Gates:
+    """What the hidden state gives to the gates; `wide` has the kernels of all gates side by side.
+
+    On a CPU there is one product per gate: a single wide one has to be cut apart again, which costs more than it
+    saves. On a GPU it saves launches, and the cuts are part of what comes after them.
+    """
+    if wide is None:
+        products = [hidden @ kernel for kernel in weights.recurrent_kernels]
+    else:
+        products = jnp.split(hidden @ wide, len(weights.recurrent_kernels), axis=-1)
     return tuple(
-        hidden @ kernel if bias is None else _add(hidden @ kernel, bias)
-        for kernel, bias in zip(weights.recurrent_kernels, weights.recurrent_biases, strict=True)
+        product if bias is None else _add(product, bias)
+        for product, bias in zip(products, weights.recurrent_biases, strict=True)
     )
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
+from memorax.kernels.platform import unroll
 
 _LANES = 16
 """Sums over channels run in so many lanes: in a single one, every addition would wait for the one before it."""
@@ -69,7 +70,7 @@ def _forward(rates: Array, chunks: _Now, initial: Array) -> tuple[tuple[Array, A
         return state, _read(state, now[3])
 
     def run(state: Array, now: _Now) -> tuple[Array, tuple[Array, Array]]:
-        last, outputs = jax.lax.scan(step, state, now)
+        last, outputs = jax.lax.scan(step, state, now, unroll=unroll())
         return last, (outputs, state)
 
     last, (outputs, borders) = jax.lax.scan(run, initial, chunks)
@@ -86,9 +87,10 @@ def _backward(residuals: Any, cotangents: tuple[Array, Array]) -> Any:
 
     def run(carry: tuple[Array, Array], now: tuple[_Now, Array, Array]) -> Any:
         chunk, output, border = now
-        _, states = jax.lax.scan(again, border, chunk)
+        _, states = jax.lax.scan(again, border, chunk, unroll=unroll())
         before = jnp.concatenate([border[None], states[:-1]])
-        return jax.lax.scan(partial(_pull, rates), carry, (chunk, output, states, before), reverse=True)
+        pulled = chunk, output, states, before
+        return jax.lax.scan(partial(_pull, rates), carry, pulled, reverse=True, unroll=unroll())
 
     (first, per_row), pulled = jax.lax.scan(run, (last, jnp.zeros_like(last)), (chunks, outputs, borders), reverse=True)
     return jnp.sum(per_row, axis=0), (*pulled, None), first

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
+from memorax.kernels.platform import unroll
 
 START = -1e30
 """The stabilizer before an episode's first step: finite, so that no difference is NaN."""
@@ -97,7 +98,11 @@ def _step(recurrent: Array, state: State, gates: Array, reset: Array) -> tuple[S
 @jax.custom_vjp
 def _scan(gates: Array, recurrent: Array, reset: Array, state: State) -> tuple[State, Array]:
     """`slstm`, time-major: `gates` `[time, heads, batch, 4 dim]`, the state's parts `[heads, batch, dim]`."""
-    return jax.lax.scan(lambda state, now: _emit(*_step(recurrent, state, *now)), state, (gates, reset))
+
+    def step(state: State, now: tuple[Array, Array]) -> tuple[State, Array]:
+        return _emit(*_step(recurrent, state, *now))
+
+    return jax.lax.scan(step, state, (gates, reset), unroll=unroll())
 
 
 def _emit(state: State, memo: _Memo) -> tuple[State, Array]:
@@ -110,7 +115,7 @@ def _scan_forward(gates: Array, recurrent: Array, reset: Array, state: State) ->
         state, memo = _step(recurrent, state, *now)
         return state, (*state[:3], memo)
 
-    last, (cells, normalizers, outputs, memo) = jax.lax.scan(step, state, (gates, reset))
+    last, (cells, normalizers, outputs, memo) = jax.lax.scan(step, state, (gates, reset), unroll=unroll())
     return (last, outputs), (recurrent, reset, state, cells, normalizers, outputs, memo)
 
 
@@ -145,7 +150,7 @@ def _scan_backward(residuals: Any, cotangents: Any) -> Any:
         return tuple(jnp.where(reset[:, None], 0, part) for part in back), gates
 
     now = (output, reset, *before[:2], *states[:2], memo)
-    first, gates = jax.lax.scan(step, tuple(last[:3]), now, reverse=True)
+    first, gates = jax.lax.scan(step, tuple(last[:3]), now, reverse=True, unroll=unroll())
     to_recurrent = jnp.einsum("thbd,thbg->hdg", before[2], gates)
     return gates, to_recurrent, None, State(first[0], first[1], first[2], jnp.zeros_like(state.stabilizer))
 

@@ -1,13 +1,14 @@
-"""Logging from inside compiled JAX programs: `log` where the value is, `spool` or `tap` where it is wanted.
+"""Logging from inside compiled JAX programs: `log` a value where it is computed, collect it by `spool` or `tap`.
 
-`log` returns nothing and, unless asked, leaves nothing in the compiled program. `spool(f)` gives a function that
-returns `(f's output, logs)`; `tap(f, callback)` hands every log to the host while the program runs.
+`log` returns nothing, and without `spool` or `tap` it leaves nothing in the compiled program. `spool(f)` is a function
+that returns `(f's output, logs)`; `tap(f, callback)` calls the host with every log while the program runs.
 
 Shapes of spooled logs, `{key: [*vmapped, time, ...]}`:
 
-* every value has ONE time axis: how often its key was logged, in program order. A scan's iterations, nested scans
-  included, are flattened into it, aligned with the scan's `ys`: a reverse scan's logs lie as its inputs do;
-* an axis that comes from a `jax.vmap` inside `f` stands in front, the outermost first, so that `spool(vmap(f))`
+* every value has ONE time axis, with an entry for each call of `log`, in program order. Iterations of scans, nested
+  ones included, are flattened into it, aligned with the scan's `ys`: those of a reverse scan are in the order of its
+  inputs;
+* axes of `jax.vmap` inside `f` come first, the outermost in front, so that `spool(vmap(f))`
   equals `vmap(spool(f))`;
 * several logs of one key are joined along time; their shapes must agree. Nested dictionaries are joined by "/".
 
@@ -20,7 +21,7 @@ Sharp bits:
 * a `cond` has fixed shapes: what the other branch logs is NaN at that time. Keys that not every branch logs
   equally often are promoted from integers and booleans to float32 for it, and shorter ones are padded at the end;
 * `vmap` runs both branches of a `cond` whose predicate it batches: inside `spool(vmap(f))` both are logged. Use
-  `vmap(spool(f))`, which knows the branch; the same holds for `tap`;
+  `vmap(spool(f))`, which logs the branch taken; the same holds for `tap`;
 * a value that does not depend on what `vmap` maps gets no vmapped axis from `spool(vmap(f))` unless another value of
   the same call, or of the same key, has one;
 * `while_loop` has no fixed length: `spool` refuses a log inside it, `tap` does not. A `fori_loop` whose bounds are

@@ -1,4 +1,4 @@
-"""Runs a traced program again with its logs as outputs, or as host callbacks."""
+"""Evaluates a traced program (a jaxpr) with its logs as outputs, or as host callbacks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -16,15 +16,15 @@ Emit: TypeAlias = Callable[[tuple[str, ...], int, Values], Logs]
 
 
 class Interpreter:
-    """Evaluates jaxprs; wherever a log lies inside a higher-order primitive, the primitive is rebuilt around it.
+    """Evaluates jaxprs; a higher-order primitive (scan, cond, ...) with logs inside is rebuilt with them as outputs.
 
-    Parts of a program that do not log are bound as they are.
+    Equations without logs are bound unchanged.
 
     Attributes:
         emit: Called with the keys, the number of vmapped axes and the values of each log; what it returns becomes
             an output of the program.
         name: The transformation this serves, for error messages.
-        while_loops: Whether logs inside a `while_loop` are served: they have to be if `emit` returns something.
+        while_loops: Whether logs inside a `while_loop` are allowed, which they are not if `emit` returns something.
     """
 
     def __init__(self, emit: Emit, *, name: str, while_loops: bool) -> None:
@@ -107,7 +107,7 @@ class Interpreter:
         return call(*args)
 
     def _custom_derivative(self, eqn: core.JaxprEqn, args: Values) -> tuple[Values, Logs]:
-        # The call stays whole, or its derivative rule were lost; the logs come from a copy nobody differentiates.
+        # The call is kept as it is, with its derivative rule; logs come from a copy without gradients.
         _, logs = self.run(eqn.params["call_jaxpr"], [jax.lax.stop_gradient(arg) for arg in args])
         return _bind(eqn, args), logs
 
@@ -167,6 +167,6 @@ class Interpreter:
 
 
 def _bind(eqn: core.JaxprEqn, args: Values) -> Values:
-    """Evaluate an equation as it is."""
+    """Evaluate an equation unchanged."""
     outputs = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
     return outputs if eqn.primitive.multiple_results else [outputs]

@@ -1,4 +1,4 @@
-"""`log`, and the primitive behind it: no outputs, nothing compiled, but kept in every program that is traced."""
+"""`log` and its JAX primitive, which has no outputs, compiles to nothing, and is kept in traced programs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from jax.interpreters import ad, batching, mlir
 
 
 class _LogEffect(core.Effect):
-    """What keeps a log, which has no output, from being dropped while JAX traces."""
+    """The effect that keeps JAX from dropping a log, which has no outputs."""
 
     def __eq__(self, other: object) -> bool:
         return type(other) is _LogEffect
@@ -60,7 +60,7 @@ ad.primitive_jvps[log_p] = _jvp_log
 
 
 def log(values: Mapping[str, Any]) -> None:
-    """Log values by name, for whoever calls the program under `spool` or `tap`; otherwise nothing happens.
+    """Log values by name, to be collected by `spool` or `tap`; without them nothing happens.
 
     Args:
         values: Name to scalar or array of numbers; a nested dictionary's names are joined by "/".

@@ -1,4 +1,4 @@
-"""The shapes of spooled logs: how what one key logged is joined along time, stacked by scans and padded by branches."""
+"""The shapes of spooled logs: joined along time, stacked by scans, padded in branches."""
 
 import dataclasses
 import functools

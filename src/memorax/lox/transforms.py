@@ -1,11 +1,11 @@
-"""`spool` and `tap`: what a program logs, as an output of it or as calls on the host."""
+"""`spool` and `tap`: logs of a program as an output, or as callbacks on the host."""
 
 import dataclasses
 import functools
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,15 @@ import numpy as np
 from memorax.lox.interpreter import Interpreter
 from memorax.lox.shapes import Log, Logs
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _DYNAMIC = object()
 _RUNNERS: dict[tuple[int, int], tuple[weakref.ref, Callable[..., Any]]] = {}
 
 
-def spool(f: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
-    """Make what `f` logs an output: the result returns `(f's output, logs)`, logs by key, `[*vmapped, time, ...]`.
+def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
+    """Return the logs of a function with its output, `(output, logs)`; logs are `[*vmapped, time, ...]` by key.
 
     The result is compiled, and compiled again only for new shapes, dtypes or static arguments, however often
     `spool` is called on `f`. It can be put under `jit`, `vmap`, `grad(has_aux=True)` and so on; the module's
@@ -27,6 +30,9 @@ def spool(f: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str, jax.Array
 
     Args:
         f: Any function of pytrees that JAX can trace. Arrays are traced, other leaves are static.
+
+    Returns:
+        A function of the same arguments.
 
     Raises:
         TypeError: `f` is not callable, or (when called) a static argument is not hashable.
@@ -47,14 +53,14 @@ def spool(f: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str, jax.Array
     runner = _spool_runner(f)
 
     @functools.wraps(f)  # Holds `f`, to which the runner may refer only weakly.
-    def spooled(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, jax.Array]]:
+    def spooled(*args: P.args, **kwargs: P.kwargs) -> tuple[R, dict[str, jax.Array]]:
         return _call(runner, args, kwargs)
 
     return spooled
 
 
-def tap(f: Callable[..., Any], callback: Callable[[dict[str, np.ndarray]], Any]) -> Callable[..., Any]:
-    """Stream what `f` logs to the host while it runs: `callback` gets a dictionary of arrays per `log`.
+def tap(f: Callable[P, R], callback: Callable[[dict[str, np.ndarray]], Any]) -> Callable[P, R]:
+    """Stream the logs of a function to the host while it runs: each `log` calls `callback` with a dictionary of arrays.
 
     The result returns what `f` returns. Logs arrive unordered (log a step counter to sort them) and asynchronously:
     `jax.effects_barrier()` waits for them all, and raises what `callback` raised. A value is passed as it was logged,
@@ -64,6 +70,9 @@ def tap(f: Callable[..., Any], callback: Callable[[dict[str, np.ndarray]], Any])
     Args:
         f: Any function of pytrees that JAX can trace. Arrays are traced, other leaves are static.
         callback: Called on the host. It must not call JAX.
+
+    Returns:
+        A function of the same arguments and output as `f`.
 
     Raises:
         TypeError: `f` or `callback` is not callable, or (when called) a static argument is not hashable.
@@ -98,7 +107,7 @@ def tap(f: Callable[..., Any], callback: Callable[[dict[str, np.ndarray]], Any])
     runner = _runner(lambda: f, lambda: Interpreter(emit, name="tap", while_loops=True))
 
     @functools.wraps(f)
-    def tapped(*args: Any, **kwargs: Any) -> Any:
+    def tapped(*args: P.args, **kwargs: P.kwargs) -> R:
         return _call(runner, args, kwargs)[0]
 
     return tapped

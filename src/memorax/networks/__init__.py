@@ -1,4 +1,4 @@
-"""What an agent computes: feature extractor, torso, head."""
+"""Neural networks of an agent: feature extractors, torsos (memory models), heads, and what they are built of."""
 
 from memorax.networks import architectures, blocks, heads, initializers, layers, sequence_models
 from memorax.networks.cnn import CNN

@@ -1,4 +1,4 @@
-"""Named architectures: stacks of blocks as in their papers. Each takes the width of its output first."""
+"""Stacks of blocks from the literature: GTrXL, xLSTM, GPT-2, Mamba-2, frame stacking."""
 
 import math
 from functools import partial
@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
+from memorax.core.checks import check, size
 from memorax.networks import initializers
 from memorax.networks.blocks import (
     FFN,
@@ -18,9 +19,8 @@ from memorax.networks.blocks import (
     SegmentRecurrence,
     Stack,
 )
-from memorax.networks.checks import check_size
 from memorax.networks.layers import Frames
-from memorax.networks.sequence_models import MODELS, Attention, Mamba2, Model, mLSTM, sLSTM
+from memorax.networks.sequence_models import MODELS, Attention, Mamba2, ModelEntry, mLSTM, sLSTM
 
 _ScaledNorm = partial(nn.LayerNorm, epsilon=1e-5, use_bias=False)
 _RMSNorm = partial(nn.RMSNorm, epsilon=1e-5)
@@ -31,23 +31,23 @@ def gtrxl(
     *,
     num_layers: int = 2,
     memory_length: int = 64,
-    hidden_dim: int | None = None,
+    ffn_dim: int | None = None,
     remember: Literal["inputs", "keys"] = "inputs",
     **options: Any,
 ) -> Stack:
-    """Gated Transformer-XL: attention with a memory of what each layer was given, and gates instead of sums.
+    """Gated Transformer-XL (GTrXL): attention with a memory of each layer's inputs, and gated residual connections.
 
     A layer is `x = g(x, relu(attention(norm(x))))`, then `x = g(x, relu(ffn(norm(x))))`, with GRU gates `g` that start
-    near the identity, and relative positions. A projection in front brings the inputs to the width of the stack.
+    near the identity, and relative positions. A dense layer in front maps the inputs to the width of the stack.
 
     Args:
-        features: Width of every layer.
-        num_layers: How many layers there are; what the last one sees reaches `num_layers * memory_length` steps back.
-        memory_length: How many steps before the current one each layer sees.
-        hidden_dim: Width inside the feed-forward networks; None: four times `features`.
-        remember: `"inputs"`, as in the paper: keys and values of earlier steps are made anew in every call and learn
-            from it, while the gradient stops at the call's memory; a single step costs `memory_length` projections.
-            `"keys"` keeps keys and values as they were made. The outputs are the same.
+        features: Width of every layer and of the output.
+        num_layers: Number of layers; the last one depends on up to `num_layers * memory_length` earlier steps.
+        memory_length: Number of earlier steps that each layer attends to.
+        ffn_dim: Width inside the feed-forward networks; None: four times `features`.
+        remember: `"inputs"`, as in the paper: keys and values of earlier steps are recomputed from cached inputs in
+            every call, so that gradients train their projections, but stop at the cache; a single step costs
+            `memory_length` projections. `"keys"` caches keys and values. The outputs are the same.
         **options: Further fields of `SelfAttentionConfig`, such as `num_heads`; `dtype` is that of all activations.
 
     Returns:
@@ -58,20 +58,20 @@ def gtrxl(
         ValueError: If a size is below 1, or `remember` unknown.
 
     Source:
-        Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", https://arxiv.org/abs/1910.06764.
+        Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", https://arxiv.org/abs/1910.06764
     """
-    check_size("num_layers", num_layers)
-    check_size("memory_length", memory_length)
+    _check_options("gtrxl", options)
+    check("num_layers", num_layers, size())
+    check("memory_length", memory_length, size())
     if remember not in ("inputs", "keys"):
         raise ValueError(f"`remember` must be 'inputs' or 'keys', got {remember!r}")
     dtype = options.get("dtype")
+    options = {"positional_embedding": "relative", **options, "context_length": memory_length + 1}
     blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
     for _ in range(num_layers):
-        attention = Attention(
-            features, context_length=memory_length + 1, **({"positional_embedding": "relative"} | options)
-        )
+        attention = Attention(features, **options)
         memory = SegmentRecurrence(attention, memory_length) if remember == "inputs" else attention
-        ffn = FFN(hidden_dim or 4 * features, activation=nn.relu, dtype=dtype)
+        ffn = FFN(ffn_dim or 4 * features, activation=nn.relu, dtype=dtype)
         blocks += [GatedResidual(PreNorm(Stack(blocks=[layer, nn.relu]))) for layer in (memory, ffn)]
     return Stack(blocks=blocks)
 
@@ -85,15 +85,15 @@ def xlstm(
     inner_dim: int | None = None,
     dtype: Any = None,
 ) -> PostNorm:
-    """xLSTM[m:s]: `m` blocks with an mLSTM, then `s` with an sLSTM, and so on; a norm at the end.
+    """xLSTM[m:s]: `m` blocks with an mLSTM, then `s` with an sLSTM, repeated; a layer norm at the end.
 
     A block is `x + mlstm(norm(x))`, or `x + slstm(norm(x))` and then `x + glu(norm(x))`. A projection in front brings
     the inputs to the width of the stack.
 
     Args:
-        features: Width of every block.
+        features: Width of every block and of the output.
         ratio: `(m, s)`; the paper's language models are `(1, 0)` and `(7, 1)`.
-        repeats: How often `m + s` blocks follow each other.
+        repeats: Number of groups of `m + s` blocks.
         num_heads: Heads of each memory.
         inner_dim: Width inside the mLSTMs; None: twice `features`, rounded up to whole heads and blocks.
         dtype: Type of the activations; None: that of the inputs.
@@ -106,10 +106,10 @@ def xlstm(
         ValueError: If a size is below 1, or `ratio` holds a negative number or nothing but zeros.
 
     Source:
-        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517.
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
-    for name, size in (("features", features), ("repeats", repeats), ("num_heads", num_heads)):
-        check_size(name, size)
+    for name, value in (("features", features), ("repeats", repeats), ("num_heads", num_heads)):
+        check(name, value, size())
     count = repeats * sum(_check_ratio(ratio))
     step = math.lcm(num_heads, 4)  # whole heads, and whole blocks of queries, keys and values
     inner = -(-2 * features // step) * step if inner_dim is None else inner_dim
@@ -129,6 +129,14 @@ def xlstm(
     return PostNorm(Stack(blocks=blocks), norm=_ScaledNorm)
 
 
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    if "hidden_dim" in options:
+        raise TypeError(
+            f"`{name}` has no `hidden_dim`; write `features` for the width of its layers and its output, or `ffn_dim` "
+            "for the width inside its feed-forward networks"
+        )
+
+
 def _check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(ratio, tuple) or len(ratio) != 2 or not all(isinstance(count, int) for count in ratio):
         raise TypeError(f"`ratio` must be a pair of integers such as (7, 1), got {ratio!r}")
@@ -137,17 +145,17 @@ def _check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
     return ratio
 
 
-def gpt2(features: int = 64, *, num_layers: int = 2, hidden_dim: int | None = None, **options: Any) -> PostNorm:
-    """A Transformer decoder with its norms in front: attention and feed-forward network by turns, a norm at the end.
+def gpt2(features: int = 64, *, num_layers: int = 2, ffn_dim: int | None = None, **options: Any) -> PostNorm:
+    """A pre-norm Transformer decoder as in GPT-2: attention and feed-forward layers in turn, a layer norm at the end.
 
-    Differs from the paper: each layer sees a window of `context_length` steps; positions count from the episode's
+    Differs from the paper: each layer attends to a window of `context_length` steps; positions count from the episode's
     start, and their learned vectors are added in front of every attention; projections of the attention have no bias,
-    and all kernels are initialized as Flax does. A projection in front brings the inputs to the width of the stack.
+    and all kernels are initialized as Flax does. A dense layer in front maps the inputs to the width of the stack.
 
     Args:
-        features: Width of every layer.
-        num_layers: How many layers there are.
-        hidden_dim: Width inside the feed-forward networks; None: four times `features`.
+        features: Width of every layer and of the output.
+        num_layers: Number of layers.
+        ffn_dim: Width inside the feed-forward networks; None: four times `features`.
         **options: Further fields of `SelfAttentionConfig`, such as `num_heads` and `context_length`; `dtype` is that of
             all activations.
 
@@ -159,26 +167,29 @@ def gpt2(features: int = 64, *, num_layers: int = 2, hidden_dim: int | None = No
         ValueError: If a size is below 1.
 
     Source:
-        Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+        Radford et al. 2019, "Language Models are Unsupervised Multitask Learners",
+        https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
     """
-    check_size("num_layers", num_layers)
+    _check_options("gpt2", options)
+    check("num_layers", num_layers, size())
     dtype = options.get("dtype")
+    options = {"positional_embedding": "learned", **options}
     blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
     for _ in range(num_layers):
-        attention = Attention(features, **({"positional_embedding": "learned"} | options))
-        ffn = FFN(hidden_dim or 4 * features, dtype=dtype)
+        attention = Attention(features, **options)
+        ffn = FFN(ffn_dim or 4 * features, dtype=dtype)
         blocks += [Residual(PreNorm(layer)) for layer in (attention, ffn)]
     return PostNorm(Stack(blocks=blocks))
 
 
 def mamba2_stack(features: int = 64, *, num_layers: int = 2, **options: Any) -> PostNorm:
-    """Layers of Mamba-2 with norms in front and shortcuts, and a norm at the end, as the authors' language models.
+    """Pre-norm residual layers of Mamba-2 with an RMS norm at the end, as in the authors' language models.
 
-    A projection in front brings the inputs to the width of the stack.
+    A dense layer in front maps the inputs to the width of the stack.
 
     Args:
-        features: Width of every layer.
-        num_layers: How many layers there are.
+        features: Width of every layer and of the output.
+        num_layers: Number of layers.
         **options: Further fields of `Mamba2Config`. `head_dim` makes a layer twice as wide inside, rounded up, unless
             given; `dtype` is that of all activations.
 
@@ -190,24 +201,25 @@ def mamba2_stack(features: int = 64, *, num_layers: int = 2, **options: Any) -> 
         ValueError: If a size is below 1.
 
     Source:
-        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+        Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+        Space Duality", https://arxiv.org/abs/2405.21060
     """
-    check_size("num_layers", num_layers)
-    check_size("num_heads", heads := options.get("num_heads", 4))
+    check("num_layers", num_layers, size())
+    check("num_heads", heads := options.get("num_heads", 4), size())
     options = {"head_dim": -(-2 * features // heads)} | options
     layers = [Residual(PreNorm(Mamba2(features, **options), norm=_RMSNorm)) for _ in range(num_layers)]
     return PostNorm(Stack(blocks=[Projection(features, dtype=options.get("dtype")), *layers]), norm=_RMSNorm)
 
 
 def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -> Stack:
-    """The last few inputs side by side, then one dense layer: the control that a memory beyond them must beat.
+    """Frame stacking: the last few inputs concatenated, then one dense layer; a baseline for memory models.
 
-    Each input is projected to `features`; the layer sees those of the last `num_frames` steps of the episode, zeros
+    Each input is projected to `features`; the layer maps those of the last `num_frames` steps of the episode, zeros
     where there were none. Nothing else is remembered.
 
     Args:
         features: Width of the projection and of the output.
-        num_frames: How many inputs are seen, the current one among them.
+        num_frames: Number of inputs, the current one included.
         dtype: Type of the activations; None: that of the inputs.
 
     Returns:
@@ -218,18 +230,21 @@ def frame_stack(features: int = 64, *, num_frames: int = 4, dtype: Any = None) -
         ValueError: If a size is below 1.
 
     Source:
-        Mnih et al. 2015, https://doi.org/10.1038/nature14236, whose agents see the last four frames.
+        Mnih et al. 2015, "Human-level control through deep reinforcement learning",
+        https://doi.org/10.1038/nature14236; its agents observe the last four frames
     """
-    check_size("num_frames", num_frames)
+    check("num_frames", num_frames, size())
     first, last = Projection(features, dtype=dtype), Projection(features, dtype=dtype)
     return Stack(blocks=[first, Frames(features, num_frames), last, nn.relu])
 
 
 _HEADS = {"num_heads": 2, "head_dim": 4}
-_SMALL = _HEADS | {"num_layers": 1, "hidden_dim": 7}
+_SMALL = _HEADS | {"num_layers": 1, "ffn_dim": 7}
 # With `remember="inputs"` gradients differ by where a sequence is cut, by design; the outputs are tested equal.
-MODELS.register("gtrxl", Model(gtrxl, reach=3, example=_SMALL | {"memory_length": 2, "remember": "keys"}))
-MODELS.register("xlstm", Model(xlstm, tolerance=1e-3, example={"num_heads": 3, "inner_dim": 12}))
-MODELS.register("gpt2", Model(gpt2, reach=3, example=_SMALL | {"context_length": 3}))
-MODELS.register("mamba2_stack", Model(mamba2_stack, example=_HEADS | {"num_layers": 1, "state_dim": 7}))
-MODELS.register("frame_stack", Model(frame_stack, reach=3, example={"num_frames": 3}))
+MODELS.register(
+    "gtrxl", ModelEntry(gtrxl, receptive_field=3, example=_SMALL | {"memory_length": 2, "remember": "keys"})
+)
+MODELS.register("xlstm", ModelEntry(xlstm, tolerance=1e-3, example={"num_heads": 3, "inner_dim": 12}))
+MODELS.register("gpt2", ModelEntry(gpt2, receptive_field=3, example=_SMALL | {"context_length": 3}))
+MODELS.register("mamba2_stack", ModelEntry(mamba2_stack, example=_HEADS | {"num_layers": 1, "state_dim": 7}))
+MODELS.register("frame_stack", ModelEntry(frame_stack, receptive_field=3, example={"num_frames": 3}))

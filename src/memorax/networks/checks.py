@@ -1,48 +1,10 @@
-"""Checks of sizes and of action spaces, shared by the network modules."""
+"""Checks of the action spaces that heads serve."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from memorax.core.spaces import Box, Discrete
-
-
-def check_size(name: str, value: Any) -> None:
-    """Require a positive integer.
-
-    Args:
-        name: The argument, for the message.
-        value: Its value.
-
-    Raises:
-        TypeError: If `value` is not an integer.
-        ValueError: If `value` is below 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"`{name}` must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}")
-
-
-def check_sizes(name: str, values: Any, *, empty: bool = False) -> None:
-    """Require a sequence of positive integers.
-
-    Args:
-        name: The argument, for the message.
-        values: Its value.
-        empty: Whether the sequence may be empty.
-
-    Raises:
-        TypeError: If `values` is not a sequence of integers.
-        ValueError: If `values` is empty though it must not be, or holds a number below 1.
-    """
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        raise TypeError(f"`{name}` must be a sequence of integers, got {values!r}; write ({values!r},) for one")
-    if not values and not empty:
-        raise ValueError(f"`{name}` must not be empty, got {values!r}")
-    for value in values:
-        check_size(name, value)
 
 
 def check_discrete(head: str, action_dim: int, space: Any) -> None:

@@ -6,22 +6,21 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check, check_fields, sequence, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size, check_sizes
 
 
 class CNN(nn.Module):
     """Convolutions over the two spatial axes, flattened at the end.
 
-    The defaults are the layers of Mnih et al. 2015 (https://doi.org/10.1038/nature14236). Images of unsigned 8-bit
-    integers are scaled to `[0, 1]`.
+    The defaults are the layers of the Atari DQN. Images of unsigned 8-bit integers are scaled to `[0, 1]`.
 
     Attributes:
         features: Channels of every layer.
         kernel_sizes: Kernel of every layer: a number for a square one, or (height, width).
         strides: Stride of every layer, likewise.
         padding: `"VALID"` or `"SAME"`.
-        activation: What follows every layer.
+        activation: Activation function after every layer.
         kernel_init: Initializer of the kernels; orthogonal with gain sqrt(2).
         bias_init: Initializer of the biases.
 
@@ -31,6 +30,10 @@ class CNN(nn.Module):
         >>> cnn = CNN(features=(4,), kernel_sizes=(3,), strides=(2,))
         >>> cnn.init_with_output(jax.random.key(0), images)[0].shape
         (2, 5, 100)
+
+    Source:
+        Mnih et al. 2015, "Human-level control through deep reinforcement learning",
+        https://doi.org/10.1038/nature14236
     """
 
     features: Sequence[int] = (32, 64, 64)
@@ -48,7 +51,7 @@ class CNN(nn.Module):
             TypeError: If a size is not an integer or `activation` is not callable.
             ValueError: If a size is below 1, the three sequences differ in length, or `padding` is unknown.
         """
-        check_sizes("features", self.features)
+        check_fields(self, features=sequence(size()))
         for name, values in (("kernel_sizes", self.kernel_sizes), ("strides", self.strides)):
             _check_pairs(name, values)
             if len(values) != len(self.features):
@@ -106,8 +109,8 @@ def _check_pairs(name: str, values: Sequence[int | Sequence[int]]) -> None:
         raise TypeError(f"`{name}` must be a sequence with an entry for each layer, got {values!r}")
     for value in values:
         if not isinstance(value, Sequence):
-            check_size(name, value)
+            check(name, value, size())
             continue
-        check_sizes(name, value)
+        check(name, value, sequence(size()))
         if len(value) != 2:
             raise ValueError(f"`{name}` must hold numbers or pairs (height, width), got {value!r}")

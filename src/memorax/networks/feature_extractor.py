@@ -1,4 +1,4 @@
-"""From what an agent sees at a step to one feature vector."""
+"""Features of observations, previous actions, previous rewards and episode starts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,18 +10,18 @@ from memorax.core.types import Array, PyTree, Timestep
 
 
 class FeatureExtractor(nn.Module):
-    """Extract features of observation, previous action, previous reward and start flag, and concatenate them.
+    """Encode observation, previous action, previous reward and episode start, and concatenate the features.
 
     Each extractor is a Flax module or any function of an array with batch and time in front; None leaves its input
-    out. Reward and start flag arrive with a feature axis of size 1, the action encoded (one-hot where discrete).
+    out. Reward and `done` are given with a feature axis of size 1, the action encoded (one-hot where discrete).
 
     Attributes:
         observation_extractor: Maps the observation, `[batch, time, ...]`.
         action_extractor: Maps the previous action, `[batch, time, actions]`.
         reward_extractor: Maps the previous reward, `[batch, time, 1]`.
-        done_extractor: Maps the flag "first step of an episode" as 0 or 1, `[batch, time, 1]`.
-        mask_at_start: Zero the previous action and reward at an episode's first step: they belong to the episode
-            before. Switch off only where memory is meant to outlive episodes.
+        done_extractor: Maps `done`, 1 at the first step of an episode and else 0, `[batch, time, 1]`.
+        mask_at_start: Whether previous action and reward are zero at an episode's first step, as they belong to the
+            episode before. False only for memory across episodes, as in RL².
     """
 
     observation_extractor: Callable[..., Any]
@@ -48,7 +48,7 @@ class FeatureExtractor(nn.Module):
         """Extract.
 
         Args:
-            timestep: What the agent sees, `[batch, time, ...]`, its action encoded as numbers.
+            timestep: The agent's inputs, `[batch, time, ...]`, its action encoded (one-hot where discrete).
 
         Returns:
             Features, `[batch, time, features]`, floating point.

@@ -6,17 +6,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, sequence, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_sizes
 
 
 class MLP(nn.Module):
-    """Dense layers with an activation after each.
+    """A multi-layer perceptron: dense layers with an activation after each.
 
     Attributes:
         features: Width of every layer.
-        activation: What follows every layer.
-        activate_final: Whether the last layer has its activation too, as a feature extractor wants it.
+        activation: Activation function after every layer.
+        activate_final: Whether the activation follows the last layer too, as in a feature extractor.
         kernel_init: Initializer of the kernels; orthogonal with gain sqrt(2).
         bias_init: Initializer of the biases.
 
@@ -40,7 +40,7 @@ class MLP(nn.Module):
             TypeError: If `features` is not a sequence of integers or `activation` is not callable.
             ValueError: If `features` is empty or holds a number below 1.
         """
-        check_sizes("features", self.features)
+        check_fields(self, features=sequence(size()))
         if not callable(self.activation):
             raise TypeError(f"`activation` must be callable, got {self.activation!r}")
         super().__post_init__()

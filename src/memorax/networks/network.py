@@ -9,14 +9,14 @@ import flax.linen as nn
 import jax
 
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
-from memorax.networks.sequence_models.base import is_sequence_model
+from memorax.networks.sequence_models.parts.base import is_sequence_model
 
 
 class Network(nn.Module):
-    """`head(torso(feature_extractor(timestep)))`, with the memory of the torso carried along.
+    """`head(torso(feature_extractor(timestep)))`, with the memory of the torso carried from call to call.
 
     An observation that is a mapping with the key `"action_mask"` is split: the mask goes to the head if the head takes
-    one, the rest to the feature extractor (the bare value where only one entry is left).
+    one, the rest to the feature extractor (as the value itself where one entry is left).
 
     Attributes:
         feature_extractor: Maps a `Timestep` to features `[batch, time, features]`.
@@ -39,21 +39,22 @@ class Network(nn.Module):
                 raise TypeError(f"`{name}` must be a Flax Linen module, got {getattr(self, name)!r}")
         if not is_sequence_model(self.torso):
             raise TypeError(
-                f"`torso` must be a sequence model, got {type(self.torso).__name__}; write `RNN(cell=...)` around a "
-                "recurrent cell and `SequenceModelWrapper(...)` around a feed-forward module"
+                f"`torso` must be a sequence model, got {type(self.torso).__name__}; write `RNN(cell=...)` (or "
+                "`Memoroid(cell=...)`, if it computes whole sequences) around a cell, `SequenceModelWrapper(...)` "
+                "around a feed-forward module"
             )
         super().__post_init__()
 
     def __call__(self, timestep: Timestep, initial_carry: Carry = None, **head_kwargs: Any) -> tuple[Carry, Any]:
-        """Run the network over a sequence.
+        """Run the network over a sequence of steps.
 
         Args:
-            timestep: What the agent sees, `[batch, time, ...]`, its action encoded as numbers.
-            initial_carry: The memory before the first step; None starts afresh.
+            timestep: The agent's inputs, `[batch, time, ...]`, its action encoded (one-hot where discrete).
+            initial_carry: The memory before the first step; None: that of an episode's start.
             **head_kwargs: Further arguments of the head, such as `action`.
 
         Returns:
-            The memory after the last step, and what the head gives.
+            The memory after the last step, and the output of the head.
         """
         carry, features = self.embed(timestep, initial_carry)
         return carry, self.readout(features, timestep, **head_kwargs)
@@ -62,8 +63,8 @@ class Network(nn.Module):
         """Run feature extractor and torso only.
 
         Args:
-            timestep: What the agent sees, `[batch, time, ...]`.
-            initial_carry: The memory before the first step; None starts afresh.
+            timestep: The agent's inputs, `[batch, time, ...]`.
+            initial_carry: The memory before the first step; None: that of an episode's start.
 
         Returns:
             The memory after the last step, and the torso's outputs `[batch, time, features]`.
@@ -77,7 +78,7 @@ class Network(nn.Module):
 
         Args:
             features: The torso's outputs, `[batch, time, features]`.
-            timestep: What the agent sees, `[batch, time, ...]`: it may hold an action mask.
+            timestep: The agent's inputs, `[batch, time, ...]`: it may hold an action mask.
             **head_kwargs: Further arguments of the head, such as `action`.
 
         Returns:
@@ -90,10 +91,10 @@ class Network(nn.Module):
 
     @nn.nowrap
     def input_shape(self, timestep: Timestep) -> tuple[int, int]:
-        """Tell what the torso's memory is made for.
+        """Find the shape of the torso's inputs.
 
         Args:
-            timestep: What the agent sees, `[batch, time, ...]`; shapes and dtypes are enough.
+            timestep: The agent's inputs, `[batch, time, ...]`; shapes and dtypes are enough.
 
         Returns:
             `(batch, features)`, with the features that the feature extractor gives.

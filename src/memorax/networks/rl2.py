@@ -1,4 +1,4 @@
-"""Memory that survives episodes: learning inside a trial."""
+"""RL²: memory that is kept across the episodes of a trial."""
 
 from typing import Any, NamedTuple
 
@@ -6,17 +6,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, optional, size
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import check_sequence, is_sequence_model
+from memorax.networks.sequence_models.parts.base import check_sequence, is_sequence_model
 
 
 class RL2Carry(NamedTuple):
-    """A memory, and how far the trial has come.
+    """The carry of `RL2Wrapper`.
 
     Attributes:
         memory: The wrapped model's carry.
-        progress: Episodes begun in this trial, or steps taken in it, int32 `[batch]`.
+        progress: Episodes started in this trial, or steps taken in it, int32 `[batch]`.
     """
 
     memory: Carry
@@ -24,23 +24,25 @@ class RL2Carry(NamedTuple):
 
 
 class RL2Wrapper(nn.Module):
-    """A sequence model that is cleared where a trial starts, not where an episode starts.
+    """RL²: a sequence model whose memory is reset where a trial starts, not where an episode starts.
 
-    A trial is a number of episodes, or of steps, of one task. With neither, the memory is never cleared after the
-    initial carry. The model must see where episodes end and what they paid: give the feature extractor `done`, action
-    and reward, with `mask_at_start=False`.
+    A trial is a number of episodes, or of steps, of one task. With neither, the memory is never reset. The model must
+    see where episodes start and what was rewarded: use a `FeatureExtractor` with extractors of action, reward and
+    `done`, and with `mask_at_start=False`.
 
     Attributes:
         model: A sequence model.
-        episodes_per_trial: Episodes after which a trial ends.
-        steps_per_trial: Steps after which a trial ends, whatever the episodes do.
+        episodes_per_trial: Episodes of a trial; None: a trial is not counted in episodes.
+        steps_per_trial: Environment steps of a trial, across episodes; None: a trial is not counted in steps.
 
     Raises:
         TypeError: If `model` is not a sequence model.
         ValueError: If a number is below 1, or both are given.
 
     Source:
-        Duan et al. 2016, https://arxiv.org/abs/1611.02779; Wang et al. 2016, https://arxiv.org/abs/1611.05763.
+        Duan et al. 2016, "RL²: Fast Reinforcement Learning via Slow Reinforcement Learning",
+        https://arxiv.org/abs/1611.02779
+        Wang et al. 2016, "Learning to reinforcement learn", https://arxiv.org/abs/1611.05763
     """
 
     model: Any
@@ -51,9 +53,7 @@ class RL2Wrapper(nn.Module):
         """Check model and trial."""
         if not is_sequence_model(self.model):
             raise TypeError(f"`model` must be a sequence model such as RNN(cell=...), got {self.model!r}")
-        for name in ("episodes_per_trial", "steps_per_trial"):
-            if getattr(self, name) is not None:
-                check_size(name, getattr(self, name))
+        check_fields(self, episodes_per_trial=optional(size()), steps_per_trial=optional(size()))
         if self.episodes_per_trial is not None and self.steps_per_trial is not None:
             raise ValueError(
                 f"`episodes_per_trial` ({self.episodes_per_trial}) and `steps_per_trial` ({self.steps_per_trial}) must "
@@ -67,12 +67,12 @@ class RL2Wrapper(nn.Module):
         return RL2Carry(self.model.initialize_carry(key, input_shape), jnp.zeros(input_shape[:1], jnp.int32))
 
     def __call__(self, inputs: Array, done: Array, initial_carry: RL2Carry | None = None) -> tuple[RL2Carry, Array]:
-        """Run the model, cleared at starts of trials only.
+        """Run the model, with resets where trials start.
 
         Args:
             inputs: `[batch, time, features]`.
             done: True where an episode starts, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts a trial.
+            initial_carry: The carry before the first step; None: that of a trial's start.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.

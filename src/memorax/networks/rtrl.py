@@ -1,4 +1,4 @@
-"""Exact gradients forward in time: real-time recurrent learning."""
+"""Real-time recurrent learning: exact gradients, computed forward in time."""
 
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.kernels.sensitivity import attach, pack
-from memorax.networks.sequence_models.base import check_sequence, is_sequence_model, select_carry
+from memorax.networks.sequence_models.parts.base import check_sequence, is_sequence_model, select_carry
 
 
 class RTRLCarry(NamedTuple):
-    """A memory, and how it depends on the parameters.
+    """The carry of `RTRL`: a memory, and its derivative with respect to the parameters.
 
     Attributes:
         memory: The wrapped model's carry.
@@ -26,17 +26,17 @@ class RTRLCarry(NamedTuple):
 
 
 class RTRL(nn.Module):
-    """A sequence model whose gradient reaches back to the start of the episode, however short the sequence is.
+    """Real-time recurrent learning: gradients reach back to the start of the episode, however short a sequence is.
 
-    The carry brings along `S = dh/dp`, the derivative of the memory `h` with respect to the parameters `p`. It moves
-    forward by `S' = (dh'/dh) S + dh'/dp` and is zero where an episode starts. Inside a sequence the gradient is that of
-    backpropagation; at its start the loss's derivative with respect to the memory is multiplied by `S`, which adds
-    what happened before. The outputs are those of the wrapped model.
+    The carry holds the sensitivity `S = dh/dp`, the derivative of the memory `h` with respect to the parameters `p`. A
+    step updates it to `S' = (dh'/dh) S + dh'/dp`, and it is zero where an episode starts. Inside a sequence the
+    gradient is that of backpropagation; at its start the loss's derivative with respect to the memory is multiplied by
+    `S`, which adds the contribution of earlier steps. The outputs are those of the wrapped model.
 
     Exact for the parameters of the wrapped model and of everything above it. What lies below (a feature extractor)
-    receives the gradient of this sequence only. Parameters that move between two calls make `S` as stale as they
-    moved. In a stack, wrap every layer: `Stack([RTRL(a), RTRL(b)])` costs the sum of the layers and neglects how lower
-    parameters acted on the higher layers' past, so it is an approximation; `RTRL(Stack([a, b]))` is exact.
+    receives the gradient of this sequence only. Updates of the parameters between calls make `S` approximate, as in
+    all online RTRL. In a stack, wrap every layer: `Stack([RTRL(a), RTRL(b)])` costs the sum of the layers and neglects
+    the influence of lower parameters on the past of higher layers; `RTRL(Stack([a, b]))` is exact.
 
     Cells that name their `recurrent_parameters` are diagonal: unit `j` depends on slice `[..., j]` of each of them, and
     `S` is as large as the parameters, per row and part of the state. For any other model it is `states * parameters`.
@@ -50,8 +50,10 @@ class RTRL(nn.Module):
         ValueError: If `max_mib` is not above 0; and where the carry is made, if the sensitivity would be larger.
 
     Source:
-        Williams and Zipser 1989, https://doi.org/10.1162/neco.1989.1.2.270; diagonal cells and layers of a stack:
-        Zucchet et al. 2023, https://arxiv.org/abs/2305.15947.
+        Williams and Zipser 1989, "A Learning Algorithm for Continually Running Fully Recurrent Neural Networks",
+        https://doi.org/10.1162/neco.1989.1.2.270
+        Zucchet et al. 2023, "Online learning of long-range dependencies", https://arxiv.org/abs/2305.15947, for
+        diagonal cells and the layers of a stack
     """
 
     model: Any
@@ -102,12 +104,12 @@ class RTRL(nn.Module):
         return RTRLCarry(memory, jax.tree.map(lambda x: jnp.zeros((batch, rows, *x.shape), x.dtype), recurrent))
 
     def __call__(self, inputs: Array, done: Array, initial_carry: RTRLCarry | None = None) -> tuple[RTRLCarry, Array]:
-        """Run the model, and carry its derivative along.
+        """Run the model, and update the sensitivity.
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.
@@ -137,7 +139,7 @@ class RTRL(nn.Module):
         return RTRLCarry(memory, after.sensitivity), outputs
 
     def _advance(self, model: nn.Module, params: PyTree, carry: RTRLCarry, inputs: Array) -> RTRLCarry:
-        """Move memory and derivative of one row by one step."""
+        """Update memory and sensitivity of one row by one step."""
         state, whole = pack(jax.tree.map(lambda x: x[None], carry.memory), self._diagonal)
 
         def step(recurrent: PyTree, state: Array) -> tuple[Array, Carry]:

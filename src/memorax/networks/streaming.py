@@ -1,4 +1,4 @@
-"""Networks that learn from a stream of single steps, without batches and without an optimizer that adapts."""
+"""Networks for streaming reinforcement learning: one step at a time, no batches, no replay."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from memorax.networks.network import Network
 
 
 def normalized_leaky_relu(x: Array) -> Array:
-    """Bring features to mean 0 and variance 1, and rectify them leakily: a LayerNorm without parameters.
+    """Apply a layer norm without parameters, then a leaky ReLU.
 
     Args:
         x: `[..., features]`.
@@ -33,17 +33,17 @@ def streaming_network(
     features: Sequence[int] = (128, 128),
     sparsity: float = 0.9,
 ) -> Network:
-    """Make a network of sparse, normalized layers.
+    """Make a network of sparsely initialized layers with layer norms, for streaming algorithms such as StreamAC.
 
-    Previous action and reward are fed beside the observation where there is a memory. The memory comes first: below it
-    there is nothing to learn, so `RTRL(...)` gives exact gradients of all parameters.
+    With a memory, previous action and reward are inputs beside the observation. The memory is the first layer, with no
+    parameters below it, so `RTRL(...)` gives exact gradients of all parameters.
 
     Args:
-        head: What the network computes; its `kernel_init` is replaced by the sparse one.
+        head: The head; its `kernel_init` is replaced by the sparse initializer.
         memory: A sequence model; None for a network without.
         observation_extractor: Maps observations to vectors; None where they are vectors.
         features: Widths of the hidden layers.
-        sparsity: Share of each unit's inputs that begins at zero, [0, 1).
+        sparsity: Fraction of each unit's input weights that are initialized to zero, [0, 1).
 
     Returns:
         The network.
@@ -54,17 +54,17 @@ def streaming_network(
 
     Source:
         Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally Works",
-        https://arxiv.org/abs/2410.14606.
+        https://arxiv.org/abs/2410.14606
     """
     if not hasattr(head, "kernel_init"):
         raise TypeError(f"`head` must have a `kernel_init` to make sparse, got {type(head).__name__}")
     kernel_init = sparse(sparsity)
     layers = MLP(tuple(features), activation=normalized_leaky_relu, kernel_init=kernel_init)
-    extract = _as_it_is if observation_extractor is None else observation_extractor
-    extractor = FeatureExtractor(extract) if memory is None else FeatureExtractor(extract, _as_it_is, _as_it_is)
+    extract = _identity if observation_extractor is None else observation_extractor
+    extractor = FeatureExtractor(extract) if memory is None else FeatureExtractor(extract, _identity, _identity)
     torso = Stack(blocks=[layers] if memory is None else [memory, layers])
     return Network(extractor, torso, head.clone(kernel_init=kernel_init))
 
 
-def _as_it_is(x: Array) -> Array:
+def _identity(x: Array) -> Array:
     return x

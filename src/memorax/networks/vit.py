@@ -4,23 +4,23 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check, check_fields, size
 from memorax.core.types import Array
 from memorax.networks.blocks.feed_forward import FFN
-from memorax.networks.checks import check_size
 from memorax.networks.layers.patch_embedding import PatchEmbedding
 
 
 class ViT(nn.Module):
     """A Transformer over the patches of each image, as a feature extractor.
 
-    Each layer is `x + attention(norm(x))`, then `x + ffn(norm(x))`; every patch sees every patch of its own image and
-    nothing of other steps. Positions are learned. The output is the mean over the patches, which does as well as the
-    paper's class token.
+    Each layer is `x + attention(norm(x))`, then `x + ffn(norm(x))`; patches attend to all patches of their own image,
+    not to other steps. Positions are learned. The output is the mean over the patches, where the paper has a class
+    token.
 
     Attributes:
         features: Width of the output and of every layer, a multiple of `num_heads`.
-        num_layers: How many layers there are.
-        num_heads: Heads of each attention.
+        num_layers: Number of layers.
+        num_heads: Number of attention heads.
         patch_size: Side of a patch, in pixels; it divides height and width.
         hidden_dim: Width inside the feed-forward networks; None: four times `features`.
 
@@ -32,7 +32,8 @@ class ViT(nn.Module):
         (2, 5, 6)
 
     Source:
-        Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", https://arxiv.org/abs/2010.11929.
+        Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+        https://arxiv.org/abs/2010.11929
     """
 
     features: int = 64
@@ -49,9 +50,9 @@ class ViT(nn.Module):
             ValueError: If a size is below 1, or `features` no multiple of `num_heads`.
         """
         for name in ("features", "num_layers", "num_heads", "patch_size"):
-            check_size(name, getattr(self, name))
+            check(name, getattr(self, name), size())
         if self.hidden_dim is not None:
-            check_size("hidden_dim", self.hidden_dim)
+            check_fields(self, hidden_dim=size())
         if self.features % self.num_heads:
             raise ValueError(f"`features` must be a multiple of `num_heads` ({self.num_heads}), got {self.features}")
         super().__post_init__()

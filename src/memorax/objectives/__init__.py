@@ -1,4 +1,4 @@
-"""What is good: returns and losses, arrays in, arrays out."""
+"""Returns, losses and exploration as pure functions of arrays."""
 
 from memorax.objectives.distributional import cross_entropy, gaussian_histogram, project
 from memorax.objectives.exploration import epsilon_greedy, epsilon_per_actor

@@ -1,4 +1,4 @@
-"""Targets and losses for values that are learned by classification."""
+"""Targets and losses for value functions that are learned by classification: C51 and HL-Gauss."""
 
 import jax
 import jax.numpy as jnp
@@ -7,19 +7,22 @@ from jax.scipy.special import erf
 from memorax.core.types import Array
 
 SMOOTHING = 0.75
-"""Standard deviation of a blurred target in widths of a bin, as Farebrother et al. 2024 recommend."""
+"""Standard deviation of the Gaussian target in bin widths, as recommended by Farebrother et al. 2024."""
 
 
 def project(returns: Array, probabilities: Array, atoms: Array) -> Array:
-    """Move probability to the nearest atoms: each return's is shared by its two neighbors, so the mean is kept.
+    """Project a distribution of returns onto fixed atoms, as in C51.
+
+    The probability of each return is split between its two nearest atoms in proportion to its distance from them, which
+    preserves the mean.
 
     Args:
-        returns: Possible returns, `[..., returns]`; those beyond the atoms count as the outermost ones.
-        probabilities: Their probabilities, `[..., returns]`.
-        atoms: Where probability may be, rising evenly, `[atoms]`.
+        returns: Support of the distribution, `[..., returns]`; returns beyond the outermost atoms are clipped to them.
+        probabilities: Probability of each return, `[..., returns]`.
+        atoms: Evenly spaced, ascending atoms, `[atoms]`.
 
     Returns:
-        Probabilities of the atoms, `[..., atoms]`.
+        Probability of each atom, `[..., atoms]`.
 
     Source:
         Bellemare, Dabney and Munos 2017, https://arxiv.org/abs/1707.06887, equation 7.
@@ -31,16 +34,17 @@ def project(returns: Array, probabilities: Array, atoms: Array) -> Array:
 
 
 def gaussian_histogram(target: Array, centers: Array) -> Array:
-    """Blur a target over bins: the mass that a normal distribution around it has in each of them.
+    """Turn a scalar target into a histogram: the mass of a normal distribution around it in each bin (HL-Gauss).
 
-    The distribution is cut off at the outer ends and normalized there; a target beyond them counts as the end.
+    The normal distribution is truncated to the range of the bins and renormalized; a target outside that range is
+    clipped to it.
 
     Args:
-        target: `[...]`.
-        centers: Centers of the bins, rising evenly, `[bins]`.
+        target: Scalar targets, `[...]`.
+        centers: Evenly spaced, ascending centers of the bins, `[bins]`.
 
     Returns:
-        Probabilities of the bins, `[..., bins]`.
+        Probability of each bin, `[..., bins]`.
 
     Source:
         Farebrother et al. 2024, https://arxiv.org/abs/2403.03950; Imani and White 2018,
@@ -58,10 +62,10 @@ def cross_entropy(logits: Array, probabilities: Array) -> Array:
     """Compute the cross entropy `-sum(p log q)`, in nats.
 
     Args:
-        logits: Unnormalized log-probabilities of q, `[..., classes]`.
-        probabilities: p, `[..., classes]`.
+        logits: Unnormalized log-probabilities of the prediction q, `[..., classes]`.
+        probabilities: Target distribution p, `[..., classes]`.
 
     Returns:
-        `[...]`.
+        One cross entropy for each distribution, `[...]`.
     """
     return -jnp.sum(probabilities * jax.nn.log_softmax(logits, axis=-1), axis=-1)

@@ -1,4 +1,4 @@
-"""What to do that does not look best."""
+"""Epsilon-greedy exploration."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,13 @@ from memorax.core.types import Array, Key
 
 
 def epsilon_greedy(key: Key, values: Array, epsilon: Array | float, allowed: Array | None = None) -> Array:
-    """Take the best action, or with probability `epsilon` any, all allowed ones alike.
+    """Take the greedy action, or with probability `epsilon` an action drawn uniformly from all allowed ones.
 
     Args:
         key: Random key.
-        values: Values of the actions, `[..., actions]`.
-        epsilon: Probability of a random action, `[0, 1]`, `[...]` or one for all.
-        allowed: True where an action is allowed, `[..., actions]`; None allows all.
+        values: Action values, `[..., actions]`; those of forbidden actions must not be the largest.
+        epsilon: Probability of a random action, in `[0, 1]`, of shape `[...]` or a single number.
+        allowed: Action mask, True where an action is allowed, `[..., actions]`; None allows all.
 
     Returns:
         Actions, int32 `[...]`.
@@ -26,15 +26,15 @@ def epsilon_greedy(key: Key, values: Array, epsilon: Array | float, allowed: Arr
 
 
 def epsilon_per_actor(num_envs: int, base: float, exponent: float) -> Array:
-    """Give every environment an epsilon of its own, from `base` down to `base^(1 + exponent)`.
+    """Give each environment its own epsilon, from `base` down to `base^(1 + exponent)`, as in Ape-X and R2D2.
 
     Args:
-        num_envs: How many environments there are.
-        base: Epsilon of the first, `(0, 1]`.
-        exponent: How far the epsilons spread, at least 0.
+        num_envs: Number of environments.
+        base: Epsilon of the first environment, in `(0, 1]`.
+        exponent: Spread of the epsilons, at least 0.
 
     Returns:
-        `base^(1 + exponent i / (num_envs - 1))`, `[num_envs]`.
+        `base^(1 + exponent i / (num_envs - 1))` for environment i, `[num_envs]`; `base` for a single environment.
 
     Source:
         Horgan et al. 2018, "Distributed Prioritized Experience Replay", https://arxiv.org/abs/1803.00933.

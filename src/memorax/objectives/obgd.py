@@ -1,4 +1,4 @@
-"""Overshooting-bounded gradient descent: steps along eligibility traces that do not overshoot their target."""
+"""Overshooting-bounded gradient descent (ObGD): updates along eligibility traces with a bounded step size."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,17 @@ from memorax.core.types import Array, PyTree
 
 
 def obgd_step_size(trace: PyTree, error: Array, learning_rate: float, kappa: float) -> Array:
-    """Say how far to move along `error * trace`.
+    """Compute the step size of ObGD for an update along `error * trace`.
 
-    `min(learning_rate, 1 / (kappa max(|error|, 1) ||trace||_1))`, with the norm over all parameters together. Where the
-    prediction is linear in the parameters, with slopes of at most 1, it then moves by at most `|error| / kappa`: with
-    `kappa` of 1 or more it does not overshoot.
+    `min(learning_rate, 1 / (kappa max(|error|, 1) ||trace||_1))`, with the norm over all parameters together. A
+    prediction that is linear in the parameters, with slopes of at most 1, then changes by at most `|error| / kappa`:
+    with `kappa` of 1 or more it does not overshoot its target.
 
     Args:
-        trace: Eligibility of the parameters.
-        error: What is to be corrected, `[]`.
+        trace: Eligibility trace, a pytree like the parameters.
+        error: TD error, `[]`.
         learning_rate: Largest step size.
-        kappa: How far below the bound to stay; larger is more careful.
+        kappa: Scaling factor of the bound, positive; larger values give smaller steps.
 
     Returns:
         Step size, `[]`; `learning_rate` where the trace is zero.
@@ -33,17 +33,21 @@ def obgd_step_size(trace: PyTree, error: Array, learning_rate: float, kappa: flo
 
 
 def obgd(params: PyTree, traces: PyTree, errors: Array, *, learning_rate: float, kappa: float) -> tuple[PyTree, Array]:
-    """Move parameters along the traces of several streams, each by its own error and with its own step size.
+    """Update parameters along the eligibility traces of several streams, each with its own TD error and step size.
 
     Args:
         params: Parameters.
-        traces: Their eligibility in every stream, `[streams, ...]`.
-        errors: `[streams]`.
+        traces: Eligibility trace of each stream, like the parameters with a leading axis, `[streams, ...]`.
+        errors: TD errors, `[streams]`.
         learning_rate: Largest step size.
-        kappa: How far below the bound to stay.
+        kappa: Scaling factor of the bound, positive; larger values give smaller steps.
 
     Returns:
-        The parameters, moved by the mean of what the streams ask for, and the step sizes, `[streams]`.
+        The parameters after the mean of the streams' updates, and the step sizes, `[streams]`.
+
+    Source:
+        Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally Works",
+        https://arxiv.org/abs/2410.14606, for a single stream.
     """
     steps = jax.vmap(lambda trace, error: obgd_step_size(trace, error, learning_rate, kappa))(traces, errors)
     weights = steps * errors / errors.shape[0]

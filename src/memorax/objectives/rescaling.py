@@ -1,4 +1,4 @@
-"""Returns on a scale on which large ones lie closer together."""
+"""Value rescaling: an invertible function that reduces the scale of large returns."""
 
 import jax.numpy as jnp
 
@@ -8,10 +8,13 @@ _EPSILON = 1e-3
 
 
 def rescale(x: Array) -> Array:
-    """Compute `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`.
+    """Rescale values: `h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`.
 
     Args:
-        x: Any shape, in units of the return.
+        x: Values of any shape, in units of the return.
+
+    Returns:
+        Rescaled values, of the same shape.
 
     Source:
         Pohlen et al. 2018, "Observe and Look Further", https://arxiv.org/abs/1805.11593.
@@ -21,10 +24,16 @@ def rescale(x: Array) -> Array:
 
 
 def unscale(y: Array) -> Array:
-    """Compute the inverse of `rescale`.
+    """Undo value rescaling: the inverse of `rescale`.
 
     Args:
-        y: Any shape.
+        y: Rescaled values of any shape.
+
+    Returns:
+        Values in units of the return, of the same shape.
+
+    Source:
+        Pohlen et al. 2018, "Observe and Look Further", https://arxiv.org/abs/1805.11593.
     """
     # With x = w (w + 2), what is to be solved is quadratic in w; this form of its root divides by no small number.
     linear = 1.0 + 2.0 * _EPSILON

@@ -1,7 +1,8 @@
-"""Returns. Everything the library knows about terminated, truncated and unfinished episodes is in this file.
+"""Returns: lambda-returns (for GAE and Q(lambda)) and n-step returns, with termination and truncation.
 
-A sequence of `T` steps comes with `T + 1` values: `values[:, t]` belongs to what the agent saw at step `t`, the last
-one to what it sees after the sequence.
+Everything the library knows about terminated, truncated and unfinished episodes is in this file. A sequence of `T`
+steps comes with `T + 1` values: `values[:, t]` is the value of observation `t`, and the last one, the value of the
+observation after the sequence, bootstraps it.
 """
 
 import jax
@@ -11,19 +12,23 @@ from memorax.core.types import Array, Transition
 
 
 def episode_ends(trajectory: Transition, gamma: float) -> tuple[Array, Array, Array]:
-    """Say how the return goes on after each step.
+    """Turn termination and truncation into the rewards and discounts that returns are computed from.
 
-    An episode that terminated is worth nothing more. One that was truncated goes on out of sight: where the value of
-    its final observation was recorded while acting (`aux["bootstrap"]`), it is folded into the reward and the return
-    ends there; where it was not, the step is cut out of the return. A step with both flags terminated.
+    After a terminated step the return is zero. After a truncated step it is not, but the following steps are missing:
+    if the value of the final observation was recorded while acting (`aux["bootstrap"]`, on-policy algorithms), it is
+    added to the reward, discounted, and the return ends there; if not (replay), the step is marked as cut. A step with
+    both flags counts as terminated.
 
     Args:
-        trajectory: Steps, `[batch, time]`.
-        gamma: Discount per step, `[0, 1]`.
+        trajectory: Transitions, `[batch, time]`.
+        gamma: Discount factor per step, in `[0, 1]`.
 
     Returns:
-        Reward, discount and cut flags, each `[batch, time]`; a step that is cut has no target of its own, and must
-        weigh nothing in a loss.
+        Rewards, discounts and cut flags, each `[batch, time]`. A cut step has no valid target and must have weight zero
+        in a loss.
+
+    Source:
+        Pardo et al. 2018, "Time Limits in Reinforcement Learning", https://arxiv.org/abs/1712.00378.
     """
     truncated = trajectory.truncated & ~trajectory.terminated
     bootstrap = trajectory.aux.get("bootstrap")
@@ -34,25 +39,26 @@ def episode_ends(trajectory: Transition, gamma: float) -> tuple[Array, Array, Ar
 
 
 def lambda_returns(reward: Array, discount: Array, cut: Array, values: Array, lam: float) -> Array:
-    """Mix the n-step returns of all n geometrically.
+    """Compute lambda-returns: TD(lambda) targets, from which GAE and Peng's Q(lambda) follow.
 
-    `G_t = r_t + discount_t ((1 - lam) v_{t+1} + lam G_{t+1})`, with `G_T = v_T`; a cut step has `G_t = v_t`, so its
-    error is zero and the steps before it bootstrap from its value. With state values, `G_t - v_t` is the generalized
-    advantage estimate; with `v = max_a Q`, `G_t` is Peng's Q(lambda).
+    `G_t = r_t + discount_t ((1 - lam) v_{t+1} + lam G_{t+1})`, with `G_T = v_T`. With state values,
+    `G_t - v_t` is the generalized advantage estimate (GAE); with `v = max_a Q`, `G_t` is Peng's Q(lambda). A cut step
+    has `G_t = v_t`: its TD error is zero, and the steps before it bootstrap from its value.
 
     Args:
-        reward: `[batch, time]`.
-        discount: Discount after each step, zero where the episode terminated, `[batch, time]`.
-        cut: True where what follows is hidden, `[batch, time]`.
-        values: `[batch, time + 1]`.
-        lam: Weight of longer returns, `[0, 1]`: 0 looks one step ahead, 1 to the end.
+        reward: Rewards, `[batch, time]`.
+        discount: Discount factor after each step, zero where the episode terminated, `[batch, time]`.
+        cut: True where the successor is not available (truncated, without a recorded bootstrap value),
+            `[batch, time]`.
+        values: Values of all observations and of the one after the sequence, `[batch, time + 1]`.
+        lam: Lambda, in `[0, 1]`: 0 gives one-step TD targets, 1 Monte Carlo returns.
 
     Returns:
-        Targets, `[batch, time]`.
+        Target values, `[batch, time]`.
 
     Source:
-        Schulman et al. 2016, "High-Dimensional Continuous Control Using Generalized Advantage Estimation";
-        Peng and Williams 1996, "Incremental Multi-Step Q-Learning".
+        Schulman et al. 2016, "High-Dimensional Continuous Control Using Generalized Advantage Estimation",
+        https://arxiv.org/abs/1506.02438; Peng and Williams 1996, "Incremental Multi-Step Q-Learning".
     """
 
     def step(following: Array, inputs: tuple[Array, ...]) -> tuple[Array, Array]:
@@ -67,23 +73,27 @@ def lambda_returns(reward: Array, discount: Array, cut: Array, values: Array, la
 
 
 def n_step_returns(reward: Array, discount: Array, cut: Array, values: Array, n: int) -> Array:
-    """Sum `n` discounted rewards and bootstrap from the value behind them.
+    """Compute n-step returns: the sum of `n` discounted rewards, then bootstrap from the value of what follows.
 
-    Near an end (terminal, cut, or the end of the sequence) a return uses as many rewards as there are, so every step
-    has a target.
+    Where an episode terminates, is cut, or the sequence ends within `n` steps, the return uses the rewards up to there,
+    so every step has a target.
 
     Args:
-        reward: `[batch, time]`.
-        discount: Discount after each step, zero where the episode terminated, `[batch, time]`.
-        cut: True where what follows is hidden, `[batch, time]`.
-        values: `[batch, time + 1]`.
+        reward: Rewards, `[batch, time]`.
+        discount: Discount factor after each step, zero where the episode terminated, `[batch, time]`.
+        cut: True where the successor is not available (truncated, without a recorded bootstrap value),
+            `[batch, time]`.
+        values: Values of all observations and of the one after the sequence, `[batch, time + 1]`.
         n: Number of rewards, at least 1.
 
     Returns:
-        Targets, `[batch, time]`.
+        Target values, `[batch, time]`.
 
     Raises:
         ValueError: `n` is below 1.
+
+    Source:
+        Sutton 1988, "Learning to Predict by the Methods of Temporal Differences".
     """
     if n < 1:
         raise ValueError(f"`n` must be at least 1, got {n}")

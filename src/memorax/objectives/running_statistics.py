@@ -1,4 +1,4 @@
-"""Mean and variance of what was seen so far, kept up to date batch by batch."""
+"""Running mean and variance, updated batch by batch."""
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +9,12 @@ from memorax.core.types import Array, PyTree
 
 @struct.dataclass
 class RunningStatistics:
-    """Mean and sample variance of everything seen so far; nothing is assumed before the first sample.
+    """Running mean and sample variance of all samples so far, starting from zero samples.
 
     Attributes:
-        count: How many samples were seen, uint32 `[]`.
-        mean: Their mean, per number of a sample.
-        variance: The sum of squared deviations over `count - 1`; zero before the second sample.
+        count: Number of samples, uint32 `[]`.
+        mean: Mean of the samples, elementwise: a pytree like one sample.
+        variance: Sample variance, the sum of squared deviations divided by `count - 1`; zero before the second sample.
     """
 
     count: Array
@@ -23,24 +23,28 @@ class RunningStatistics:
 
     @classmethod
     def start(cls, like: PyTree) -> "RunningStatistics":
-        """Begin with nothing.
+        """Make the statistics of no samples.
 
         Args:
-            like: A sample; shapes and dtypes are enough.
+            like: A sample, or its shapes and dtypes.
+
+        Returns:
+            Statistics with a count of zero.
         """
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
         return cls(jnp.zeros((), jnp.uint32), zeros, zeros)
 
     def update(self, batch: PyTree) -> "RunningStatistics":
-        """Take in a batch.
+        """Add a batch of samples.
 
-        Written as steps towards the batch, which vanish as the count grows, where sums would outgrow their precision.
+        The update moves mean and variance towards those of the batch, by steps that shrink as the count grows, instead
+        of accumulating sums, which would lose precision.
 
         Args:
             batch: Samples, `[batch, ...]`.
 
         Returns:
-            The statistics of all samples, the same however they were batched.
+            The statistics of all samples so far; how they were batched makes no difference, up to rounding.
 
         Source:
             Chan, Golub and LeVeque 1983, "Algorithms for Computing the Sample Variance".
@@ -62,9 +66,12 @@ class RunningStatistics:
         return RunningStatistics(count, mean, variance)
 
     def deviation(self, *, epsilon: float = 1e-8) -> PyTree:
-        """Give standard deviations to divide by: one where nothing has varied so far.
+        """Compute standard deviations to divide by: one where the samples have not varied so far.
 
         Args:
-            epsilon: Variances up to this are none.
+            epsilon: Variances up to this count as zero.
+
+        Returns:
+            Standard deviations, a pytree like one sample.
         """
         return jax.tree.map(lambda v: jnp.where(v > epsilon, jnp.sqrt(jnp.maximum(v, epsilon)), 1.0), self.variance)

@@ -1,4 +1,4 @@
-"""Values that count the entropy of what is done, and how much of it there shall be."""
+"""Maximum entropy reinforcement learning: soft values, and the loss of the entropy temperature."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -12,17 +12,18 @@ from memorax.objectives.statistics import weighted_mean
 def soft_value(
     values: Sequence[Array], entropy: Array, temperature: Array, probabilities: Array | None = None
 ) -> Array:
-    """Value a state by the least that several critics expect there, plus the entropy at its price.
+    """Compute soft state values: the smallest of the critics' values plus temperature times entropy.
 
     Args:
-        values: By critic: values of one sampled action, `[batch, time]`, or of all actions, `[batch, time, actions]`.
-        entropy: Of the policy, or an estimate of it from the sampled action, `[batch, time]`, nats.
-        temperature: Price of entropy, in units of the return per nat, `[]`.
-        probabilities: Of the actions, `[batch, time, actions]`; None where values are those of one sampled action.
-            An action without probability adds nothing, whatever its value.
+        values: Values by critic: of one sampled action, `[batch, time]`, or of all actions, `[batch, time, actions]`.
+        entropy: Entropy of the policy, or its estimate from the sampled action, `[batch, time]`, nats.
+        temperature: Entropy temperature alpha, in units of the return per nat, `[]`.
+        probabilities: Probabilities of the actions, over which their values are averaged, `[batch, time, actions]`;
+            None if the values are those of one sampled action. An action of probability 0 adds nothing, whatever its
+            value.
 
     Returns:
-        `[batch, time]`.
+        Soft state values, `[batch, time]`.
 
     Source:
         Haarnoja et al. 2018, "Soft Actor-Critic", https://arxiv.org/abs/1801.01290, equation 3; for all actions at once
@@ -35,13 +36,18 @@ def soft_value(
 
 
 def temperature_loss(temperature: Array, entropy: Array, target: Array, weight: Array) -> Array:
-    """Compute what makes the price of entropy rise while there is less of it than there shall be, and fall otherwise.
+    """Compute the loss of SAC's entropy temperature, `temperature * mean(entropy - target)`.
+
+    Descending it raises the temperature while the entropy is below its target, and lowers it otherwise.
 
     Args:
-        temperature: The price, `[]`; the gradient is with respect to what it is made of.
-        entropy: `[batch, time]`, nats.
-        target: How much there shall be, `[]` or `[batch, time]`, nats.
-        weight: `[batch, time]`.
+        temperature: Entropy temperature alpha, `[]`; the gradient flows through it.
+        entropy: Entropy of the policy, `[batch, time]`, nats.
+        target: Target entropy, `[]` or `[batch, time]`, nats.
+        weight: Weight of each step, 0 for steps to leave out, `[batch, time]`.
+
+    Returns:
+        The loss, `[]`.
 
     Source:
         Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", https://arxiv.org/abs/1812.05905,

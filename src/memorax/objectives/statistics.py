@@ -1,4 +1,4 @@
-"""Means in which every step has a weight: steps without a target weigh nothing."""
+"""Statistics over steps with weights, so that steps without a valid target can be left out."""
 
 import jax.numpy as jnp
 
@@ -6,22 +6,28 @@ from memorax.core.types import Array
 
 
 def weighted_mean(x: Array, weight: Array) -> Array:
-    """Average `x` over the steps that count; zero where none does.
+    """Compute the weighted mean of `x`; zero if all weights are zero.
 
     Args:
-        x: Any shape.
-        weight: Same shape, 1 where a step counts and 0 where it does not.
+        x: Values of any shape; values of weight 0 may be NaN or infinite.
+        weight: Weight of each value, of the same shape: 1 to include it, 0 to leave it out.
+
+    Returns:
+        The mean, `[]`.
     """
     return jnp.sum(jnp.where(weight > 0, x, 0.0) * weight) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
 def standardize(x: Array, weight: Array, *, epsilon: float = 1e-8) -> Array:
-    """Shift and scale `x` to mean 0 and standard deviation 1 over the steps that count.
+    """Shift and scale `x` so that its weighted mean is 0 and its weighted standard deviation 1.
 
     Args:
-        x: Any shape.
-        weight: Same shape.
+        x: Values of any shape, advantages for instance.
+        weight: Weight of each value, of the same shape.
         epsilon: Added to the standard deviation.
+
+    Returns:
+        Standardized values, of the same shape.
     """
     mean = weighted_mean(x, weight)
     deviation = jnp.sqrt(weighted_mean(jnp.square(x - mean), weight))
@@ -29,12 +35,17 @@ def standardize(x: Array, weight: Array, *, epsilon: float = 1e-8) -> Array:
 
 
 def explained_variance(prediction: Array, target: Array, weight: Array) -> Array:
-    """Tell how much of the targets' variance a prediction explains: 1 all, 0 none, below 0 worse than their mean.
+    """Compute the fraction of the targets' variance that a prediction explains.
+
+    1 is a perfect prediction, 0 is as good as a constant, and below 0 is worse than a constant.
 
     Args:
-        prediction: Any shape.
-        target: Same shape.
-        weight: Same shape.
+        prediction: Predicted values of any shape.
+        target: Target values, of the same shape.
+        weight: Weight of each value, of the same shape.
+
+    Returns:
+        `1 - Var(target - prediction) / Var(target)`, `[]`.
     """
     error = target - prediction
     unexplained = weighted_mean(jnp.square(error - weighted_mean(error, weight)), weight)

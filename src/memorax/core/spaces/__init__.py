@@ -4,6 +4,8 @@ Spaces are plain immutable values: equal spaces compare and hash equal, so they 
 They describe one environment; batch axes belong to the caller.
 """
 
+from memorax.core.spaces.action_mask import ACTION_MASK as ACTION_MASK
+from memorax.core.spaces.action_mask import split_action_mask as split_action_mask
 from memorax.core.spaces.base import Space as Space
 from memorax.core.spaces.box import Box as Box
 from memorax.core.spaces.discrete import Discrete as Discrete

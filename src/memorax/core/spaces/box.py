@@ -71,7 +71,7 @@ class Box(Space):
         return self.shape, self.dtype.name, self.low.tobytes(), self.high.tobytes()
 
     def __repr__(self) -> str:
-        """As it is written in code, bounds shortened to their extremes."""
+        """The expression that creates it, bounds shortened to their extremes."""
         extremes = (self.low.min(), self.high.max()) if self.low.size else (0, 0)
         return f"Box({extremes[0]:g}, {extremes[1]:g}, {self.shape}, {self.dtype.name})"
 

@@ -7,12 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.checks import check, size
 from memorax.core.spaces.base import Space, fits, narrow
 from memorax.core.types import Array, Key, PyTree
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class Discrete(Space):
@@ -29,14 +26,11 @@ class Discrete(Space):
             TypeError: If `n` or `dtype` is not an integer kind.
             ValueError: If `n` is below 1.
         """
-        if not _is_integer(n):
-            raise TypeError(f"`n` of Discrete must be an integer, got {n!r}")
-        if n < 1:
-            raise ValueError(f"`n` of Discrete must be at least 1, got {n}")
+        n = check("n", n, size())
         narrowed = narrow(dtype)
         if not np.issubdtype(narrowed, np.integer):
             raise TypeError(f"`dtype` of Discrete must be an integer dtype, got {narrowed.name}")
-        self._set(n=int(n), shape=(), dtype=narrowed)
+        self._set(n=n, shape=(), dtype=narrowed)
 
     n: int
 
@@ -55,7 +49,7 @@ class Discrete(Space):
         return self.n, self.dtype.name
 
     def __repr__(self) -> str:
-        """As it is written in code."""
+        """The expression that creates it."""
         return f"Discrete({self.n})"
 
 
@@ -102,5 +96,5 @@ class MultiDiscrete(Space):
         return self.nvec, self.dtype.name
 
     def __repr__(self) -> str:
-        """As it is written in code."""
+        """The expression that creates it."""
         return f"MultiDiscrete({list(self.nvec)})"

@@ -1,4 +1,4 @@
-"""Values of a space as vectors of floats."""
+"""Encoding of values of a space as float vectors."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from memorax.core.types import Array, PyTree
 
 
 def encode(space: Space, x: PyTree) -> Array:
-    """Turn values of a space into float32 vectors.
+    """Encode values of a space as float32 vectors.
 
     Args:
         space: The space.
@@ -23,7 +23,7 @@ def encode(space: Space, x: PyTree) -> Array:
         the vectors of the parts side by side.
 
     Raises:
-        TypeError: If `space` is no space of ours.
+        TypeError: If `space` is not a space of `memorax.core.spaces`.
         ValueError: If the last axes of `x` are not those of the space.
     """
     if isinstance(space, Tuple):

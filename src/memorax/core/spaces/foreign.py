@@ -1,4 +1,4 @@
-"""Spaces of other libraries as ours."""
+"""Translation of the spaces of other libraries."""
 
 from typing import Any
 

@@ -28,7 +28,7 @@ class Dict(Space):
             spaces: A space for every key, at least one.
 
         Raises:
-            TypeError: If `spaces` is no mapping to spaces.
+            TypeError: If `spaces` is not a mapping to spaces.
             ValueError: If `spaces` is empty.
         """
         if not isinstance(spaces, Mapping):
@@ -59,7 +59,7 @@ class Dict(Space):
         return tuple(self.spaces.items())
 
     def __repr__(self) -> str:
-        """As it is written in code."""
+        """The expression that creates it."""
         return f"Dict({self.spaces})"
 
 
@@ -75,7 +75,7 @@ class Tuple(Space):
             spaces: A space for every entry, at least one.
 
         Raises:
-            TypeError: If `spaces` is no sequence of spaces.
+            TypeError: If `spaces` is not a sequence of spaces.
             ValueError: If `spaces` is empty.
         """
         if not isinstance(spaces, Sequence):
@@ -104,5 +104,5 @@ class Tuple(Space):
         return self.spaces
 
     def __repr__(self) -> str:
-        """As it is written in code."""
+        """The expression that creates it."""
         return f"Tuple({list(self.spaces)})"

@@ -4,7 +4,7 @@ from typing import Any
 
 from memorax.core.registry import suggest
 from memorax.core.types import PyTree
-from memorax.environments.adapters.foreign import as_environment
+from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment
 from memorax.environments.missing import MissingExtraError
 
@@ -14,8 +14,13 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("gymnax") from error
 
 
+def names() -> tuple[str, ...]:
+    """Ids of all environments of gymnax."""
+    return tuple(gymnax.registered_envs)
+
+
 def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
-    """Make an environment of gymnax.
+    """Create an environment of gymnax.
 
     Rewards become float32, Python numbers in a state become arrays, and a space takes the dtype that the
     observations really have. An observation that is a bare index stays one, in a Discrete space.
@@ -30,8 +35,7 @@ def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     Raises:
         ValueError: If gymnax has no such environment.
     """
-    known = tuple(gymnax.registered_envs)
-    if name not in known:
-        raise ValueError(f"unknown environment `gymnax::{name}`{suggest(name, known)}")
+    if name not in names():
+        raise ValueError(f"unknown environment `gymnax::{name}`{suggest(name, names())}")
     env, params = gymnax.make(name, **kwargs)
-    return as_environment(env, params), params
+    return adapt(env, params), params

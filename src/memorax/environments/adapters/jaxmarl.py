@@ -12,20 +12,20 @@ from flax import struct
 from memorax.core.registry import suggest
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space, encode, from_foreign
 from memorax.core.types import Array, Key, PyTree
+from memorax.environments.adapters.raw import import_library
 from memorax.environments.environment import EnvParams
-from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import MultiAgentEnvironment
 
-try:
-    import jaxmarl  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
-except ModuleNotFoundError as error:
-    if error.name != "jaxmarl":
-        raise
-    raise MissingExtraError("jaxmarl") from error
+jaxmarl = import_library("jaxmarl", "jaxmarl")
+
+
+def names() -> tuple[str, ...]:
+    """Ids of all environments of JaxMARL."""
+    return tuple(jaxmarl.registration.registered_envs)
 
 
 def make(name: str, **kwargs: Any) -> tuple["JaxMARL", EnvParams]:
-    """Make an environment of JaxMARL.
+    """Create an environment of JaxMARL.
 
     Args:
         name: Id in JaxMARL, for example `MPE_simple_spread_v3`.
@@ -40,9 +40,8 @@ def make(name: str, **kwargs: Any) -> tuple["JaxMARL", EnvParams]:
             have no observations of their own.
         ValueError: If JaxMARL has no such environment.
     """
-    known = tuple(jaxmarl.registration.registered_envs)
-    if name not in known:
-        raise ValueError(f"unknown environment `jaxmarl::{name}`{suggest(name, known)}")
+    if name not in names():
+        raise ValueError(f"unknown environment `jaxmarl::{name}`{suggest(name, names())}")
     env = JaxMARL(jaxmarl.make(name, **kwargs))
     return env, env.default_params
 
@@ -53,8 +52,8 @@ class JaxMARLState:
 
     Attributes:
         inner: Its own state.
-        out: Which agents are out, boolean `[agents]`.
-        truncated: Which agents were cut, boolean `[agents]`.
+        out: Which agents are done, boolean `[agents]`.
+        truncated: Which agents were truncated, boolean `[agents]`.
     """
 
     inner: PyTree
@@ -63,16 +62,16 @@ class JaxMARLState:
 
 
 class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
-    """An environment of JaxMARL, whose agents, in its own order, are the rows of every array.
+    """An environment of JaxMARL; its agents, in its order, are the rows of every array.
 
-    Observations are written as vectors, as their space says or, where it says something else than what is there, part
-    by part as they are, and padded with zeros to the longest. Discrete action spaces are padded to the largest, and
-    where sizes differ or the environment tells which actions are available, an observation is
-    `{"action_mask": ..., "observation": ...}`. Continuous actions are padded too; what is too much is ignored.
+    Observations are flattened to vectors, as their space describes them or, where it does not fit them, part by part,
+    and padded with zeros to the longest. Discrete action spaces are padded to the largest, and where sizes differ or
+    the environment reports available actions, an observation is `{"action_mask": ..., "observation": ...}`. Continuous
+    actions are padded too; extra dimensions are ignored.
 
-    An agent is out from its own done flag on. The library tells no time limits apart: an end is a truncation where the
-    environment has `max_steps` and its state's clock has reached it, otherwise a termination. An agent that reaches
-    its goal in that very step counts as cut.
+    An agent is done from its own done flag on. The library does not report time limits: an end is a truncation where
+    the environment has `max_steps` and the clock of its state has reached it, otherwise a termination. An agent that
+    reaches its goal in that very step counts as truncated.
 
     Args:
         env: Environment of JaxMARL.
@@ -104,18 +103,18 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
                 "wrap it so that it does"
             ) from error
         spaces = [_space(env.observation_space(agent)) for agent in self.agents]
-        self._write = [_writer(*pair) for pair in zip(spaces, rows, strict=True)]
+        self._write = [_flattener(*pair) for pair in zip(spaces, rows, strict=True)]
         shapes = [jax.eval_shape(write, row) for write, row in zip(self._write, rows, strict=True)]
         self._width = max(shape.shape[-1] for shape in shapes)
         self._masked = self._discrete and (len(set(self._actions)) > 1 or self._tells_actions(state))
 
     @property
     def name(self) -> str:
-        """What the environment is called there."""
+        """Name of the environment in its own library."""
         return str(self.foreign.name)
 
     def _rows(self, by_agent: Any) -> list[Any]:
-        # Where agents are numbers, what is theirs may be rows of an array or members of a tuple.
+        # Where agents are numbers, their values may be rows of an array or entries of a tuple.
         return [by_agent[agent] for agent in self.agents]
 
     def _available(self, state: PyTree) -> dict[str, Array]:
@@ -140,12 +139,12 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
         if self._tells_actions(state):
             available = self._rows(self._available(state))
             told = jnp.stack([jnp.pad(x.astype(bool), (0, sizes.max() - x.shape[0])) for x in available])
-            # Who may do nothing at all, as behind the end of a game, could not act.
+            # A mask that allows nothing, as after the end of a game, would leave no action.
             mask &= told | ~told.any(axis=1, keepdims=True)
         return {"action_mask": mask, "observation": observation}
 
     def reset_env(self, key: Key, params: EnvParams) -> tuple[PyTree, JaxMARLState]:
-        """Begin an episode."""
+        """Start an episode."""
         by_agent, inner = self.foreign.reset(key)
         nobody = jnp.zeros(self.num_agents, bool)
         return self._observe(by_agent, inner), JaxMARLState(inner, nobody, nobody)
@@ -157,7 +156,7 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
         actions = {name: self._own(i, action[i]) for i, name in enumerate(self.agents)}
         by_agent, inner, reward, done, _ = self.foreign.step_env(key, state.inner, actions)
         everyone = jnp.asarray(done["__all__"]).astype(bool)
-        # Some say only when it is over for all.
+        # Some report only the end for all.
         each = jnp.stack([jnp.asarray(done.get(agent, everyone)) for agent in self.agents])
         ended = (each.astype(bool) | everyone) & ~state.out
         truncated = state.truncated | (ended & self._out_of_time(inner))
@@ -181,11 +180,11 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
         return jnp.asarray(clock >= limit).reshape(())
 
     def is_truncated(self, state: JaxMARLState, params: EnvParams) -> Array:
-        """Which agents were cut, boolean `[agents]`."""
+        """Which agents were truncated, boolean `[agents]`."""
         return state.truncated
 
     def agent_action_space(self, params: EnvParams | None = None) -> Space:
-        """The largest agent's actions."""
+        """The largest action space of an agent."""
         if self._discrete:
             return Discrete(max(space.n for space in self._actions))
         low, high = (self._padded([getattr(space, end) for space in self._actions]) for end in ("low", "high"))
@@ -196,7 +195,7 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
         return np.stack([np.pad(row, (0, width - row.shape[0]), mode="edge") for row in rows])
 
     def agent_observation_space(self, params: EnvParams | None = None) -> Space:
-        """A vector of any numbers, with a mask of actions where there is one."""
+        """An unbounded vector, with an action mask where there is one."""
         vector = Box(-jnp.inf, jnp.inf, (self._width,))
         if not self._masked:
             return vector
@@ -205,7 +204,7 @@ class JaxMARL(MultiAgentEnvironment[JaxMARLState, EnvParams]):
 
 
 def _space(space: Any) -> Space:
-    """Translate a space, with what is particular to this library: dictionaries of spaces, sizes that are numbers."""
+    """Translate a space, with the peculiarities of this library: dictionaries of spaces, shapes that are numbers."""
     if isinstance(space, Mapping):
         return Dict({str(name): _space(part) for name, part in space.items()})
     if hasattr(space, "num_categories"):
@@ -215,8 +214,8 @@ def _space(space: Any) -> Space:
     return from_foreign(space)
 
 
-def _writer(space: Space, example: PyTree) -> Callable[[PyTree], Array]:
-    """Give what writes an agent's observation as a vector of numbers."""
+def _flattener(space: Space, example: PyTree) -> Callable[[PyTree], Array]:
+    """The function that flattens an agent's observation to a vector."""
 
     def as_it_is(value: PyTree) -> Array:
         return jnp.concatenate([jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(value)])
@@ -224,6 +223,6 @@ def _writer(space: Space, example: PyTree) -> Callable[[PyTree], Array]:
     write = partial(encode, space)
     try:
         jax.eval_shape(write, example)
-    except (KeyError, TypeError, ValueError):  # the space describes something else
+    except (KeyError, TypeError, ValueError):  # the space does not fit the observation
         return as_it_is
     return write

@@ -1,4 +1,4 @@
-"""AssociativeRecall: see keys with their values, wait, then name the value of each key that is asked for."""
+"""AssociativeRecall: remember key-value pairs and answer queries about them."""
 
 from typing import Any
 
@@ -7,16 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from memorax.core.checks import boolean, check, size, steps
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import below
-from memorax.environments.memory.task import Task, clipped, whole
+from memorax.environments.memory.parts.prng import integers
+from memorax.environments.memory.parts.task import Task, clip_action
 
 
 @struct.dataclass
 class RecallParams(EnvParams):
-    """Parameters of AssociativeRecall: `length`, the blank steps between pairs and questions, int32."""
+    """Parameters of AssociativeRecall: `length`, the blank steps between pairs and queries, int32."""
 
     length: Array | np.int32
 
@@ -28,7 +29,7 @@ class RecallState(EnvState):
     Attributes:
         time: Completed steps.
         table: Value last shown with each key, -1 before the first, int32 `[keys]`.
-        key: The key on show, int32.
+        key: The key of the current observation, int32.
     """
 
     table: Array
@@ -36,14 +37,14 @@ class RecallState(EnvState):
 
 
 class AssociativeRecall(Task[RecallState, RecallParams]):
-    """See keys with their values, wait, then name the value of each key that is asked for.
+    """See key-value pairs, wait, then recall the value of each queried key.
 
-    Each key is shown once, or, with `overwrite`, keys come by chance and again: then the last value counts. Every
-    key that was shown is asked for equally often.
+    Each key is shown once or, with `overwrite`, keys are drawn with repetition and the last value counts. Every key
+    that was shown is equally likely to be queried.
 
-    * Observation: float32 `[keys + values + 1]`: key and value (one-hot each; 0 where none), whether it is a question.
-    * Action: a value, `Discrete(values)`; ignored before the questions.
-    * Reward: `1 / queries` for each right value, otherwise 0.
+    * Observation: float32 `[keys + values + 1]`: key and value (one-hot each; 0 where none), whether it is a query.
+    * Action: a value, `Discrete(values)`; ignored before the queries.
+    * Reward: `1 / queries` for each correct value, otherwise 0.
     * Length: `pairs + length + queries` steps, ended by termination.
     * Returns: 1 with memory; `1 / values` at random and at best without memory.
 
@@ -63,36 +64,39 @@ class AssociativeRecall(Task[RecallState, RecallParams]):
         queries: int = 4,
         overwrite: bool = False,
     ) -> None:
-        """Lay out the task.
+        """Create the task.
 
         Args:
-            length: Blank steps between pairs and questions, at least 0.
-            pairs: How many keys are shown with a value, at least 1.
-            keys: How many different keys there are, at least `pairs`, or 1 with `overwrite`.
-            values: How many different values there are, at least 2.
-            queries: How many questions are asked, at least 1.
+            length: Blank steps between pairs and queries, at least 0.
+            pairs: Number of pairs shown, at least 1.
+            keys: Number of different keys, at least `pairs`, or 1 with `overwrite`.
+            values: Number of different values, at least 2.
+            queries: Number of queries, at least 1.
             overwrite: Whether a key may be shown again with a new value.
 
         Raises:
-            TypeError, ValueError: If a size is no integer, or too small.
+            TypeError: If an argument is not an integer.
+            ValueError: If a size is too small.
         """
-        self.length = whole("length", length, least=0)
-        self.pairs = whole("pairs", pairs)
-        self.keys = whole("keys", keys, least=1 if overwrite else self.pairs)
-        self.values = whole("values", values, least=2)
-        self.queries = whole("queries", queries)
-        self.overwrite = overwrite
+        self.length = check("length", length, steps(0))
+        self.pairs = check("pairs", pairs, steps())
+        self.overwrite = check("overwrite", overwrite, boolean())
+        self.keys = check("keys", keys, size())
+        if self.keys < self.pairs and not self.overwrite:
+            raise ValueError(f"`keys` ({self.keys}) must be at least `pairs` ({self.pairs}) without `overwrite`")
+        self.values = check("values", values, size(2))
+        self.queries = check("queries", queries, steps())
         self.memoryless_return = 1.0 / self.values
 
     @property
     def default_params(self) -> RecallParams:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return RecallParams(length=np.int32(self.length))
 
     def _draw(self, key: Key, allowed: Array) -> tuple[Array, Array]:
         """Draw one of the allowed keys, and a value."""
         numbers = jnp.stack([jnp.maximum(jnp.sum(allowed), 1), jnp.int32(self.values)])
-        place, value = below(key, numbers, (2,))
+        place, value = integers(key, numbers, (2,))
         return jnp.sum(jnp.cumsum(allowed) <= place, dtype=jnp.int32), value
 
     def draw_start(self, key: Key, params: RecallParams) -> tuple[Array, Array]:
@@ -100,7 +104,7 @@ class AssociativeRecall(Task[RecallState, RecallParams]):
         return self._draw(key, jnp.ones((self.keys,), bool))
 
     def draw(self, key: Key, state: RecallState, params: RecallParams) -> tuple[Array, Array]:
-        """Draw the key of the next observation, and a value in case that it is shown with one."""
+        """Draw the key of the next observation, and a value for it, used if it is shown as a pair."""
         asked, known = state.time + 1 >= self.pairs, state.table >= 0
         return self._draw(key, jnp.where(asked, known, self.overwrite | ~known))
 
@@ -122,8 +126,8 @@ class AssociativeRecall(Task[RecallState, RecallParams]):
     def transition(
         self, state: RecallState, action: Array, drawn: tuple[Array, Array], params: RecallParams
     ) -> tuple[Array, RecallState, Array, Array]:
-        """See the next pair, wait, or answer and be judged."""
-        right = clipped(action, self.values) == state.table[state.key]
+        """Show the next pair, a blank or a query, and judge the answer to a query."""
+        right = clip_action(action, self.values) == state.table[state.key]
         asked = state.time >= self.pairs + params.length
         reward = jnp.where(asked & right, 1.0 / self.queries, 0.0)
         state = RecallState(time=state.time + 1, table=state.table, key=state.key)
@@ -134,17 +138,17 @@ class AssociativeRecall(Task[RecallState, RecallParams]):
         return Discrete(self.values)
 
     def observation_space(self, params: RecallParams | None = None) -> Box:
-        """Key, value, question."""
+        """Key, value, whether it is a query."""
         return Box(0.0, 1.0, (self.keys + self.values + 1,))
 
     def horizon(self, params: RecallParams | None = None) -> int:
-        """Pairs, blanks, questions."""
+        """Pairs, blanks and queries."""
         return self.pairs + int((params or self.default_params).length) + self.queries
 
     def memory_length(self, params: RecallParams | None = None) -> int:
-        """From the first pair to the last question."""
+        """From the first pair to the last query."""
         return self.horizon(params) - 1
 
     def credit_length(self, params: Any = None) -> int:
-        """Each answer is paid at once."""
+        """Each answer is rewarded at once."""
         return 1

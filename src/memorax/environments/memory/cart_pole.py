@@ -1,4 +1,4 @@
-"""A pole on a cart: what moves, and what the tasks that show only a part of it share."""
+"""Cart poles of which only a part is observed: positions, noisy positions, or velocities."""
 
 from typing import ClassVar
 
@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from memorax.core.checks import boolean, check
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.drawing import draw_lines
-from memorax.environments.memory.picture import BLUE, LIGHT, ORANGE
-from memorax.environments.memory.task import Task, choose, clipped
+from memorax.environments.memory.parts.lines import draw_lines
+from memorax.environments.memory.parts.picture import BLUE, LIGHT, ORANGE
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _GRAVITY, _CART_MASS, _POLE_MASS, _HALF_POLE = 9.8, 1.0, 0.1, 0.5
 _PUSH, _SECONDS = 10.0, 0.02
@@ -22,12 +23,7 @@ _BOUNDS = np.array([2 * _FAR, 2 * _TILT], np.float32)
 
 @struct.dataclass
 class CartPoleParams(EnvParams):
-    """Parameters of the tasks.
-
-    Attributes:
-        max_steps_in_episode: After how many steps an episode is cut, int32.
-        noise: Standard deviation of the noise on both positions, float32.
-    """
+    """Parameters: `max_steps_in_episode`, the time limit, int32; `noise`, its standard deviation, float32."""
 
     max_steps_in_episode: Array | np.int32
     noise: Array | np.float32
@@ -35,25 +31,20 @@ class CartPoleParams(EnvParams):
 
 @struct.dataclass
 class CartPoleState(EnvState):
-    """State of the tasks.
-
-    Attributes:
-        time: Completed steps.
-        physics: Position (meters), its velocity, angle of the pole (radians), its velocity; float32 `[4]`.
-    """
+    """State: `physics`, the position (m), its velocity, the angle of the pole (rad), its velocity, float32 `[4]`."""
 
     physics: Array
 
 
-def swing(physics: Array, push_right: Array) -> Array:
-    """Move cart and pole on by a fiftieth of a second (explicit Euler).
+def step_physics(physics: Array, push_right: Array) -> Array:
+    """Simulate cart and pole for 0.02 s (explicit Euler).
 
     Args:
         physics: Position, velocity, angle, angular velocity, float32 `[4]`.
         push_right: Whether the force points right, bool.
 
     Returns:
-        The same, later.
+        The same, 0.02 s later.
 
     Source: Barto, Sutton & Anderson (1983), https://doi.org/10.1109/TSMC.1983.6313077.
     """
@@ -68,34 +59,27 @@ def swing(physics: Array, push_right: Array) -> Array:
 
 
 class CartPole(Task[CartPoleState, CartPoleParams]):
-    """What the tasks share: physics, noise, the time limit; subclasses say what is seen."""
+    """What the tasks share: physics, noise, the time limit; subclasses define the observation."""
 
     _settings: ClassVar[dict[str, tuple[int, float]]]
 
     def __init__(self, difficulty: str = "Easy") -> None:
-        """Set up the cart.
-
-        Args:
-            difficulty: "Easy", "Medium" or "Hard".
-
-        Raises:
-            ValueError: If `difficulty` is unknown.
-        """
-        self.max_steps, self.noise = choose(difficulty, self._settings)
+        """Create the task; `difficulty` is "Easy", "Medium" or "Hard"."""
+        self.max_steps, self.noise = settings_for(difficulty, self._settings)
         self.difficulty = difficulty
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return f"{type(self).__name__}{self.difficulty}"
 
     @property
     def default_params(self) -> CartPoleParams:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return CartPoleParams(max_steps_in_episode=np.int32(self.max_steps), noise=np.float32(self.noise))
 
     def draw_start(self, key: Key, params: CartPoleParams) -> tuple[Array, Array]:
-        """Draw where cart and pole begin, and standard normal noise for the first observation."""
+        """Draw the initial physical state, and standard normal noise for the first observation."""
         physics_key, noise_key = jax.random.split(key)
         physics = jax.random.uniform(physics_key, (4,), minval=-0.05, maxval=0.05)
         return physics, self._draw_noise(noise_key)
@@ -104,7 +88,7 @@ class CartPole(Task[CartPoleState, CartPoleParams]):
         return jax.random.normal(key, (2,)) if self.noise else jnp.zeros((2,), jnp.float32)
 
     def start(self, drawn: tuple[Array, Array], params: CartPoleParams) -> tuple[Array, CartPoleState]:
-        """Set the pole up."""
+        """Start near the upright position."""
         physics, noise = (jnp.asarray(value, jnp.float32) for value in drawn)
         return self._observe(physics, noise, params), CartPoleState(time=jnp.zeros((), jnp.int32), physics=physics)
 
@@ -119,18 +103,18 @@ class CartPole(Task[CartPoleState, CartPoleParams]):
         self, state: CartPoleState, action: Array, drawn: Array, params: CartPoleParams
     ) -> tuple[Array, CartPoleState, Array, Array]:
         """Push the cart."""
-        physics = swing(state.physics, clipped(action, 2) == 1)
+        physics = step_physics(state.physics, clip_action(action, 2) == 1)
         fallen = (jnp.abs(physics[0]) > _FAR) | (jnp.abs(physics[2]) > _TILT)
         reward = jnp.ones((), jnp.float32) / params.max_steps_in_episode
         observation = self._observe(physics, jnp.asarray(drawn, jnp.float32), params)
         return observation, CartPoleState(time=state.time + 1, physics=physics), reward, fallen
 
     def is_truncated(self, state: CartPoleState, params: CartPoleParams) -> Array:
-        """Whether the time is up, also where the pole falls in that very step."""
+        """Whether the time limit is reached, also where the pole falls in the same step."""
         return state.time >= params.max_steps_in_episode
 
     def render(self, state: CartPoleState, params: CartPoleParams | None = None) -> Array:
-        """Cart and pole from the side, a meter a unit; the rail ends where the cart must not be."""
+        """Cart and pole from the side; the rail spans the positions that do not end the episode."""
         x, _, angle, _ = state.physics
         hinge, tip = (x, -0.5), (x + 2 * _HALF_POLE * jnp.sin(angle), 2 * _HALF_POLE * jnp.cos(angle) - 0.5)
         rail, pole = ((-_FAR, -0.6), (_FAR, -0.6), 0.04, LIGHT), (hinge, tip, 0.05, ORANGE)
@@ -145,5 +129,92 @@ class CartPole(Task[CartPoleState, CartPoleParams]):
         return Box(-_BOUNDS, _BOUNDS)
 
     def horizon(self, params: CartPoleParams | None = None) -> int:
-        """The time limit."""
+        """The time limit, in steps."""
         return int((params or self.default_params).max_steps_in_episode)
+
+
+class PositionOnlyCartPole(CartPole):
+    """Balance a pole from positions alone; velocities follow from differences of remembered positions.
+
+    * Observation: position of the cart and angle of the pole, float32 `[2]`.
+    * Action: push left or right, `Discrete(2)`.
+    * Reward: `1 / T` in every step, also in the one in which the pole falls.
+    * Length: up to T steps; terminated where the cart leaves +-2.4 m or the pole 12 degrees, truncated at T (both
+      flags may be set at once).
+    * Easy, Medium, Hard: T = 200, 400, 600.
+
+    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
+    https://arxiv.org/abs/2303.01859.
+    """
+
+    optimal_return = 1.0
+    _settings: ClassVar = {"Easy": (200, 0.0), "Medium": (400, 0.0), "Hard": (600, 0.0)}
+
+    def memory_length(self, params: CartPoleParams | None = None) -> int:
+        """Two consecutive positions determine the velocity."""
+        return 1
+
+
+class NoisyPositionOnlyCartPole(CartPole):
+    """Balance a pole from noisy positions, which must be filtered over many steps.
+
+    * Observation: position of the cart and angle of the pole plus normal noise, clipped to +-(4.8 m, 24 degrees),
+      float32 `[2]`.
+    * Action: push left or right, `Discrete(2)`.
+    * Reward: `1 / T` in every step, also in the one in which the pole falls.
+    * Length: up to T = 200 steps; terminated where the cart leaves +-2.4 m or the pole 12 degrees, truncated at T
+      (both flags may be set at once).
+    * Easy, Medium, Hard: standard deviation of the noise 0.1, 0.2, 0.3.
+
+    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
+    https://arxiv.org/abs/2303.01859.
+    """
+
+    _settings: ClassVar = {"Easy": (200, 0.1), "Medium": (200, 0.2), "Hard": (200, 0.3)}
+
+
+class VelocityOnlyCartPole(CartPole):
+    """Balance a pole from velocities alone; positions follow from sums of remembered velocities.
+
+    The first observation of an episode shows velocities too; with `popgym_compat` it shows positions, as in the
+    `popgym` package.
+
+    * Observation: velocity of the cart and of the angle of the pole, float32 `[2]`.
+    * Action: push left or right, `Discrete(2)`.
+    * Reward: `1 / T` in every step, also in the one in which the pole falls.
+    * Length: up to T steps; terminated where the cart leaves +-2.4 m or the pole 12 degrees, truncated at T (both
+      flags may be set at once).
+    * Easy, Medium, Hard: T = 200, 400, 600.
+
+    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
+    https://arxiv.org/abs/2303.01859.
+    """
+
+    optimal_return = 1.0
+    _settings: ClassVar = {"Easy": (200, 0.0), "Medium": (400, 0.0), "Hard": (600, 0.0)}
+
+    def __init__(self, difficulty: str = "Easy", *, popgym_compat: bool = False) -> None:
+        """Create the task.
+
+        Args:
+            difficulty: "Easy", "Medium" or "Hard".
+            popgym_compat: Whether the first observation of an episode shows positions instead of velocities.
+
+        Raises:
+            TypeError: If `popgym_compat` is not a boolean.
+            ValueError: If `difficulty` is unknown.
+        """
+        super().__init__(difficulty)
+        self.popgym_compat = check("popgym_compat", popgym_compat, boolean())
+
+    def start(self, drawn: tuple[Array, Array], params: CartPoleParams) -> tuple[Array, CartPoleState]:
+        """Start near the upright position."""
+        observation, state = super().start(drawn, params)
+        return (state.physics[::2] if self.popgym_compat else observation), state
+
+    def _observe(self, physics: Array, noise: Array, params: CartPoleParams) -> Array:
+        return physics[1::2]
+
+    def observation_space(self, params: CartPoleParams | None = None) -> Box:
+        """Two velocities without bounds."""
+        return Box(-np.inf, np.inf, (2,))

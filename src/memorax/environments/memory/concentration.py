@@ -9,9 +9,9 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.deck import COLORS, DECK, RANKS, deal, full, show, take
-from memorax.environments.memory.picture import paint_cards
-from memorax.environments.memory.task import Task, choose, clipped
+from memorax.environments.memory.parts.deck import COLORS, DECK, RANKS, deal, full, show, take
+from memorax.environments.memory.parts.picture import paint_cards
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _SETTINGS = {"Easy": (1, COLORS), "Medium": (2, COLORS), "Hard": (1, RANKS)}
 
@@ -26,8 +26,8 @@ class ConcentrationState(EnvState):
             whose symbols are drawn when they are first turned.
         left: How many cards are left of each symbol and the symbols before it, int32 `[symbols]`.
         faces: Symbol of each card that lies face up, int32 `[cards]`; the number of symbols for the others.
-        open: The card that waits for its partner, int32; the number of cards where none does.
-        found: How many cards are part of a found pair, int32.
+        open: The first card of the current turn, int32; the number of cards where there is none.
+        found: Number of cards in found pairs, int32.
     """
 
     board: Array
@@ -38,17 +38,17 @@ class ConcentrationState(EnvState):
 
 
 class Concentration(Task[ConcentrationState, EnvParams]):
-    """Turn two cards at a time and find all pairs of equal symbols.
+    """Turn over two cards at a time and find all pairs of equal symbols.
 
-    All cards lie face down. The first card of a turn stays visible until the second is turned; a pair stays up,
-    cards that differ are seen once together and then lie face down again. Solvable only with the previous action,
-    which the agents' default networks are given.
+    All cards start face down. The first card of a turn stays visible until the second is turned over; a pair stays face
+    up, cards that differ are visible together for one step and then face down again. Solvable only with the previous
+    action, which the agents' default networks are given.
 
-    * Observation: symbol of each card or face down (last), one-hot each, float32 `[N (K + 1)]`; cards turned in the
-      step are visible in it.
-    * Action: the card to turn, `Discrete(N)`.
-    * Reward: `2 / N` for a pair, `-2 / T` for a second card that makes none, `-1 / T` for touching a card that is
-      up (`-2 / T` as second card, which ends the turn), 0 for the first card.
+    * Observation: symbol of each card or face down (last class), one-hot each, float32 `[N (K + 1)]`; cards turned
+      over in the step are visible in it.
+    * Action: the card to turn over, `Discrete(N)`.
+    * Reward: `2 / N` for a pair, `-2 / T` for a second card that makes none, `-1 / T` for choosing a card that is
+      face up (`-2 / T` as second card, which ends the turn), 0 for the first card.
     * Length: up to T = ceil(2N - N / (2N - 1)) steps; terminated when all cards are up, truncated at T.
     * Easy, Medium, Hard: N = 52, 104, 52 cards of K = 2 colors, 2 colors, 13 ranks.
 
@@ -57,7 +57,7 @@ class Concentration(Task[ConcentrationState, EnvParams]):
     """
 
     def __init__(self, difficulty: str = "Easy") -> None:
-        """Lay out the cards.
+        """Create the task.
 
         Args:
             difficulty: "Easy", "Medium" or "Hard".
@@ -65,22 +65,22 @@ class Concentration(Task[ConcentrationState, EnvParams]):
         Raises:
             ValueError: If `difficulty` is unknown.
         """
-        self.decks, self.symbols = choose(difficulty, _SETTINGS)
+        self.decks, self.symbols = settings_for(difficulty, _SETTINGS)
         self.difficulty = difficulty
         n = self.num_cards = DECK * self.decks
         self.max_steps = math.ceil(2 * n - n / (2 * n - 1))
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return f"Concentration{self.difficulty}"
 
     def draw_start(self, key: Key, params: EnvParams) -> tuple[()]:
-        """Draw nothing: symbols are drawn as cards are turned."""
+        """Draw nothing: symbols are drawn when cards are first turned over."""
         return ()
 
     def start(self, drawn: Any, params: EnvParams) -> tuple[Array, ConcentrationState]:
-        """Lay all cards face down."""
+        """Start with all cards face down."""
         down, zero = jnp.full((self.num_cards,), self.symbols, jnp.int32), jnp.zeros((), jnp.int32)
         left = full(self.decks, self.symbols)
         state = ConcentrationState(zero, board=down, left=left, faces=down, open=zero + self.num_cards, found=zero)
@@ -90,14 +90,14 @@ class Concentration(Task[ConcentrationState, EnvParams]):
         return show(faces, self.symbols + 1).reshape(-1)
 
     def draw(self, key: Key, state: ConcentrationState, params: EnvParams) -> Array:
-        """Draw a symbol for the card to turn, used if it is turned for the first time."""
+        """Draw a symbol for the chosen card, used if it is turned over for the first time."""
         return deal(key, state.left)
 
     def transition(
         self, state: ConcentrationState, action: Array, drawn: Array, params: EnvParams
     ) -> tuple[Array, ConcentrationState, Array, Array]:
-        """Turn a card."""
-        card, number = clipped(action, self.num_cards), jnp.arange(self.num_cards)
+        """Turn over a card."""
+        card, number = clip_action(action, self.num_cards), jnp.arange(self.num_cards)
         known = state.board[card]
         new = known == self.symbols
         symbol = jnp.where(new, jnp.asarray(drawn, jnp.int32), known)
@@ -120,11 +120,11 @@ class Concentration(Task[ConcentrationState, EnvParams]):
         return self._observe(shown), after, reward, after.found >= self.num_cards
 
     def is_truncated(self, state: ConcentrationState, params: EnvParams) -> Array:
-        """Whether the time is up."""
+        """Whether the time limit is reached."""
         return state.time >= self.max_steps
 
     def render(self, state: ConcentrationState, params: EnvParams | None = None) -> Array:
-        """The cards, thirteen a row; found pairs and the card that waits for its partner are face up."""
+        """The cards, thirteen per row; found pairs and the first card of a turn are face up."""
         return paint_cards(state.faces.reshape(-1, 13), self.symbols, zoom=3)
 
     def action_space(self, params: EnvParams | None = None) -> Discrete:
@@ -136,5 +136,5 @@ class Concentration(Task[ConcentrationState, EnvParams]):
         return Box(0.0, 1.0, (self.num_cards * (self.symbols + 1),))
 
     def horizon(self, params: Any = None) -> int:
-        """The time limit."""
+        """The time limit, in steps."""
         return self.max_steps

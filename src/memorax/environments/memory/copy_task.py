@@ -1,4 +1,4 @@
-"""Copy and SelectiveCopy: read symbols, wait, write them down in the same order."""
+"""Copy and SelectiveCopy: remember a sequence of symbols and reproduce it."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from memorax.core.checks import check, size, steps
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import below, split
-from memorax.environments.memory.task import Task, clipped, whole
+from memorax.environments.memory.parts.prng import integers, split
+from memorax.environments.memory.parts.task import Task, clip_action
 
 
 @struct.dataclass
@@ -19,7 +20,7 @@ class CopyParams(EnvParams):
     """Parameters of both tasks.
 
     Attributes:
-        length: How many blanks there are, int32.
+        length: Number of blanks, int32.
     """
 
     length: Array | np.int32
@@ -31,8 +32,8 @@ class CopyState(EnvState):
 
     Attributes:
         time: Completed steps.
-        symbols: What is to be copied, int32 `[items]`.
-        shown: How many symbols have been on show, int32.
+        symbols: The sequence to reproduce, int32 `[items]`.
+        shown: Number of symbols shown so far, int32.
     """
 
     symbols: Array
@@ -40,11 +41,11 @@ class CopyState(EnvState):
 
 
 class Copy(Task[CopyState, CopyParams]):
-    """Read some symbols, wait through blanks, and write the symbols down in the same order.
+    """See a sequence of symbols, wait through blanks, and reproduce it in the same order.
 
-    * Observation: float32 `[symbols + 2]`: the symbol on show (one-hot), whether it is a blank, whether to write.
-    * Action: a symbol, `Discrete(symbols)`; ignored before the time to write.
-    * Reward: `1 / items` for each right symbol, otherwise 0.
+    * Observation: float32 `[symbols + 2]`: the current symbol (one-hot), whether it is a blank, whether to answer.
+    * Action: a symbol, `Discrete(symbols)`; ignored before the answers.
+    * Reward: `1 / items` for each correct symbol, otherwise 0.
     * Length: `2 * items + length` steps, ended by termination.
     * Returns: 1 with memory; `1 / symbols` at random and at best without memory.
 
@@ -55,30 +56,31 @@ class Copy(Task[CopyState, CopyParams]):
     optimal_return = 1.0
 
     def __init__(self, length: int = 10, *, items: int = 4, symbols: int = 4) -> None:
-        """Lay out the task.
+        """Create the task.
 
         Args:
-            length: How many blanks there are, at least 0.
-            items: How many symbols are shown, at least 1.
-            symbols: How many different symbols there are, at least 2.
+            length: Number of blanks, at least 0.
+            items: Number of symbols shown, at least 1.
+            symbols: Number of different symbols, at least 2.
 
         Raises:
-            TypeError, ValueError: If an argument is no integer, or too small.
+            TypeError: If an argument is not an integer.
+            ValueError: If an argument is too small.
         """
-        self.length = whole("length", length, least=0)
-        self.items = whole("items", items)
-        self.symbols = whole("symbols", symbols, least=2)
+        self.length = check("length", length, steps(0))
+        self.items = check("items", items, steps())
+        self.symbols = check("symbols", symbols, size(2))
         self.memoryless_return = 1.0 / self.symbols
 
     @property
     def default_params(self) -> CopyParams:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return CopyParams(length=np.int32(self.length))
 
     def draw_start(self, key: Key, params: CopyParams) -> tuple[Array, Array]:
-        """Draw the symbols, and whether the first of them is shown at once."""
+        """Draw the symbols, and whether the first observation shows one."""
         symbols_key, slot_key = split(key)
-        symbols = below(symbols_key, self.symbols, (self.items,))
+        symbols = integers(symbols_key, self.symbols, (self.items,))
         return symbols, self._draw_slot(slot_key, jnp.int32(0), jnp.int32(0), params)
 
     def _draw_slot(self, key: Key, time: Array, shown: Array, params: CopyParams) -> Array:
@@ -105,9 +107,9 @@ class Copy(Task[CopyState, CopyParams]):
     def transition(
         self, state: CopyState, action: Array, drawn: Array, params: CopyParams
     ) -> tuple[Array, CopyState, Array, Array]:
-        """Read on, or write and be judged."""
+        """Show the next symbol or blank, and judge an answer."""
         place = state.time - self.items - params.length
-        right = clipped(action, self.symbols) == state.symbols[jnp.clip(place, 0, self.items - 1)]
+        right = clip_action(action, self.symbols) == state.symbols[jnp.clip(place, 0, self.items - 1)]
         reward = jnp.where((place >= 0) & right, 1.0 / self.items, 0.0)
         state = CopyState(time=state.time + 1, symbols=state.symbols, shown=state.shown)
         return *self._show(state, drawn, params), reward, state.time >= 2 * self.items + params.length
@@ -121,30 +123,30 @@ class Copy(Task[CopyState, CopyParams]):
         return Box(0.0, 1.0, (self.symbols + 2,))
 
     def horizon(self, params: CopyParams | None = None) -> int:
-        """Reading, waiting, writing."""
+        """Symbols, blanks and answers."""
         return 2 * self.items + int((params or self.default_params).length)
 
     def memory_length(self, params: CopyParams | None = None) -> int:
-        """From a symbol to the time to write it."""
+        """From a symbol to the step that reproduces it."""
         return self.horizon(params) - self.items
 
     def credit_length(self, params: Any = None) -> int:
-        """Each symbol is paid at once."""
+        """Each symbol is rewarded at once."""
         return 1
 
 
 class SelectiveCopy(Copy):
-    """Read symbols that are scattered among blanks, then write them down in the same order.
+    """See symbols scattered among blanks, then reproduce them in the same order.
 
-    Every choice of places among the `items + length` is equally likely; a symbol on the first is kept the longest.
+    Every choice of `items` places among the first `items + length` steps is equally likely.
 
-    * Observation, * Action, * Reward, * Length and returns are those of Copy.
+    * Observation, * Action, * Reward, * Length and returns: those of Copy.
 
     Source: Gu & Dao (2023), Mamba: Linear-Time Sequence Modeling with Selective State Spaces,
     https://arxiv.org/abs/2312.00752.
     """
 
     def _draw_slot(self, key: Key, time: Array, shown: Array, params: CopyParams) -> Array:
-        # One place after the other: filled as often as symbols are left for the places that are left.
+        # Place by place, with probability (symbols left) / (places left).
         places = jnp.maximum(self.items + params.length - time, 1)
-        return below(key, places) < self.items - shown
+        return integers(key, places) < self.items - shown

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from memorax.core.checks import check, integer
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import bits
-from memorax.environments.memory.deck import COLORS, DECK, RANKS, SUITS, full, pick, remaining, take
-from memorax.environments.memory.picture import paint_cards
-from memorax.environments.memory.task import Task, choose, clipped, whole
+from memorax.environments.memory.parts.deck import COLORS, DECK, MOST_DECKS, RANKS, SUITS, full, pick, remaining, take
+from memorax.environments.memory.parts.picture import paint_cards
+from memorax.environments.memory.parts.prng import bits
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _SETTINGS = {"Easy": (1, COLORS), "Medium": (2, SUITS), "Hard": (4, RANKS)}
 
@@ -22,10 +23,10 @@ class CountRecallState(EnvState):
     """State of CountRecall.
 
     Attributes:
-        time: Completed steps; card number `time` of both decks is on show.
-        value: The symbol of the card on show, int32.
-        query: The symbol asked for, int32.
-        left: How many cards are left in either deck of each symbol and the symbols before it, int32 `[2, symbols]`.
+        time: Completed steps; card number `time` of both stacks is visible.
+        value: The symbol of the current value, int32.
+        query: The queried symbol, int32.
+        left: Undealt cards of either stack of each symbol and the symbols before it (cumulative), int32 `[2, symbols]`.
     """
 
     value: Array
@@ -34,14 +35,14 @@ class CountRecallState(EnvState):
 
 
 class CountRecall(Task[CountRecallState, EnvParams]):
-    """Tell how many cards of the symbol asked for have been dealt so far.
+    """Count how many cards of the queried symbol have been dealt so far.
 
-    Two decks of N cards (52 times the number of decks) are dealt without replacement, a card of each a step. One shows
-    a value, the other asks for a symbol; the value on show counts.
+    Two stacks of N cards (52 times the number of decks) are dealt without replacement, one card of each per step. The
+    first gives values, which are counted, the current one included; the second gives queries.
 
-    * Observation: float32 `[2 K]`: one-hot of the value, one-hot of the symbol asked for.
-    * Action: the number, `Discrete(N / K + 1)`.
-    * Reward: `1 / (N - 1)` for the right number, the negative of it for a wrong one.
+    * Observation: float32 `[2 K]`: one-hot of the value, one-hot of the queried symbol.
+    * Action: the count, `Discrete(N / K + 1)`.
+    * Reward: `1 / (N - 1)` for the correct count, `-1 / (N - 1)` for a wrong one.
     * Length: N - 1 steps, ended by termination.
     * Easy, Medium, Hard: 1, 2, 4 decks and K = 2 colors, 4 suits, 13 ranks.
 
@@ -52,19 +53,19 @@ class CountRecall(Task[CountRecallState, EnvParams]):
     optimal_return = 1.0
 
     def __init__(self, difficulty: str = "Easy", *, decks: int | None = None) -> None:
-        """Lay out the task.
+        """Create the task.
 
         Args:
             difficulty: "Easy", "Medium" or "Hard".
-            decks: Number of decks, in place of the one of the difficulty.
+            decks: Number of decks; by default that of the difficulty.
 
         Raises:
-            TypeError: If `decks` is no integer.
+            TypeError: If `decks` is not an integer.
             ValueError: If `difficulty` is unknown or `decks` is below 1.
         """
-        default_decks, self.symbols = choose(difficulty, _SETTINGS)
+        default_decks, self.symbols = settings_for(difficulty, _SETTINGS)
         self.difficulty = difficulty
-        self.decks = whole("decks", default_decks if decks is None else decks)
+        self.decks = check("decks", default_decks if decks is None else decks, integer(1, MOST_DECKS))
         self.num_cards = DECK * self.decks
         self.most = self.num_cards // self.symbols
         # Averaged over the episode all numbers but the largest are equally likely: `most` of them (from 1 on) where
@@ -74,7 +75,7 @@ class CountRecall(Task[CountRecallState, EnvParams]):
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return f"CountRecall{self.difficulty}"
 
     def draw_start(self, key: Key, params: EnvParams) -> Array:
@@ -105,17 +106,17 @@ class CountRecall(Task[CountRecallState, EnvParams]):
         self, state: CountRecallState, action: Array, drawn: Array, params: EnvParams
     ) -> tuple[Array, CountRecallState, Array, Array]:
         """Judge the answer, then show the next value and query."""
-        right = clipped(action, self.most + 1) == self.most - remaining(state.left[0], state.query)
+        right = clip_action(action, self.most + 1) == self.most - remaining(state.left[0], state.query)
         reward = jnp.where(right, 1.0, -1.0) / (self.num_cards - 1)
         observation, state = self._show(state.time + 1, drawn, state.left)
         return observation, state, reward, state.time >= self.num_cards - 1
 
     def render(self, state: CountRecallState, params: EnvParams | None = None) -> Array:
-        """The value above, the symbol asked for below."""
+        """The value above, the query below."""
         return paint_cards(jnp.stack([state.value, state.query])[:, None], self.symbols)
 
     def action_space(self, params: EnvParams | None = None) -> Discrete:
-        """None up to all cards of a symbol."""
+        """From none to all cards of a symbol."""
         return Discrete(self.most + 1)
 
     def observation_space(self, params: EnvParams | None = None) -> Box:
@@ -123,9 +124,9 @@ class CountRecall(Task[CountRecallState, EnvParams]):
         return Box(0.0, 1.0, (2 * self.symbols,))
 
     def horizon(self, params: Any = None) -> int:
-        """One step a card after the first."""
+        """One step for each card after the first."""
         return self.num_cards - 1
 
     def memory_length(self, params: Any = None) -> int:
-        """The last answer counts the first card too."""
+        """The last count includes the first card."""
         return self.num_cards - 2

@@ -1,20 +1,21 @@
-"""HigherLower: guess whether the next card is higher, counting what is gone."""
+"""HigherLower: guess whether the next card is higher, by counting cards."""
 
 from typing import Any
 
 import jax.numpy as jnp
 from flax import struct
 
+from memorax.core.checks import check, integer
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.deck import DECK, RANKS, deal, full, show, take
-from memorax.environments.memory.picture import paint_cards
-from memorax.environments.memory.task import Task, choose, clipped, whole
+from memorax.environments.memory.parts.deck import DECK, MOST_DECKS, RANKS, deal, full, show, take
+from memorax.environments.memory.parts.picture import paint_cards
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _SETTINGS = {"Easy": 1, "Medium": 2, "Hard": 3}
 _OPTIMAL = {1: 0.5275997, 2: 0.5161031, 3: 0.5114591}
-"""By decks: the mean over all cards and times of |higher - lower| / rest, both counted among the cards to come."""
+"""By decks: the mean over cards and times of |higher - lower| / undealt, where both count undealt cards."""
 
 
 @struct.dataclass
@@ -22,9 +23,9 @@ class HigherLowerState(EnvState):
     """State of HigherLower.
 
     Attributes:
-        time: Completed steps; card number `time` is on show.
-        rank: Its rank, int32.
-        left: How many cards are left of each rank and the ranks before it, int32 `[13]`.
+        time: Completed steps; card number `time` is visible.
+        rank: Rank of the current card, int32.
+        left: Undealt cards of each rank and the ranks before it (cumulative), int32 `[13]`.
     """
 
     rank: Array
@@ -32,14 +33,14 @@ class HigherLowerState(EnvState):
 
 
 class HigherLower(Task[HigherLowerState, EnvParams]):
-    """Guess whether the next card is higher or lower than the one on show.
+    """Guess whether the next card is higher or lower than the current one.
 
-    N cards (52 times the number of decks) are dealt without replacement, one a step. Who counts the cards that are
-    gone guesses better near the end, but not much: memory is worth a few hundredths.
+    N cards (52 times the number of decks) are dealt without replacement, one per step. Counting the dealt cards
+    improves the guesses near the end, but not by much: memory is worth a few hundredths.
 
     * Observation: the rank of the current card, one-hot float32 `[13]`.
     * Action: higher or lower, `Discrete(2)`.
-    * Reward: `1 / N` for the right guess, the negative of it for a wrong one, 0 where the ranks are equal.
+    * Reward: `1 / N` for the correct guess, `-1 / N` for a wrong one, 0 where the ranks are equal.
     * Length: N - 1 steps, ended by termination.
     * Easy, Medium, Hard: 1, 2, 3 decks.
 
@@ -47,29 +48,29 @@ class HigherLower(Task[HigherLowerState, EnvParams]):
     https://arxiv.org/abs/2303.01859.
     """
 
-    # The side with more ranks on it: |12 - 2 rank| / 13 on average, whatever the number of decks.
+    # Guess the side with more ranks: |12 - 2 rank| / 13 on average, whatever the number of decks.
     memoryless_return = 84 / 169
 
     def __init__(self, difficulty: str = "Easy", *, decks: int | None = None) -> None:
-        """Lay out the task.
+        """Create the task.
 
         Args:
             difficulty: "Easy", "Medium" or "Hard".
-            decks: Number of decks, in place of the one of the difficulty.
+            decks: Number of decks; by default that of the difficulty.
 
         Raises:
-            TypeError: If `decks` is no integer.
+            TypeError: If `decks` is not an integer.
             ValueError: If `difficulty` is unknown or `decks` is below 1.
         """
-        default_decks = choose(difficulty, _SETTINGS)
+        default_decks = settings_for(difficulty, _SETTINGS)
         self.difficulty = difficulty
-        self.decks = whole("decks", default_decks if decks is None else decks)
+        self.decks = check("decks", default_decks if decks is None else decks, integer(1, MOST_DECKS))
         self.num_cards = DECK * self.decks
         self.optimal_return = _OPTIMAL.get(self.decks)
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return f"HigherLower{self.difficulty}"
 
     def draw_start(self, key: Key, params: EnvParams) -> Array:
@@ -91,14 +92,14 @@ class HigherLower(Task[HigherLowerState, EnvParams]):
     def transition(
         self, state: HigherLowerState, action: Array, drawn: Array, params: EnvParams
     ) -> tuple[Array, HigherLowerState, Array, Array]:
-        """Turn the next card and judge the guess."""
+        """Deal the next card and judge the guess."""
         observation, after = self._show(state.time + 1, drawn, state.left)
-        guess = jnp.where(clipped(action, 2) == 0, 1, -1)
+        guess = jnp.where(clip_action(action, 2) == 0, 1, -1)
         reward = guess * jnp.sign(after.rank - state.rank) / self.num_cards
         return observation, after, reward, after.time >= self.num_cards - 1
 
     def render(self, state: HigherLowerState, params: EnvParams | None = None) -> Array:
-        """The card on show."""
+        """The current card."""
         return paint_cards(state.rank[None, None], RANKS)
 
     def action_space(self, params: EnvParams | None = None) -> Discrete:
@@ -110,5 +111,5 @@ class HigherLower(Task[HigherLowerState, EnvParams]):
         return Box(0.0, 1.0, (RANKS,))
 
     def horizon(self, params: Any = None) -> int:
-        """One step a card after the first."""
+        """One step for each card after the first."""
         return self.num_cards - 1

@@ -1,4 +1,4 @@
-"""What the two labyrinth tasks share: a maze, one step, and what is seen of it."""
+"""LabyrinthEscape and LabyrinthExplore: mazes of which only the surroundings of the agent are observed."""
 
 from typing import Any
 
@@ -9,30 +9,30 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.bitboard import at, pack, put, unpack
-from memorax.environments.memory.chance import split
-from memorax.environments.memory.maze import carve, entrances
-from memorax.environments.memory.picture import BLACK, GREEN, RED, WHITE, YELLOW, characters, paint
-from memorax.environments.memory.sparse import SparselyReset
-from memorax.environments.memory.task import choose, clipped
+from memorax.environments.memory.parts.bitboard import at, count, pack, put, unpack
+from memorax.environments.memory.parts.lazy_reset import LazyReset
+from memorax.environments.memory.parts.maze import carve, entrances
+from memorax.environments.memory.parts.picture import BLACK, GREEN, RED, WHITE, YELLOW, characters, paint
+from memorax.environments.memory.parts.prng import split
+from memorax.environments.memory.parts.task import clip_action, settings_for
 
 _SETTINGS = {"Easy": 5, "Medium": 7, "Hard": 9}
 _FREE, _WALL, _START, _GOAL, _KINDS = 0, 1, 2, 3, 5
 _NOTHING_DONE = 4
-PAY_A_STEP = 1 / 1024
+_STEP_COST = 1 / 1024
 
 
 @struct.dataclass
 class LabyrinthState(EnvState):
-    """State of both tasks; boards are rows of bits, places are row and column.
+    """State of both tasks; boards are rows of bits (see `parts.bitboard`), places are row and column.
 
     Attributes:
         time: Completed steps.
-        open: Where one can walk, int32 `[S]`.
-        seen: Where the agent has been, int32 `[S]`.
-        position: Where the agent is, int32 `[2]`.
-        begin: Where the agent began, int32 `[2]`.
-        goal: The opposite entrance, int32 `[2]`.
+        open: Free cells, int32 `[S]`.
+        seen: Visited cells, int32 `[S]`.
+        position: Place of the agent, int32 `[2]`.
+        begin: The entrance, where the agent starts, int32 `[2]`.
+        goal: The exit, opposite to the entrance, int32 `[2]`.
     """
 
     open: Array
@@ -42,14 +42,14 @@ class LabyrinthState(EnvState):
     goal: Array
 
 
-class Labyrinth(SparselyReset[LabyrinthState, EnvParams]):
-    """A maze, entered from outside; subclasses say what for."""
+class Labyrinth(LazyReset[LabyrinthState, EnvParams]):
+    """What both tasks share: the maze, moves, observations; subclasses define the reward."""
 
     max_steps = 1023
     _has_exit: bool
 
     def __init__(self, difficulty: str = "Easy") -> None:
-        """Set up the maze.
+        """Create the task.
 
         Args:
             difficulty: "Easy", "Medium" or "Hard".
@@ -57,22 +57,22 @@ class Labyrinth(SparselyReset[LabyrinthState, EnvParams]):
         Raises:
             ValueError: If `difficulty` is unknown.
         """
-        self._cells = choose(difficulty, _SETTINGS)
+        self._cells = settings_for(difficulty, _SETTINGS)
         self.difficulty = difficulty
         self.size = 2 * self._cells + 1
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return f"{type(self).__name__}{self.difficulty}"
 
     def draw_start(self, key: Key, params: EnvParams) -> tuple[Array, Array, Array]:
-        """Draw what is open, bool `[S, S]`, and two entrances, row and column each."""
+        """Draw the free cells, bool `[S, S]`, and two opposite entrances, row and column each."""
         maze_key, entrance_key = split(key)
         return unpack(carve(maze_key, self._cells), self.size), *entrances(entrance_key, self._cells)
 
     def start(self, drawn: tuple[Array, Array, Array], params: EnvParams) -> tuple[Array, LabyrinthState]:
-        """Enter."""
+        """Put the agent into the entrance."""
         begin, goal = (jnp.asarray(place, jnp.int32) for place in drawn[1:])
         ways = put(pack(drawn[0]), *begin)
         ways = put(ways, *goal) if self._has_exit else ways
@@ -82,7 +82,7 @@ class Labyrinth(SparselyReset[LabyrinthState, EnvParams]):
         return self._observe(state, zero + _NOTHING_DONE), state
 
     def _observe(self, state: LabyrinthState, action: Array) -> Array:
-        """The block around the agent; in the first row or column the agent is at its edge, and walls follow below."""
+        """The 3 x 3 block around the agent; in the first row or column it starts at the agent, padded with walls."""
         lines = jnp.maximum(state.position - 1, 0)[:, None] + jnp.arange(3)
         inside = lines <= state.position[:, None] + 1
         y, x = lines
@@ -97,8 +97,8 @@ class Labyrinth(SparselyReset[LabyrinthState, EnvParams]):
     def transition(
         self, state: LabyrinthState, action: Array, drawn: Any, params: EnvParams
     ) -> tuple[Array, LabyrinthState, Array, Array]:
-        """Walk, if there is no wall."""
-        action = clipped(action, 4)
+        """Move, unless there is a wall."""
+        action = clip_action(action, 4)
         step = jnp.where(action % 2 == 0, -1, 1) * jnp.stack([action >= 2, action < 2])
         target = jnp.clip(state.position + step, 0, self.size - 1)
         position = jnp.where(at(state.open, *target), target, state.position)
@@ -114,15 +114,15 @@ class Labyrinth(SparselyReset[LabyrinthState, EnvParams]):
         return self._observe(after, action), after, reward, terminated
 
     def _judge(self, before: LabyrinthState, after: LabyrinthState) -> tuple[Array, Array]:
-        """Reward, and whether the task is done."""
-        raise NotImplementedError(f"`_judge` must be written by {type(self).__name__}")
+        """Reward, and whether the episode terminates."""
+        raise NotImplementedError(f"`_judge` must be implemented by {type(self).__name__}")
 
     def is_truncated(self, state: LabyrinthState, params: EnvParams) -> Array:
-        """Whether the time is up."""
+        """Whether the time limit is reached."""
         return state.time >= self.max_steps
 
     def render(self, state: LabyrinthState, params: EnvParams | None = None) -> Array:
-        """The maze from above: where the agent is, where it has been, where it began and the exit."""
+        """The maze from above: agent, visited cells (yellow), entrance (green) and exit (red)."""
         ways, seen = unpack(state.open, self.size), unpack(state.seen, self.size)
         colors = jnp.where(ways, jnp.where(seen, YELLOW, WHITE), BLACK).at[tuple(state.begin)].set(GREEN)
         if self._has_exit:
@@ -139,5 +139,56 @@ class Labyrinth(SparselyReset[LabyrinthState, EnvParams]):
         return Box(0.0, 1.0, (10 * _KINDS,))
 
     def horizon(self, params: Any = None) -> int:
-        """The time limit."""
+        """The time limit, in steps."""
         return self.max_steps
+
+
+class LabyrinthEscape(Labyrinth):
+    """Find the exit of a maze, in the wall opposite to the entrance.
+
+    Mazes are generated by hunt-and-kill on n x n cells and are S = 2n + 1 wide and high including walls. The agent
+    starts in the entrance. Whether the last action moved the agent follows from the previous observation only.
+
+    * Observation: float32 `[50]`: nine cells row by row, one-hot each (free, wall, entrance, exit, never used), and
+      the last action (left, right, up, down, none yet), one-hot. The cells are the 3x3 block around the agent; in the
+      first row or column of the maze they are those from the agent on, padded with walls.
+    * Action: left, right, up, down, `Discrete(4)`; walls stop the agent.
+    * Reward: -1/1024 in every step, and 1 for the exit.
+    * Length: up to 1023 steps; terminated at the exit, truncated at 1023.
+    * Easy, Medium, Hard: n = 5, 7, 9.
+
+    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
+    https://arxiv.org/abs/2303.01859.
+    """
+
+    _has_exit = True
+
+    def _judge(self, before: LabyrinthState, after: LabyrinthState) -> tuple[Array, Array]:
+        out = jnp.all(after.position == after.goal)
+        return out - _STEP_COST, out
+
+
+class LabyrinthExplore(Labyrinth):
+    """Visit every free cell of a maze without exit.
+
+    Mazes are generated by hunt-and-kill on n x n cells and are S = 2n + 1 wide and high including walls. The agent
+    starts in the entrance. Visited cells are not shown.
+
+    * Observation: float32 `[50]`: nine cells row by row, one-hot each (free, wall, entrance, two never used), and the
+      last action (left, right, up, down, none yet), one-hot. The cells are the 3x3 block around the agent; in the
+      first row or column of the maze they are those from the agent on, padded with walls.
+    * Action: left, right, up, down, `Discrete(4)`; walls stop the agent.
+    * Reward: `1 / F` for each new cell, F = 2 n n - 1 being the number of free cells without the entrance, otherwise
+      -1/1024.
+    * Length: up to 1023 steps; terminated when all are visited, truncated at 1023.
+    * Easy, Medium, Hard: n = 5, 7, 9.
+
+    Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
+    https://arxiv.org/abs/2303.01859.
+    """
+
+    _has_exit = False
+
+    def _judge(self, before: LabyrinthState, after: LabyrinthState) -> tuple[Array, Array]:
+        new = ~at(before.seen, *after.position)
+        return jnp.where(new, 1 / (count(after.open) - 1), -_STEP_COST), jnp.all(after.seen == after.open)

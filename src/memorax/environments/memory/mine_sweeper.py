@@ -1,4 +1,4 @@
-"""MineSweeper: clear a field without seeing it."""
+"""MineSweeper: clear a minefield without seeing the board."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import below
-from memorax.environments.memory.picture import BLACK, GRAY, LIGHT, RED, characters, paint
-from memorax.environments.memory.task import Task, choose, clipped
+from memorax.environments.memory.parts.picture import BLACK, GRAY, LIGHT, RED, characters, paint
+from memorax.environments.memory.parts.prng import integers
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _SETTINGS = {"Easy": (4, 2), "Medium": (6, 6), "Hard": (8, 10)}
 
@@ -23,8 +23,8 @@ class MineSweeperState(EnvState):
 
     Attributes:
         time: Completed steps.
-        mines: Where mines lie, bool `[n, n]`.
-        seen: Which cells were opened, bool `[n, n]`.
+        mines: Cells with a mine, bool `[n, n]`.
+        seen: Opened cells, bool `[n, n]`.
     """
 
     mines: Array
@@ -32,10 +32,10 @@ class MineSweeperState(EnvState):
 
 
 class MineSweeper(Task[MineSweeperState, EnvParams]):
-    """Open all cells that hold no mine.
+    """Open all cells without a mine; the board must be remembered.
 
     Solvable only with the previous action, which the agents' default networks are given: the observation does not say
-    which cell it is about.
+    which cell it belongs to.
 
     * Observation: the number of mines in the 3x3 block around the cell that was opened, itself included, one-hot
       float32 `[min(m, 9) + 1]`; 0 at the start.
@@ -50,7 +50,7 @@ class MineSweeper(Task[MineSweeperState, EnvParams]):
     """
 
     def __init__(self, difficulty: str = "Easy") -> None:
-        """Set up the field.
+        """Create the task.
 
         Args:
             difficulty: "Easy", "Medium" or "Hard".
@@ -58,30 +58,30 @@ class MineSweeper(Task[MineSweeperState, EnvParams]):
         Raises:
             ValueError: If `difficulty` is unknown.
         """
-        self.size, self.num_mines = choose(difficulty, _SETTINGS)
+        self.size, self.num_mines = settings_for(difficulty, _SETTINGS)
         self.difficulty = difficulty
         self.max_steps = self.size**2 - self.num_mines
         self._counts = min(self.num_mines, 9) + 1
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return f"MineSweeper{self.difficulty}"
 
     def draw_start(self, key: Key, params: EnvParams) -> Array:
-        """Draw where mines lie, bool `[n, n]`: every set of m cells is equally likely."""
+        """Draw the cells with a mine, bool `[n, n]`: every set of m cells is equally likely."""
         cells = self.size**2
         tops = range(cells - self.num_mines, cells)
-        drawn = below(key, np.array(tops) + 1, (self.num_mines,))
+        drawn = integers(key, np.array(tops) + 1, (self.num_mines,))
         number, mines = jnp.arange(cells), jnp.zeros((cells,), bool)
-        # Of the first k + 1 cells take one at random, and where it is taken the last; for k up to all cells.
+        # Floyd's algorithm: one of the first k + 1 cells at random, or the last of them where that is taken.
         for top, cell in zip(tops, drawn, strict=True):
             taken = jnp.any(mines & (number == cell))
             mines = mines | (number == jnp.where(taken, top, cell))
         return mines.reshape(self.size, self.size)
 
     def start(self, drawn: Array, params: EnvParams) -> tuple[Array, MineSweeperState]:
-        """Stand before the field."""
+        """Start with all cells closed."""
         mines = jnp.asarray(drawn, bool)
         state = MineSweeperState(time=jnp.zeros((), jnp.int32), mines=mines, seen=jnp.zeros_like(mines))
         return self._observe(jnp.zeros((), jnp.int32)), state
@@ -93,9 +93,9 @@ class MineSweeper(Task[MineSweeperState, EnvParams]):
         self, state: MineSweeperState, action: Array, drawn: Any, params: EnvParams
     ) -> tuple[Array, MineSweeperState, Array, Array]:
         """Open a cell."""
-        row, column = jnp.divmod(clipped(action, self.size**2), self.size)
+        row, column = jnp.divmod(clip_action(action, self.size**2), self.size)
         rows, columns = jnp.abs(jnp.arange(self.size) - row), jnp.abs(jnp.arange(self.size) - column)
-        here, near = (rows <= reach for reach in (0, 1))
+        here, near = (rows <= distance for distance in (0, 1))
         here, near = here[:, None] & (columns == 0), near[:, None] & (columns <= 1)
         mine, again = jnp.any(here & state.mines), jnp.any(here & state.seen)
         safe = jnp.where(again, -0.5 / (self.max_steps - 2), 1 / self.max_steps)
@@ -105,15 +105,15 @@ class MineSweeper(Task[MineSweeperState, EnvParams]):
         return self._observe(jnp.sum(near & state.mines)), state, reward, self._over(state)
 
     def _over(self, state: MineSweeperState) -> Array:
-        """Whether a mine was opened, or everything else."""
+        """Whether a mine was opened, or every cell without one."""
         return jnp.any(state.seen & state.mines) | jnp.all(state.seen | state.mines)
 
     def is_truncated(self, state: MineSweeperState, params: EnvParams) -> Array:
-        """Whether the time is up and nothing else ended the episode."""
+        """Whether the time limit is reached and nothing else ended the episode."""
         return (state.time >= self.max_steps) & ~self._over(state)
 
     def render(self, state: MineSweeperState, params: EnvParams | None = None) -> Array:
-        """The field: counts on the open cells, mines marked and red where one was opened."""
+        """The board: counts on opened cells, mines as disks, on red where opened."""
         near = jax.lax.reduce_window(state.mines.astype(jnp.int32), 0, jax.lax.add, (3, 3), (1, 1), "SAME")
         counted = jnp.where(state.seen, jnp.asarray(characters("0123456789"))[near], 0)
         colors = jnp.where(state.seen, jnp.where(state.mines, RED, LIGHT), GRAY)
@@ -128,5 +128,5 @@ class MineSweeper(Task[MineSweeperState, EnvParams]):
         return Box(0.0, 1.0, (self._counts,))
 
     def horizon(self, params: Any = None) -> int:
-        """The time limit."""
+        """The time limit, in steps."""
         return self.max_steps

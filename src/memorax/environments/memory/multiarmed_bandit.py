@@ -1,4 +1,4 @@
-"""MultiarmedBandit: find the arm that pays best."""
+"""MultiarmedBandit: find the best of many Bernoulli arms."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from flax import struct
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.chance import uniform
-from memorax.environments.memory.picture import BLACK, GRAY, GREEN, LIGHT, characters, paint
-from memorax.environments.memory.task import Task, choose, clipped
+from memorax.environments.memory.parts.picture import BLACK, GRAY, GREEN, LIGHT, characters, paint
+from memorax.environments.memory.parts.prng import uniform
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _SETTINGS = {"Easy": (10, 200), "Medium": (20, 400), "Hard": (30, 600)}
 _UNKNOWN = -1.0
@@ -36,18 +36,18 @@ class MultiarmedBanditState(EnvState):
     Attributes:
         time: Completed steps.
         odds: Probability that each arm pays, float32 `[arms]`; negative for arms that were never pulled, whose
-            probability is drawn when they first are.
+            probability is drawn at their first pull.
     """
 
     odds: Array
 
 
 class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
-    """Pull arms whose probabilities of paying are new in every episode.
+    """Pull Bernoulli arms whose probabilities are drawn anew for every episode.
 
     Each arm pays with a probability drawn uniformly from [0, 1). Solvable only with the previous action, which the
-    agents' default networks are given: the observation does not say which arm paid. Who knew the probabilities of
-    all A arms would get 2 A / (A + 1) - 1 on average (0.82, 0.90, 0.94); who pulls at random gets 0.
+    agents' default networks are given: the observation does not say which arm paid. Always pulling the best of the A
+    arms would return 2 A / (A + 1) - 1 on average (0.82, 0.90, 0.94), pulling at random 0.
 
     * Observation: whether the last pull paid, float32 `[1]`; 0 at the start.
     * Action: an arm, `Discrete(A)`.
@@ -60,7 +60,7 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
     """
 
     def __init__(self, difficulty: str = "Easy") -> None:
-        """Set up the arms.
+        """Create the bandit.
 
         Args:
             difficulty: "Easy", "Medium" or "Hard".
@@ -68,25 +68,25 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
         Raises:
             ValueError: If `difficulty` is unknown.
         """
-        self.num_arms, self.max_steps = choose(difficulty, _SETTINGS)
+        self.num_arms, self.max_steps = settings_for(difficulty, _SETTINGS)
         self.difficulty = difficulty
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return f"MultiarmedBandit{self.difficulty}"
 
     @property
     def default_params(self) -> MultiarmedBanditParams:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return MultiarmedBanditParams(max_steps_in_episode=np.int32(self.max_steps))
 
     def draw_start(self, key: Key, params: MultiarmedBanditParams) -> Array:
-        """Draw nothing: probabilities are drawn as arms are pulled. All unknown, float32 `[arms]`."""
+        """Draw nothing yet: probabilities are drawn at first pulls. All unknown, float32 `[arms]`."""
         return jnp.full((self.num_arms,), _UNKNOWN, jnp.float32)
 
     def start(self, drawn: Array, params: MultiarmedBanditParams) -> tuple[Array, MultiarmedBanditState]:
-        """Stand before the arms."""
+        """Start with all arms unknown."""
         state = MultiarmedBanditState(time=jnp.zeros((), jnp.int32), odds=jnp.asarray(drawn, jnp.float32))
         return jnp.zeros((1,), jnp.float32), state
 
@@ -103,8 +103,8 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
     ) -> tuple[Array, MultiarmedBanditState, Array, Array]:
         """Pull an arm."""
         share, fresh = jnp.asarray(drawn, jnp.float32)
-        pulled = jnp.arange(self.num_arms) == clipped(action, self.num_arms)
-        # Its odds, read as an integer: sums of integers are compiled into what comes before, those of floats are not.
+        pulled = jnp.arange(self.num_arms) == clip_action(action, self.num_arms)
+        # Its probability, as bits: XLA fuses sums of integers into what comes before, sums of floats it does not.
         numbers = jax.lax.bitcast_convert_type(jnp.where(state.odds < 0, fresh, state.odds), jnp.int32)
         of_arm = jax.lax.bitcast_convert_type(jnp.sum(jnp.where(pulled, numbers, 0), dtype=jnp.int32), jnp.float32)
         odds, pays = jnp.where(pulled, of_arm, state.odds), share < of_arm
@@ -117,7 +117,7 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
         return state.time >= params.max_steps_in_episode
 
     def render(self, state: MultiarmedBanditState, params: MultiarmedBanditParams | None = None) -> Array:
-        """The arms, ten a row, with the tenths of their probabilities; the best of those pulled so far is green."""
+        """The arms, ten per row, with the tenths of their probabilities; the best of those pulled so far is green."""
         known = state.odds >= 0
         tenths = jnp.asarray(characters("0123456789"))[(10 * jnp.maximum(state.odds, 0)).astype(jnp.int32)]
         written = jnp.where(known, tenths, characters("?")[0])
@@ -130,9 +130,9 @@ class MultiarmedBandit(Task[MultiarmedBanditState, MultiarmedBanditParams]):
         return Discrete(self.num_arms)
 
     def observation_space(self, params: MultiarmedBanditParams | None = None) -> Box:
-        """Paid or not."""
+        """Whether the last pull paid."""
         return Box(0.0, 1.0, (1,))
 
     def horizon(self, params: Any = None) -> int:
-        """All pulls."""
+        """The number of pulls."""
         return int((params or self.default_params).max_steps_in_episode)

@@ -5,12 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 from flax import struct
 
+from memorax.core.checks import check, integer
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.deck import DECK, SUITS, deal, full, show, take
-from memorax.environments.memory.picture import paint_cards
-from memorax.environments.memory.task import Task, choose, clipped, whole
+from memorax.environments.memory.parts.deck import DECK, MOST_DECKS, SUITS, deal, full, show, take
+from memorax.environments.memory.parts.picture import paint_cards
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _SETTINGS = {"Easy": 1, "Medium": 8, "Hard": 16}
 
@@ -20,10 +21,10 @@ class RepeatFirstState(EnvState):
     """State of RepeatFirst.
 
     Attributes:
-        time: Completed steps; card number `time` is on show.
+        time: Completed steps; card number `time` is visible.
         first: The suit of the first card, int32.
-        suit: The suit of the card on show, int32.
-        left: How many cards are left of each suit and the suits before it, int32 `[4]`.
+        suit: The suit of the current card, int32.
+        left: Undealt cards of each suit and the suits before it (cumulative), int32 `[4]`.
     """
 
     first: Array
@@ -34,12 +35,12 @@ class RepeatFirstState(EnvState):
 class RepeatFirst(Task[RepeatFirstState, EnvParams]):
     """Name the suit of the first card at every step.
 
-    N cards (52 times the number of decks) are dealt without replacement, one a step; the first step asks for the
-    card on show.
+    N cards (52 times the number of decks) are dealt without replacement, one per step; at the first step the answer is
+    the current card.
 
     * Observation: the suit of the current card, one-hot float32 `[4]`.
     * Action: a suit, `Discrete(4)`.
-    * Reward: `1 / (N - 1)` for the right suit, the negative of it for a wrong one.
+    * Reward: `1 / (N - 1)` for the correct suit, `-1 / (N - 1)` for a wrong one.
     * Length: N - 1 steps, ended by termination.
     * Easy, Medium, Hard: 1, 8, 16 decks.
 
@@ -50,28 +51,28 @@ class RepeatFirst(Task[RepeatFirstState, EnvParams]):
     optimal_return = 1.0
 
     def __init__(self, difficulty: str = "Easy", *, decks: int | None = None) -> None:
-        """Lay out the task.
+        """Create the task.
 
         Args:
             difficulty: "Easy", "Medium" or "Hard".
-            decks: Number of decks, in place of the one of the difficulty.
+            decks: Number of decks; by default that of the difficulty.
 
         Raises:
-            TypeError: If `decks` is no integer.
+            TypeError: If `decks` is not an integer.
             ValueError: If `difficulty` is unknown or `decks` is below 1.
         """
-        default_decks = choose(difficulty, _SETTINGS)
+        default_decks = settings_for(difficulty, _SETTINGS)
         self.difficulty = difficulty
-        self.decks = whole("decks", default_decks if decks is None else decks)
+        self.decks = check("decks", default_decks if decks is None else decks, integer(1, MOST_DECKS))
         self.num_cards = DECK * self.decks
-        # The suit on show: right at the first step, and later as often as that suit comes again.
+        # Name the current suit: correct at the first step, later as often as the first suit comes again.
         steps = self.num_cards - 1
         again = (self.num_cards // SUITS - 1) / steps
         self.memoryless_return = (1 + (steps - 1) * (2 * again - 1)) / steps
 
     @property
     def name(self) -> str:
-        """What the environment is called."""
+        """Name of the environment."""
         return f"RepeatFirst{self.difficulty}"
 
     def draw_start(self, key: Key, params: EnvParams) -> Array:
@@ -94,13 +95,13 @@ class RepeatFirst(Task[RepeatFirstState, EnvParams]):
         """Judge the answer, then show the next card."""
         suit = jnp.asarray(drawn, jnp.int32)
         time = state.time + 1
-        right = clipped(action, SUITS) == state.first
+        right = clip_action(action, SUITS) == state.first
         reward = jnp.where(right, 1.0, -1.0) / (self.num_cards - 1)
         state = RepeatFirstState(time=time, first=state.first, suit=suit, left=take(state.left, suit))
         return show(suit), state, reward, time >= self.num_cards - 1
 
     def render(self, state: RepeatFirstState, params: EnvParams | None = None) -> Array:
-        """The first card and the one on show."""
+        """The first card and the current one."""
         return paint_cards(jnp.stack([state.first, state.suit])[None], SUITS)
 
     def action_space(self, params: EnvParams | None = None) -> Discrete:
@@ -112,7 +113,7 @@ class RepeatFirst(Task[RepeatFirstState, EnvParams]):
         return Box(0.0, 1.0, (SUITS,))
 
     def horizon(self, params: Any = None) -> int:
-        """One step a card after the first."""
+        """One step for each card after the first."""
         return self.num_cards - 1
 
     def memory_length(self, params: Any = None) -> int:

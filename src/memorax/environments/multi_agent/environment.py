@@ -1,4 +1,4 @@
-"""What an environment with several agents is."""
+"""The protocol of environments with several agents."""
 
 from abc import abstractmethod
 from typing import TypeVar
@@ -9,55 +9,55 @@ import numpy as np
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
 from memorax.core.types import Array, Key
-from memorax.environments.environment import Environment, Step, end_or_go_on
+from memorax.environments.environment import Environment, Step, auto_reset
 
 StateT = TypeVar("StateT")
 ParamsT = TypeVar("ParamsT")
 
 
 class MultiAgentEnvironment(Environment[StateT, ParamsT]):
-    """A world with `num_agents` agents that act at the same time.
+    """An environment with `num_agents` agents that act simultaneously.
 
-    It speaks the protocol of `Environment`, with an axis of agents in front of every leaf of observation and action,
-    of the reward and of both flags: `[agents, ...]`. All agents have the same spaces; where theirs differ, they are
-    padded, and an `"action_mask"` in the observation says which actions exist.
+    The protocol of `Environment`, with a leading axis of agents in every leaf of observation and action, in the reward
+    and in both flags: `[agents, ...]`. All agents have the same spaces; where theirs differ, they are padded, and an
+    `"action_mask"` in the observation says which actions exist.
 
-    An agent that is out before the others keeps its flag up in every step that they play on; what it does then does
-    not matter. The episode ends, and the next one begins in the same step, once every agent has a flag up.
+    An agent that is done before the others keeps its flag set in every later step of the episode; its actions then have
+    no effect. The episode ends, with auto-reset in the same step, once every agent has a flag set.
 
-    A subclass writes `reset_env` and `step_env` (and `is_truncated`, for each agent or for all) and the spaces of one
-    agent. `optimal_return` and `memoryless_return` are means over the agents.
+    A subclass implements `reset_env` and `step_env` (and `is_truncated`, for each agent or for all) and the spaces of
+    one agent. `optimal_return` and `memoryless_return` are means over the agents.
 
     Attributes:
-        num_agents: How many agents there are.
+        num_agents: Number of agents.
     """
 
     num_agents: int
 
     @abstractmethod
     def agent_action_space(self, params: ParamsT | None = None) -> Space:
-        """The actions of one agent."""
+        """The action space of one agent."""
 
     @abstractmethod
     def agent_observation_space(self, params: ParamsT | None = None) -> Space:
-        """The observations of one agent."""
+        """The observation space of one agent."""
 
     def action_space(self, params: ParamsT | None = None) -> Space:
-        """The actions of all agents side by side."""
-        return side_by_side(self.agent_action_space(params), self.num_agents)
+        """The joint action space, `[agents, ...]`."""
+        return stack_space(self.agent_action_space(params), self.num_agents)
 
     def observation_space(self, params: ParamsT | None = None) -> Space:
-        """The observations of all agents side by side."""
-        return side_by_side(self.agent_observation_space(params), self.num_agents)
+        """The joint observation space, `[agents, ...]`."""
+        return stack_space(self.agent_observation_space(params), self.num_agents)
 
     def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
-        """Take one step with all agents and, where it ends the episode for the last of them, begin the next.
+        """Take one step with all agents and, where it ends the episode for the last of them, reset.
 
         Args:
-            key: Randomness.
+            key: Random key.
             state: State before the step.
             action: An action for each agent, `[agents, ...]`.
-            params: Parameters; by default `default_params`.
+            params: Environment parameters; by default `default_params`.
 
         Returns:
             `(observation, state, reward, terminated, truncated, info)`: observation `[agents, ...]`, reward float32
@@ -71,25 +71,25 @@ class MultiAgentEnvironment(Environment[StateT, ParamsT]):
         )
         over = jnp.all(terminated | truncated)
         outcome = (jnp.zeros(()), over, jnp.zeros_like(over))
-        observation, next_state, _, _, _, info = end_or_go_on(
+        observation, next_state, _, _, _, info = auto_reset(
             self.reset_env(reset_key, given), (observation, next_state), outcome, info
         )
         flags = terminated.astype(bool), truncated.astype(bool)
         return observation, next_state, reward.astype(jnp.float32), *flags, info
 
 
-def side_by_side(space: Space, number: int) -> Space:
-    """Describe values of a space side by side: `[number, ...]`.
+def stack_space(space: Space, number: int) -> Space:
+    """The space of several values of a space, stacked: `[number, ...]`.
 
     Args:
-        space: The space of one.
-        number: How many.
+        space: The space of one value.
+        number: Number of values.
 
     Returns:
-        The space of all: of the same kind, but a MultiDiscrete where there was a Discrete.
+        A space of the same kind; a Discrete becomes a MultiDiscrete.
 
     Raises:
-        TypeError: The space is of a kind that has no such counterpart.
+        TypeError: If the space is of a kind without such a counterpart.
     """
     if isinstance(space, Discrete):
         return MultiDiscrete([space.n] * number, space.dtype)
@@ -97,9 +97,9 @@ def side_by_side(space: Space, number: int) -> Space:
         shape = (number, *space.shape)
         return Box(np.broadcast_to(space.low, shape), np.broadcast_to(space.high, shape), shape, space.dtype)
     if isinstance(space, Dict):
-        return Dict({name: side_by_side(part, number) for name, part in space.spaces.items()})
+        return Dict({name: stack_space(part, number) for name, part in space.spaces.items()})
     if isinstance(space, Tuple):
-        return Tuple([side_by_side(part, number) for part in space.spaces])
+        return Tuple([stack_space(part, number) for part in space.spaces])
     raise TypeError(
         f"`space` of an agent must be made of Discrete and Box, got {space!r}; encode it in the environment"
     )

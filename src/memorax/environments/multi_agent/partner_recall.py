@@ -1,4 +1,4 @@
-"""PartnerRecall: what did my neighbor do?"""
+"""PartnerRecall: remember and repeat what the neighbor did."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from memorax.core.checks import check, size, steps
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.task import whole
 from memorax.environments.multi_agent.environment import MultiAgentEnvironment
 
 
@@ -19,7 +19,7 @@ class PartnerRecallParams(EnvParams):
     """Parameters of PartnerRecall.
 
     Attributes:
-        delay: Steps from the sight of the neighbor's action to the question, int32.
+        delay: Steps from observing the neighbor's action to the query, int32.
     """
 
     delay: Array | np.int32
@@ -31,8 +31,8 @@ class PartnerRecallState(EnvState):
 
     Attributes:
         time: Completed steps.
-        symbol: What each agent is shown, int32 `[agents]`.
-        said: What each agent did in the first step, int32 `[agents]`.
+        symbol: Symbol of each agent, int32 `[agents]`.
+        said: Action of each agent in the first step, int32 `[agents]`.
     """
 
     symbol: Array
@@ -40,45 +40,45 @@ class PartnerRecallState(EnvState):
 
 
 class PartnerRecall(MultiAgentEnvironment[PartnerRecallState, PartnerRecallParams]):
-    """Name a symbol, see what your neighbor named, and repeat that when you are asked.
+    """Name a symbol, observe what the neighbor named, and repeat that when queried.
 
-    The agents stand in a circle. Each is shown a symbol of its own and names it by its action, which its neighbor sees
-    in the next step only, and must repeat at the end. All symbols are drawn alike, so who remembers nothing can only
-    guess, or agree with the others to name always the same, which costs as much as it brings.
+    The agents stand in a circle. Each is shown a symbol of its own and names it by its action, which its neighbor
+    observes in the next step only, and must repeat at the end. Symbols are independent and uniform, so without memory
+    agents can only guess, or agree to name always the same symbol, which costs as much as it gains.
 
     * Observation of an agent: float32 `[2 * num_symbols + 1]`: its symbol, one-hot (at time 0, later 0); the action of
-      its neighbor in the first step, one-hot (at time 1, else 0); whether it is asked now (at time `delay` + 1).
+      its neighbor in the first step, one-hot (at time 1, else 0); whether it is queried now (at time `delay` + 1).
     * Action of an agent: a symbol, `Discrete(num_symbols)`; only the first and the last count.
     * Reward of an agent: 0.5 for naming its symbol in the first step, and 0.5 for repeating its neighbor's first
       action in the last, `-0.5 / (num_symbols - 1)` for any other action there; otherwise 0.
     * Length: `delay` + 2 steps, ended by termination for all agents at once.
-    * Returns, the mean over the agents: 1 with memory, 0.5 at best without, 0 at random.
+    * Returns (mean over agents): 1 with memory, 0.5 at best without, 0 at random.
 
-    Source: of this library.
+    Source: this library.
     """
 
     optimal_return = 1.0
     memoryless_return = 0.5
 
     def __init__(self, delay: int = 4, *, num_agents: int = 2, num_symbols: int = 2) -> None:
-        """Set the circle.
+        """Create the task.
 
         Args:
-            delay: Steps from the sight of the neighbor's action to the question, at least 1.
-            num_agents: How many agents there are, at least 2.
-            num_symbols: How many symbols there are, at least 2.
+            delay: Steps from observing the neighbor's action to the query, at least 1.
+            num_agents: Number of agents, at least 2.
+            num_symbols: Number of symbols, at least 2.
 
         Raises:
-            TypeError: If one of them is no integer.
+            TypeError: If one of them is not an integer.
             ValueError: If one of them is out of range.
         """
-        self.delay = whole("delay", delay)
-        self.num_agents = whole("num_agents", num_agents, 2)
-        self.num_symbols = whole("num_symbols", num_symbols, 2)
+        self.delay = check("delay", delay, steps())
+        self.num_agents = check("num_agents", num_agents, size(2))
+        self.num_symbols = check("num_symbols", num_symbols, size(2))
 
     @property
     def default_params(self) -> PartnerRecallParams:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return PartnerRecallParams(delay=np.int32(self.delay))
 
     def reset_env(self, key: Key, params: PartnerRecallParams) -> tuple[Array, PartnerRecallState]:
@@ -95,7 +95,7 @@ class PartnerRecall(MultiAgentEnvironment[PartnerRecallState, PartnerRecallParam
     def step_env(
         self, key: Key, state: PartnerRecallState, action: Array, params: PartnerRecallParams
     ) -> tuple[Array, PartnerRecallState, Array, Array, dict[str, Any]]:
-        """Let all agents name, wait, or answer and be judged."""
+        """Let all agents name their symbol, wait, or answer."""
         action = jnp.clip(jnp.asarray(action), 0, self.num_symbols - 1).astype(jnp.int32)
         first, last = state.time == 0, state.time >= params.delay + 1
         asked_for = jnp.where(first, state.symbol, jnp.roll(state.said, 1))
@@ -109,17 +109,17 @@ class PartnerRecall(MultiAgentEnvironment[PartnerRecallState, PartnerRecallParam
         return Discrete(self.num_symbols)
 
     def agent_observation_space(self, params: PartnerRecallParams | None = None) -> Box:
-        """Own symbol, the neighbor's action, the question."""
+        """Own symbol, the neighbor's action, the query."""
         return Box(0.0, 1.0, (2 * self.num_symbols + 1,))
 
     def horizon(self, params: PartnerRecallParams | None = None) -> int:
-        """Naming, waiting, answering."""
+        """Naming, waiting and answering."""
         return self.memory_length(params) + 2
 
     def memory_length(self, params: PartnerRecallParams | None = None) -> int:
-        """From the sight of the neighbor's action to the answer."""
+        """From observing the neighbor's action to the answer."""
         return int((params or self.default_params).delay)
 
     def credit_length(self, params: PartnerRecallParams | None = None) -> int:
-        """Every answer is paid at once."""
+        """Every answer is rewarded at once."""
         return 1

@@ -1,4 +1,4 @@
-"""RollCall: answer when you are called, and leave."""
+"""RollCall: remember a symbol until called, one agent after the other."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from memorax.core.checks import check, size, steps
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
-from memorax.environments.memory.task import whole
 from memorax.environments.multi_agent.environment import MultiAgentEnvironment
 
 
@@ -31,8 +31,8 @@ class RollCallState(EnvState):
 
     Attributes:
         time: Completed steps.
-        symbol: What each agent is shown, int32 `[agents]`.
-        turn: When each agent is called, int32 `[agents]`, each of `0 .. agents-1` once.
+        symbol: Symbol of each agent, int32 `[agents]`.
+        turn: Order of the calls, int32 `[agents]`, a permutation of `0 .. agents-1`.
     """
 
     symbol: Array
@@ -40,40 +40,40 @@ class RollCallState(EnvState):
 
 
 class RollCall(MultiAgentEnvironment[RollCallState, RollCallParams]):
-    """Keep your symbol until you are called, one agent after the other in random order; who has answered is out.
+    """Remember a symbol until called; agents are called one by one in random order and are done after their answer.
 
     * Observation of an agent: float32 `[num_symbols + 1]`: its symbol, one-hot (at time 0, later 0); whether it is
       called now.
     * Action of an agent: a symbol, `Discrete(num_symbols)`; only the one at its call counts.
     * Reward of an agent: at its call 1 for its symbol and `-1 / (num_symbols - 1)` for any other, otherwise 0.
     * Length: `delay + num_agents` steps; each agent terminates with its own call.
-    * Returns, the mean over the agents: 1 with memory, 0 at best without, 0 at random.
+    * Returns (mean over agents): 1 with memory, 0 at best without, 0 at random.
 
-    Source: of this library.
+    Source: this library.
     """
 
     optimal_return = 1.0
     memoryless_return = 0.0
 
     def __init__(self, delay: int = 3, *, num_agents: int = 3, num_symbols: int = 2) -> None:
-        """Set the roll.
+        """Create the task.
 
         Args:
             delay: Steps before the first call, at least 1.
-            num_agents: How many agents there are, at least 2.
-            num_symbols: How many symbols there are, at least 2.
+            num_agents: Number of agents, at least 2.
+            num_symbols: Number of symbols, at least 2.
 
         Raises:
-            TypeError: If one of them is no integer.
+            TypeError: If one of them is not an integer.
             ValueError: If one of them is out of range.
         """
-        self.delay = whole("delay", delay)
-        self.num_agents = whole("num_agents", num_agents, 2)
-        self.num_symbols = whole("num_symbols", num_symbols, 2)
+        self.delay = check("delay", delay, steps())
+        self.num_agents = check("num_agents", num_agents, size(2))
+        self.num_symbols = check("num_symbols", num_symbols, size(2))
 
     @property
     def default_params(self) -> RollCallParams:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return RollCallParams(delay=np.int32(self.delay))
 
     def reset_env(self, key: Key, params: RollCallParams) -> tuple[Array, RollCallState]:
@@ -92,7 +92,7 @@ class RollCall(MultiAgentEnvironment[RollCallState, RollCallParams]):
     def step_env(
         self, key: Key, state: RollCallState, action: Array, params: RollCallParams
     ) -> tuple[Array, RollCallState, Array, Array, dict[str, Any]]:
-        """Let all agents wait but the one that is called, which is judged and leaves."""
+        """Let all agents wait except the called one, which answers and is done."""
         action = jnp.clip(jnp.asarray(action), 0, self.num_symbols - 1).astype(jnp.int32)
         pay = jnp.where(action == state.symbol, 1.0, -1.0 / (self.num_symbols - 1))
         reward = jnp.where(state.time == params.delay + state.turn, pay, 0.0)
@@ -109,9 +109,9 @@ class RollCall(MultiAgentEnvironment[RollCallState, RollCallParams]):
         return Box(0.0, 1.0, (self.num_symbols + 1,))
 
     def horizon(self, params: RollCallParams | None = None) -> int:
-        """Waiting, then a step a call."""
+        """The delay, then one step for each call."""
         return int((params or self.default_params).delay) + self.num_agents
 
     def credit_length(self, params: RollCallParams | None = None) -> int:
-        """Every answer is paid at once."""
+        """Every answer is rewarded at once."""
         return 1

@@ -1,4 +1,4 @@
-"""Environments around environments; a file a wrapper."""
+"""Wrappers: environments around environments, a file for each."""
 
 from memorax.environments.wrappers.action import ClipAction as ClipAction
 from memorax.environments.wrappers.auto_reset import AutoReset as AutoReset
@@ -12,6 +12,7 @@ from memorax.environments.wrappers.noise import NoisyObservation as NoisyObserva
 from memorax.environments.wrappers.normalize import NormalizeObservation as NormalizeObservation
 from memorax.environments.wrappers.periodic import PeriodicObservation as PeriodicObservation
 from memorax.environments.wrappers.previous import PreviousActionReward as PreviousActionReward
+from memorax.environments.wrappers.reset_pool import ResetPool as ResetPool
 from memorax.environments.wrappers.reward import NormalizeReward as NormalizeReward
 from memorax.environments.wrappers.reward import ScaleReward as ScaleReward
 from memorax.environments.wrappers.statistics import RecordEpisodeStatistics as RecordEpisodeStatistics

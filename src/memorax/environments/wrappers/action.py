@@ -1,4 +1,4 @@
-"""ClipAction: take actions that are too large."""
+"""ClipAction: clip actions to the bounds of the action space."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from memorax.environments.wrappers.base import Wrapper
 class ClipAction(Wrapper):
     """Clip actions to the bounds of the action space before the environment sees them.
 
-    The action space stays what it is; it says which actions make a difference, not which are taken.
+    The action space stays the same: it says which actions differ in effect, not which are accepted.
     """
 
     def __init__(self, env: Any) -> None:
@@ -28,9 +28,9 @@ class ClipAction(Wrapper):
         super().__init__(env)
         space = self.env.action_space(self.env.default_params)
         if not isinstance(space, Box):
-            raise TypeError(f"`env` of ClipAction must have actions in a Box, got {space!r}; there is nothing to clip")
+            raise TypeError(f"`env` of ClipAction must have actions in a Box, got {space!r}; only those have bounds")
         self._low, self._high = space.low, space.high
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step with the nearest allowed action."""
+        """Take one step with the clipped action."""
         return self.env.step(key, state, jnp.clip(action, self._low, self._high), params)

@@ -1,4 +1,4 @@
-"""AutoReset: begin the next episode in the step that ends one."""
+"""AutoReset: reset in the step that ends an episode."""
 
 from typing import Any
 
@@ -6,15 +6,16 @@ import jax
 
 from memorax.core.spaces import Space, from_foreign
 from memorax.core.types import Array, Key, PyTree, strong
-from memorax.environments.environment import Environment, Step, end_or_go_on
+from memorax.environments.environment import Environment, Step, auto_reset
+from memorax.environments.protocol import SIX, form, reset_values
 
 
 class AutoReset(Environment[PyTree, PyTree]):
-    """Make an environment of an object that knows only single episodes.
+    """Add auto-reset to an object that only knows single episodes.
 
     The object has `reset_env(key, params) -> (observation, state)` and
     `step_env(key, state, action, params) -> (observation, state, reward, terminated, truncated, info)`, or the same
-    two under the names `reset` and `step`. Every step computes a reset; what it does not need is thrown away.
+    two under the names `reset` and `step`. Every step computes a reset, which is discarded where the episode goes on.
 
     Attributes:
         raw: The object.
@@ -24,11 +25,11 @@ class AutoReset(Environment[PyTree, PyTree]):
         """Wrap the object.
 
         Args:
-            raw: What knows single episodes.
+            raw: The object with single episodes.
             params: Its parameters; by default `raw.default_params`, or an empty tuple.
 
         Raises:
-            TypeError: If methods are missing or a step does not return six values.
+            TypeError: If methods are missing, a step does not return six values, or the object resets by itself.
         """
         pairs = (("reset_env", "step_env"), ("reset", "step"))
         names = next((pair for pair in pairs if all(hasattr(raw, name) for name in pair)), None)
@@ -45,44 +46,50 @@ class AutoReset(Environment[PyTree, PyTree]):
         self._check()
 
     def _check(self) -> None:
-        def first_step(key: Key) -> Any:
-            _, state = self._reset_raw(key, self._params)
-            return self._step_raw(key, state, self.action_space().sample(key), self._params)
+        name = type(self.raw).__name__
 
-        stepped = jax.eval_shape(first_step, jax.random.key(0))
-        if not isinstance(stepped, tuple) or len(stepped) != 6:
-            got = f"{len(stepped)} values" if isinstance(stepped, tuple) else type(stepped).__name__
-            raise TypeError(
-                f"`step` of {type(self.raw).__name__} must return (observation, state, reward, terminated, truncated, "
-                f"info), got {got}"
-            )
+        def first_step(key: Key) -> None:
+            _, state = reset_values(self.raw, self._reset_raw(key, self._params))
+            stepped = self._step_raw(key, state, self.action_space().sample(key), self._params)
+            if not isinstance(stepped, tuple) or len(stepped) != SIX:
+                raise TypeError(
+                    f"`step` of {name} must return (observation, state, reward, terminated, truncated, info), got "
+                    f"{form(stepped)}"
+                )
+            if isinstance(stepped[-1], dict) and "final_observation" in stepped[-1]:
+                raise TypeError(
+                    f"`raw` must not reset by itself, got {name}, whose `info` holds `final_observation`; use it "
+                    "without AutoReset"
+                )
+
+        jax.eval_shape(first_step, jax.random.key(0))
 
     @property
     def name(self) -> str:
-        """What the object is called."""
+        """Name of the object."""
         return str(getattr(self.raw, "name", type(self.raw).__name__))
 
     @property
     def default_params(self) -> Any:
-        """The parameters used where none are given."""
+        """Parameters that `reset` and `step` use by default."""
         return self._params
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
-        """Begin an episode."""
+        """Start an episode."""
         return strong(self._reset_raw(key, self._params if params is None else params))
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next."""
+        """Take one step and reset where it ends the episode."""
         params = self._params if params is None else params
         step_key, reset_key = jax.random.split(key)
         observation, state, reward, terminated, truncated, info = self._step_raw(step_key, state, action, params)
         fresh = self._reset_raw(reset_key, params)
-        return end_or_go_on(fresh, (observation, state), (reward, terminated, truncated), info)
+        return auto_reset(fresh, (observation, state), (reward, terminated, truncated), info)
 
     def action_space(self, params: PyTree | None = None) -> Space:
-        """The actions that `step` accepts."""
+        """The action space."""
         return from_foreign(self.raw.action_space(self._params if params is None else params))
 
     def observation_space(self, params: PyTree | None = None) -> Space:
-        """The observations that `reset` and `step` return."""
+        """The observation space."""
         return from_foreign(self.raw.observation_space(self._params if params is None else params))

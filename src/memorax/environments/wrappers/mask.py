@@ -1,4 +1,4 @@
-"""MaskObservation and HideVelocity: leave parts of the observation out."""
+"""MaskObservation and HideVelocity: remove parts of the observation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +16,18 @@ VELOCITIES: dict[str, tuple[int, ...]] = {
     "MountainCar-v0": (1,),
     "MountainCarContinuous-v0": (1,),
 }
-"""Where the velocities stand in the observations of known environments, by name."""
+"""Indices of the velocities in the observations of known environments, by name."""
 
 
 class MaskObservation(ObservationWrapper):
-    """Leave entries of a vector, or keys of a dictionary, out of every observation; nothing else changes."""
+    """Remove entries of a vector, or keys of a dictionary, from every observation; nothing else changes."""
 
     def __init__(self, env: Any, hide: Sequence[int] | Sequence[str]) -> None:
         """Wrap an environment.
 
         Args:
             env: Any object that `as_environment` takes, with observations in a Box `[n]` or in a Dict.
-            hide: Indices, or keys, of what is left out; some, but not all.
+            hide: Indices or keys to remove; some, but not all.
 
         Raises:
             TypeError: If the observations are of another kind.
@@ -49,16 +49,16 @@ class MaskObservation(ObservationWrapper):
             raise ValueError(f"`hide` must name parts of the observation, got {unknown[0]!r}; there are {parts}")
         self.keep = [part for part in parts if part not in hidden]
         if not hidden or not self.keep:
-            raise ValueError(f"`hide` must leave out some parts and keep some, got {hidden} of {parts}")
+            raise ValueError(f"`hide` must name some parts, but not all, got {hidden} of {parts}")
 
-    def show(self, key: Key, observation: PyTree) -> PyTree:
-        """What is left."""
+    def transform(self, key: Key, observation: PyTree) -> PyTree:
+        """The remaining parts."""
         if isinstance(observation, dict):
             return {name: observation[name] for name in self.keep}
         return observation[np.array(self.keep)]
 
     def observation_space(self, params: PyTree | None = None) -> Box | Dict:
-        """What is left of the space."""
+        """The space of the remaining parts."""
         space = self.env.observation_space(params)
         if isinstance(space, Dict):
             return Dict({name: space[name] for name in self.keep})
@@ -67,14 +67,14 @@ class MaskObservation(ObservationWrapper):
 
 
 class HideVelocity(MaskObservation):
-    """Leave the velocities out of every observation, so that they must be remembered as differences."""
+    """Remove the velocities from every observation; they follow from differences of remembered positions."""
 
     def __init__(self, env: Any, indices: Sequence[int] | None = None) -> None:
         """Wrap an environment.
 
         Args:
             env: Any object that `as_environment` takes, with observations in a Box `[n]`.
-            indices: Where the velocities stand; None for what is known of this environment (`VELOCITIES`).
+            indices: Indices of the velocities; None for those known of this environment (`VELOCITIES`).
 
         Raises:
             TypeError: If the observations are of another kind.

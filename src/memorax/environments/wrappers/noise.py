@@ -1,4 +1,4 @@
-"""NoisyObservation: add noise to what is seen."""
+"""NoisyObservation: add Gaussian noise to observations."""
 
 from typing import Any
 
@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.checks import boolean, check
 from memorax.core.spaces import Box, Space
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.wrappers.base import ObservationWrapper, check_broadcast, map_boxes
 
 
 class NoisyObservation(ObservationWrapper):
-    """Add independent normal noise to every number of every observation."""
+    """Add independent Gaussian noise to every number of every observation."""
 
     def __init__(self, env: Any, scale: float | np.ndarray, *, clip: bool = False) -> None:
         """Wrap an environment.
@@ -22,7 +23,7 @@ class NoisyObservation(ObservationWrapper):
             scale: Standard deviation of the noise, at least 0; a number, or an array that broadcasts to every
                 observation.
             clip: Whether noisy observations are clipped to the bounds of the observation space. Otherwise the space
-                has no bounds.
+                becomes unbounded.
 
         Raises:
             TypeError: If the observations are of another kind.
@@ -30,13 +31,13 @@ class NoisyObservation(ObservationWrapper):
         """
         super().__init__(env)
         self.scale = np.asarray(scale, np.float32)
-        self.clip = clip
+        self.clip = check("clip", clip, boolean())
         if not (np.isfinite(self.scale).all() and (self.scale >= 0).all()):
             raise ValueError(f"`scale` must be at least 0 and finite, got {scale}; it is a standard deviation")
         self.observation_space(self.env.default_params)
 
-    def show(self, key: Key, observation: PyTree) -> PyTree:
-        """Add noise, another draw to every array."""
+    def transform(self, key: Key, observation: PyTree) -> PyTree:
+        """Add noise, drawn independently for every array."""
         leaves, tree = jax.tree.flatten(observation)
         keys = jax.random.split(key, len(leaves))
         noisy = [x + self.scale * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
@@ -48,7 +49,7 @@ class NoisyObservation(ObservationWrapper):
         return jax.tree.map(jnp.clip, shown, low, high)
 
     def observation_space(self, params: PyTree | None = None) -> Space:
-        """The space of the inner environment, without bounds unless they are kept by clipping."""
+        """The space of the inner environment, unbounded unless noisy observations are clipped."""
         return map_boxes(self._noisy, self.env.observation_space(params), type(self).__name__)
 
     def _noisy(self, box: Box) -> Box:

@@ -1,10 +1,11 @@
-"""NormalizeObservation: observations of mean 0 and variance 1."""
+"""NormalizeObservation: standardize observations by a given mean and variance."""
 
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.checks import check, optional, real
 from memorax.core.spaces import Box
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.wrappers.base import ObservationWrapper, check_broadcast
@@ -13,9 +14,9 @@ from memorax.environments.wrappers.base import ObservationWrapper, check_broadca
 class NormalizeObservation(ObservationWrapper):
     """Subtract a given mean from every observation and divide by a given standard deviation.
 
-    Both are frozen: they are given, and never change. Statistics that run along with learning belong to the learner,
-    which shares them among environments and keeps them in evaluation; they are not kept here. Returns and memory
-    length of the task stay what they are, as long as no observation has to be clipped.
+    Both are given and never change. Running statistics belong to the agent (`normalize_observations` of its config),
+    which shares them among environments and freezes them in evaluation. Returns and memory length of the task stay the
+    same, as long as no observation is clipped.
     """
 
     def __init__(self, env: Any, mean: Any, variance: Any, *, epsilon: float = 1e-8, clip: float | None = 10.0) -> None:
@@ -23,10 +24,10 @@ class NormalizeObservation(ObservationWrapper):
 
         Args:
             env: Any object that `as_environment` takes, with observations in a floating-point Box.
-            mean: What is subtracted; broadcasts to the observation.
-            variance: What is divided by the root of, at least 0; broadcasts to the observation.
-            epsilon: What is added to the variance, positive.
-            clip: Largest size of a normalized number, positive; None for any.
+            mean: Mean to subtract; broadcasts to the observation.
+            variance: Variance to divide by the square root of, at least 0; broadcasts to the observation.
+            epsilon: Added to the variance, positive.
+            clip: Largest absolute value of a normalized number, positive; None for no limit.
 
         Raises:
             TypeError: If the observations are of another kind.
@@ -44,10 +45,8 @@ class NormalizeObservation(ObservationWrapper):
             check_broadcast(name, value, space.shape)
         if (self.variance < 0).any():
             raise ValueError(f"`variance` must be at least 0, got {self.variance}")
-        if not 0 < epsilon < np.inf:
-            raise ValueError(f"`epsilon` must be positive and finite, got {epsilon}")
-        if clip is not None and not clip > 0:
-            raise ValueError(f"`clip` must be positive or None, got {clip}")
+        epsilon = check("epsilon", epsilon, real(above=0))
+        clip = check("clip", clip, optional(real(above=0, finite=False)))
         self._deviation = np.sqrt(self.variance + np.float32(epsilon))
         self.clip = np.inf if clip is None else float(clip)
         with np.errstate(over="ignore"):  # of bounds near the largest float
@@ -57,18 +56,18 @@ class NormalizeObservation(ObservationWrapper):
 
     @property
     def optimal_return(self) -> float | None:  # type: ignore[override]
-        """Expected return of the best policy with memory."""
+        """Expected return of the optimal policy with memory."""
         return self.env.optimal_return
 
     @property
     def memoryless_return(self) -> float | None:  # type: ignore[override]
-        """Expected return of the best policy that sees only the current observation."""
+        """Expected return of the optimal policy that depends on the current observation only."""
         return self.env.memoryless_return
 
-    def show(self, key: Key, observation: PyTree) -> Array:
+    def transform(self, key: Key, observation: PyTree) -> Array:
         """Normalize."""
         normalized = ((observation - self.mean) / self._deviation).astype(self._space.dtype)
-        # Also against rounding past the bounds.
+        # Rounding must not exceed the bounds.
         return jnp.clip(normalized, self._space.low, self._space.high)
 
     def observation_space(self, params: PyTree | None = None) -> Box:
@@ -76,5 +75,5 @@ class NormalizeObservation(ObservationWrapper):
         return self._space
 
     def memory_length(self, params: PyTree | None = None) -> int | None:
-        """For how many steps information must be kept."""
+        """Number of steps over which information must be remembered."""
         return self.env.memory_length(params)

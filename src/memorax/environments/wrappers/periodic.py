@@ -1,41 +1,40 @@
-"""PeriodicObservation: see only every so often."""
+"""PeriodicObservation: observe only every few steps."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import whole
+from memorax.core.checks import check, steps
 from memorax.core.spaces import Space
 from memorax.core.types import Array, PyTree
 from memorax.environments.wrappers.base import HistoryWrapper, map_boxes, with_zero
 
 
 class PeriodicObservation(HistoryWrapper):
-    """Show the first observation of an episode and every so many steps another, in between zeros."""
+    """Show the first observation of an episode and then every `period`-th; zeros in between."""
 
     def __init__(self, env: Any, period: int) -> None:
         """Wrap an environment.
 
         Args:
             env: Any object that `as_environment` takes, with observations in boxes.
-            period: Steps from one observation to the next, at least 1; 1 shows all.
+            period: Steps between two observations, at least 1; 1 shows all.
 
         Raises:
-            TypeError: If `period` is no integer or the observations are of another kind.
+            TypeError: If `period` is not an integer or the observations are of another kind.
             ValueError: If `period` is below 1.
         """
         super().__init__(env)
-        self.period = period
-        whole(self, "period", 1)
+        self.period = check("period", period, steps())
         self.observation_space(self.env.default_params)
 
-    def begin(self, observation: PyTree) -> tuple[PyTree, Array]:
+    def first(self, observation: PyTree) -> tuple[PyTree, Array]:
         """Show the observation."""
         return observation, jnp.zeros((), jnp.int32)
 
-    def go_on(self, history: Array, observation: PyTree, action: Array, reward: Array) -> tuple[PyTree, Array]:
-        """Show the observation if it is time."""
+    def next(self, history: Array, observation: PyTree, action: Array, reward: Array) -> tuple[PyTree, Array]:
+        """Show the observation if it is due."""
         since = (history + 1) % self.period
         return jax.tree.map(lambda x: jnp.where(since == 0, x, jnp.zeros_like(x)), observation), since
 

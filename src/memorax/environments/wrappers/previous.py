@@ -1,4 +1,4 @@
-"""PreviousActionReward: see what was done last, and what it brought."""
+"""PreviousActionReward: observe the previous action and reward."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from memorax.environments.wrappers.base import HistoryWrapper
 class PreviousActionReward(HistoryWrapper):
     """Append the previous action and reward to the observation; zeros at the start of an episode.
 
-    The result is one float32 vector: the observation, the action and the reward, encoded as `core.spaces.encode` does
-    (one-hot where discrete). The networks of an agent can be fed with action and reward without it. The best return
-    stays what it is; that of the best policy without memory is not known.
+    The result is one float32 vector of observation, action and reward, encoded by `core.spaces.encode` (one-hot where
+    discrete). The networks of an agent can be given action and reward without it. The optimal return stays the same;
+    the memoryless one is not known.
     """
 
     def __init__(self, env: Any) -> None:
@@ -29,25 +29,25 @@ class PreviousActionReward(HistoryWrapper):
         """
         super().__init__(env)
         params = self.env.default_params
-        self._seen, self._done = self.env.observation_space(params), self.env.action_space(params)
-        low, high = zip(_bounds(self._seen), _bounds(self._done), strict=True)
-        # Before the first action stands zero.
+        self._observation, self._action = self.env.observation_space(params), self.env.action_space(params)
+        low, high = zip(_bounds(self._observation), _bounds(self._action), strict=True)
+        # Zeros stand for the missing action.
         lows, highs = (low[0], np.minimum(low[1], 0), [-np.inf]), (high[0], np.maximum(high[1], 0), [np.inf])
         self._space = Box(np.concatenate(lows), np.concatenate(highs))
 
     @property
     def optimal_return(self) -> float | None:  # type: ignore[override]
-        """Expected return of the best policy with memory: nothing is hidden."""
+        """Expected return of the optimal policy with memory: nothing is hidden."""
         return self.env.optimal_return
 
-    def begin(self, observation: PyTree) -> tuple[Array, PyTree]:
+    def first(self, observation: PyTree) -> tuple[Array, PyTree]:
         """Show the observation and zeros."""
-        seen = encode(self._seen, observation)
+        seen = encode(self._observation, observation)
         return jnp.pad(seen, (0, self._space.shape[0] - seen.shape[0])), ()
 
-    def go_on(self, history: PyTree, observation: PyTree, action: Array, reward: Array) -> tuple[Array, PyTree]:
+    def next(self, history: PyTree, observation: PyTree, action: Array, reward: Array) -> tuple[Array, PyTree]:
         """Show observation, action and reward; an action outside of its bounds is clipped to them."""
-        parts = [encode(self._seen, observation), encode(self._done, action), reward[None]]
+        parts = [encode(self._observation, observation), encode(self._action, action), reward[None]]
         return jnp.clip(jnp.concatenate(parts), self._space.low, self._space.high), ()
 
     def observation_space(self, params: PyTree | None = None) -> Box:

@@ -1,10 +1,11 @@
-"""ScaleReward and NormalizeReward: rewards of another size."""
+"""ScaleReward and NormalizeReward: change the scale of rewards."""
 
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.checks import check, optional, real
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import Step
 from memorax.environments.wrappers.base import Wrapper
@@ -15,7 +16,7 @@ def _known(value: float | None, factor: float) -> float | None:
 
 
 class ScaleReward(Wrapper):
-    """Multiply every reward by a number, and with it the returns that are known of the task."""
+    """Multiply every reward by a constant, and with it the known returns of the task."""
 
     def __init__(self, env: Any, scale: float) -> None:
         """Wrap an environment.
@@ -29,18 +30,16 @@ class ScaleReward(Wrapper):
             ValueError: If `scale` is not positive and finite.
         """
         super().__init__(env)
-        if not 0 < scale < np.inf:
-            raise ValueError(f"`scale` must be positive and finite, got {scale}")
-        self.scale = float(scale)
+        self.scale = float(check("scale", scale, real(above=0)))
 
     @property
     def optimal_return(self) -> float | None:  # type: ignore[override]
-        """Expected return of the best policy with memory, scaled."""
+        """Expected return of the optimal policy with memory, scaled."""
         return _known(self.env.optimal_return, self.scale)
 
     @property
     def memoryless_return(self) -> float | None:  # type: ignore[override]
-        """Expected return of the best policy that sees only the current observation, scaled."""
+        """Expected return of the optimal policy that depends on the current observation only, scaled."""
         return _known(self.env.memoryless_return, self.scale)
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
@@ -52,8 +51,8 @@ class ScaleReward(Wrapper):
 class NormalizeReward(Wrapper):
     """Divide every reward by a given standard deviation, usually that of the discounted return.
 
-    The variance is frozen: it is given, and never changes. Statistics that run along with learning belong to the
-    learner, which shares them among environments and keeps them in evaluation; they are not kept here.
+    The variance is given and never changes. Running statistics belong to the agent (`normalize_rewards` of its config),
+    which shares them among environments and freezes them in evaluation.
     """
 
     def __init__(self, env: Any, variance: float, *, epsilon: float = 1e-8, clip: float | None = 10.0) -> None:
@@ -61,33 +60,28 @@ class NormalizeReward(Wrapper):
 
         Args:
             env: Any object that `as_environment` takes.
-            variance: Variance to divide by the root of, at least 0.
-            epsilon: What is added to the variance, positive.
-            clip: Largest size of a normalized reward, positive; None for any. With it, the returns of the task are
-                not known.
+            variance: Variance to divide by the square root of, at least 0.
+            epsilon: Added to the variance, positive.
+            clip: Largest absolute value of a normalized reward, positive; None for no limit. With a limit, the returns
+                of the task are not known.
 
         Raises:
             TypeError: If `env` does not speak the protocol.
             ValueError: If a number is out of range.
         """
         super().__init__(env)
-        if not 0 <= variance < np.inf:
-            raise ValueError(f"`variance` must be at least 0 and finite, got {variance}")
-        if not 0 < epsilon < np.inf:
-            raise ValueError(f"`epsilon` must be positive and finite, got {epsilon}")
-        if clip is not None and not clip > 0:
-            raise ValueError(f"`clip` must be positive or None, got {clip}")
-        self.clip = clip
+        variance, epsilon = check("variance", variance, real(0)), check("epsilon", epsilon, real(above=0))
+        self.clip = check("clip", clip, optional(real(above=0, finite=False)))
         self._factor = 1 / float(np.sqrt(variance + epsilon))
 
     @property
     def optimal_return(self) -> float | None:  # type: ignore[override]
-        """Expected return of the best policy with memory, normalized."""
+        """Expected return of the optimal policy with memory, normalized."""
         return _known(self.env.optimal_return, self._factor) if self.clip is None else None
 
     @property
     def memoryless_return(self) -> float | None:  # type: ignore[override]
-        """Expected return of the best policy that sees only the current observation, normalized."""
+        """Expected return of the optimal policy that depends on the current observation only, normalized."""
         return _known(self.env.memoryless_return, self._factor) if self.clip is None else None
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:

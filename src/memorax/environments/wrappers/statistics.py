@@ -1,4 +1,4 @@
-"""RecordEpisodeStatistics: return and length of every episode."""
+"""RecordEpisodeStatistics: report return and length of every episode."""
 
 import jax.numpy as jnp
 from flax import struct
@@ -14,8 +14,8 @@ class StatisticsState:
 
     Attributes:
         env_state: State of the inner environment.
-        episode_return: Sum of rewards of the running episode, float32.
-        episode_length: Steps of the running episode, int32.
+        episode_return: Sum of rewards of the current episode, float32.
+        episode_length: Steps of the current episode, int32.
         returned_return: Return of the last finished episode, float32; 0 before the first.
         returned_length: Length of the last finished episode, int32; 0 before the first.
     """
@@ -33,12 +33,12 @@ class RecordEpisodeStatistics(Wrapper):
     * `info["returned_episode"]`: whether an episode ended in this step.
     * `info["returned_episode_returns"]`, `info["returned_episode_lengths"]`: of the last episode that ended.
 
-    Agents do this by themselves; the wrapper is for environments used alone. It belongs outside of TimeLimit.
+    Agents do this by themselves; the wrapper is for environments used without an agent. Put it outside TimeLimit.
     Wrapping twice gives the same numbers.
     """
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, StatisticsState]:
-        """Begin an episode."""
+        """Start an episode."""
         observation, env_state = self.env.reset(key, params)
         return observation, StatisticsState(
             env_state=env_state,

@@ -1,4 +1,4 @@
-"""TimeLimit: cut episodes that last too long."""
+"""TimeLimit: truncate long episodes."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from memorax.core.checks import check, steps
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import Step
 from memorax.environments.wrappers.base import Wrapper
@@ -25,9 +26,9 @@ class TimeLimitState:
 
 
 class TimeLimit(Wrapper):
-    """Truncate every episode after a number of steps; earlier ends of the inner environment stay what they are.
+    """Truncate every episode after a number of steps; earlier ends of the inner environment are unchanged.
 
-    The reset of an episode that is cut is computed beside the one of the inner environment, in every step.
+    Its reset is computed in every step, in addition to that of the inner environment.
     """
 
     def __init__(self, env: Any, max_steps: int) -> None:
@@ -35,27 +36,23 @@ class TimeLimit(Wrapper):
 
         Args:
             env: Any object that `as_environment` takes.
-            max_steps: After how many steps an episode is cut, at least 1.
+            max_steps: Number of steps after which an episode is truncated, at least 1.
 
         Raises:
-            TypeError: If `max_steps` is no integer or `env` does not speak the protocol.
+            TypeError: If `max_steps` is not an integer or `env` does not speak the protocol.
             ValueError: If `max_steps` is below 1.
         """
         super().__init__(env)
-        if isinstance(max_steps, bool) or not isinstance(max_steps, int):
-            raise TypeError(f"`max_steps` must be an integer, got {max_steps!r}")
-        if max_steps < 1:
-            raise ValueError(f"`max_steps` must be at least 1, got {max_steps}")
-        self.max_steps = max_steps
+        self.max_steps = check("max_steps", max_steps, steps())
 
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, TimeLimitState]:
-        """Begin an episode."""
+        """Start an episode."""
         observation, env_state = self.env.reset(key, params)
         return observation, TimeLimitState(env_state=env_state, time=jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: TimeLimitState, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and, where it ends the episode, begin the next."""
-        # The inner environment gets the key itself, so that up to the cut nothing is different.
+        """Take one step and reset where it ends the episode."""
+        # The inner environment gets the key itself, so that nothing differs before the truncation.
         reset_key = jax.random.fold_in(key, 1)
         observation, env_state, reward, terminated, truncated, info = self.env.step(
             key, state.env_state, action, params

@@ -1,19 +1,44 @@
-"""What a logger is."""
+"""What a logger is, and the registry of loggers."""
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from memorax.core.registry import Registry
 
 Row: TypeAlias = dict[str, int | float]
-"""The metrics of one seed over one interval: `step`, `seed`, and whatever has a value, by name."""
+"""The metrics of one seed over one logging interval: `step`, `seed`, and by name whatever has a value."""
 
 
 class Logger(Protocol):
-    """Takes rows of metrics. A row is on its way to where it is kept when `write` returns, and there after `close`."""
+    """Receives the metrics of a run. Any object with these four methods is one.
+
+    The run loop calls `start` once, then `write` at the end of every logging interval, `sync` before every checkpoint,
+    and `close` at the end, also after an error.
+    """
+
+    def start(self, rows: Sequence[Row]) -> None:
+        """Get ready, before the first `write`.
+
+        Args:
+            rows: All rows of the run so far, oldest first: none for a new run; for a resumed run, those up to the
+                checkpoint that it resumes from. The logger must hold these afterwards and no others: what an
+                interrupted process wrote after that checkpoint will be written again.
+        """
+        ...
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Take the rows of one interval, one for each seed."""
+        """Receive the rows of one logging interval, one for each seed."""
+        ...
+
+    def sync(self) -> None:
+        """Return when everything that was written is safe from a crash of the process or the machine."""
         ...
 
     def close(self) -> None:
-        """Finish; nothing is written afterwards."""
+        """Release files and connections; nothing is written afterwards."""
         ...
+
+
+LOGGERS: Registry[Callable[[Path, dict[str, Any]], Logger]] = Registry("logger")
+"""By name: functions that make a logger from the run's folder and its configuration, as `config.json` has it."""

@@ -1,4 +1,4 @@
-"""What stacks are built of: sequence models around modules, and feed-forward modules to put between them."""
+"""Blocks of deep torsos: residual connections, normalization, gates, feed-forward networks, stacks."""
 
 from memorax.networks.blocks.feed_forward import FFN, GLU, Projection
 from memorax.networks.blocks.moe import MoE

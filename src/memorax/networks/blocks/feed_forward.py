@@ -1,4 +1,4 @@
-"""Feed-forward modules to stand between memories: they map every step alone, and blocks lift them."""
+"""Feed-forward blocks: modules without memory that map each step by itself."""
 
 import functools
 from collections.abc import Callable
@@ -7,18 +7,18 @@ from typing import Any
 import flax.linen as nn
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 
 
 class FFN(nn.Module):
-    """Two dense layers, the Transformer's feed-forward network: `W_2 activation(W_1 x)`.
+    """The feed-forward network of the Transformer: `W_2 activation(W_1 x)`.
 
     Attributes:
-        hidden_dim: Width between the layers.
+        hidden_dim: Width of the hidden layer.
         features: Width of the output; None keeps that of the input.
-        activation: What stands between the layers.
-        dropout_rate: Share of the hidden features that is zeroed, [0, 1), while there is a random stream `dropout`.
+        activation: Activation function of the hidden layer.
+        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), if a random stream `dropout` is given.
         dtype: Type of the activations; None: that of the inputs.
 
     Example:
@@ -27,7 +27,7 @@ class FFN(nn.Module):
         (2, 5, 3)
 
     Source:
-        Vaswani et al. 2017, "Attention Is All You Need", section 3.3, https://arxiv.org/abs/1706.03762.
+        Vaswani et al. 2017, "Attention Is All You Need", section 3.3, https://arxiv.org/abs/1706.03762
     """
 
     hidden_dim: int = 256
@@ -59,17 +59,17 @@ class GLU(nn.Module):
     """A gated feed-forward network: `W_2 (activation(W_1 x) * V x)`; with SiLU it is SwiGLU.
 
     Attributes:
-        hidden_dim: Width between the layers.
+        hidden_dim: Width of the hidden layer.
         features: Width of the output; None keeps that of the input.
-        activation: What the gate passes through.
-        dropout_rate: Share of the hidden features that is zeroed, [0, 1), while there is a random stream `dropout`.
+        activation: Activation function of the gate.
+        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), if a random stream `dropout` is given.
         use_bias: Whether the layers have biases; the paper's have none.
         dtype: Type of the activations; None: that of the inputs.
-        up_init: Initializer of the kernels of gate and first layer.
+        up_init: Initializer of the kernels of gate and hidden layer.
         down_init: Initializer of the last kernel.
 
     Source:
-        Shazeer 2020, "GLU Variants Improve Transformer", https://arxiv.org/abs/2002.05202.
+        Shazeer 2020, "GLU Variants Improve Transformer", https://arxiv.org/abs/2002.05202
     """
 
     hidden_dim: int = 256
@@ -102,7 +102,7 @@ class GLU(nn.Module):
 
 
 class Projection(nn.Module):
-    """One dense layer, to bring what comes to the width that a stack works in.
+    """A dense layer, such as the one that maps inputs to the width of a stack.
 
     Attributes:
         features: Width of the output.
@@ -116,7 +116,7 @@ class Projection(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that `features` is a positive integer."""
-        check_size("features", self.features)
+        check_fields(self, features=size())
         super().__post_init__()
 
     @nn.compact
@@ -126,14 +126,14 @@ class Projection(nn.Module):
 
 
 def _dropout(module: FFN | GLU, hidden: Array) -> Array:
-    """Acting has no stream `dropout`, nor has learning unless one is given: then nothing is dropped."""
+    """Nothing is dropped without a random stream `dropout`: in acting, and in learning unless one is given."""
     return nn.Dropout(module.dropout_rate, deterministic=not module.has_rng("dropout"))(hidden)
 
 
 def _check(module: FFN | GLU) -> None:
-    check_size("hidden_dim", module.hidden_dim)
+    check_fields(module, hidden_dim=size())
     if module.features is not None:
-        check_size("features", module.features)
+        check_fields(module, features=size())
     if not callable(module.activation):
         raise TypeError(f"`activation` must be callable, got {module.activation!r}")
     if not 0 <= module.dropout_rate < 1:

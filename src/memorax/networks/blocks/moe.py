@@ -1,4 +1,4 @@
-"""A mixture of experts."""
+"""Mixture of experts."""
 
 from typing import Any
 
@@ -6,30 +6,30 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import is_sequence_model
-from memorax.networks.sequence_models.cell import wide
+from memorax.networks.sequence_models.parts.base import is_sequence_model
+from memorax.networks.sequence_models.parts.cell import wide
 
 
 class MoE(nn.Module):
-    """Several copies of a feed-forward module, of which a router chooses a few at every step.
+    """A mixture of experts: a router chooses a few of several feed-forward modules at every step.
 
     `p = softmax(W x)`; the outputs of the `top_k` experts with the largest `p` are summed, weighted by their `p`,
-    which for more than one chosen expert are scaled to sum to 1. No step is dropped for want of capacity: what a step
-    gives depends on nothing but that step. All experts are computed, and what the router did not choose is left out of
-    outputs and gradients; the cost is that of `num_experts` experts.
+    which for more than one chosen expert are scaled to sum to 1. No step is dropped for lack of capacity: the
+    output of a step depends on that step alone. All experts are computed, and those not chosen have no part in outputs
+    and gradients; the cost is that of `num_experts` experts.
 
-    A router left alone sends everything to a few experts. Against that, every call outside of `init` sows
+    Against routers that use only a few experts, a load-balancing loss: every call outside of `init` sows
     `balance_coefficient * num_experts * sum_e f_e P_e` into the collection `losses`, where `f_e` is the share of
     choices that fell on expert e and `P_e` its mean probability: 1 at perfect balance, `num_experts` at worst with one
     expert per step. Algorithms add what is in that collection to their loss.
 
     Attributes:
         expert: A feed-forward module, such as `FFN(hidden_dim=256)`; each expert has parameters of its own.
-        num_experts: How many there are.
-        top_k: How many are chosen at each step.
-        balance_coefficient: Weight of the loss that balances the experts; 0 sows nothing.
+        num_experts: Number of experts.
+        top_k: Number of experts chosen at each step.
+        balance_coefficient: Weight of the load-balancing loss; 0 sows nothing.
 
     Example:
         >>> from memorax.networks.blocks import FFN
@@ -40,9 +40,12 @@ class MoE(nn.Module):
         ((2, 5, 3), ())
 
     Source:
-        Shazeer et al. 2017, https://arxiv.org/abs/1701.06538; the loss of Fedus, Zoph and Shazeer 2021, "Switch
-        Transformers", section 2.2, https://arxiv.org/abs/2101.03961, for more than one choice as in Zoph et al. 2022,
-        "ST-MoE", https://arxiv.org/abs/2202.08906.
+        Shazeer et al. 2017, "Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer",
+        https://arxiv.org/abs/1701.06538
+        Fedus, Zoph and Shazeer 2021, "Switch Transformers: Scaling to Trillion Parameter Models with Simple and
+        Efficient Sparsity", section 2.2, https://arxiv.org/abs/2101.03961, for the load-balancing loss
+        Zoph et al. 2022, "ST-MoE: Designing Stable and Transferable Sparse Expert Models",
+        https://arxiv.org/abs/2202.08906, for the loss with more than one choice
     """
 
     expert: Any
@@ -59,8 +62,7 @@ class MoE(nn.Module):
         """
         if not isinstance(self.expert, nn.Module) or is_sequence_model(self.expert):
             raise TypeError(f"`expert` must be a feed-forward module such as FFN(hidden_dim=256), got {self.expert!r}")
-        check_size("num_experts", self.num_experts)
-        check_size("top_k", self.top_k)
+        check_fields(self, num_experts=size(), top_k=size())
         if self.top_k > self.num_experts:
             raise ValueError(f"`top_k` must be at most `num_experts` ({self.num_experts}), got {self.top_k}")
         if not self.balance_coefficient >= 0:
@@ -75,7 +77,7 @@ class MoE(nn.Module):
             inputs: `[..., features]`.
 
         Returns:
-            What the chosen experts give, `[..., features]`.
+            The weighted sum of the chosen experts' outputs, `[..., features]`.
         """
         router = nn.Dense(self.num_experts, use_bias=False, name="router")
         probability = nn.softmax(router(wide(inputs)))  # [..., experts]

@@ -1,4 +1,4 @@
-"""Normalization in front of a module, or behind it."""
+"""Pre-norm and post-norm."""
 
 import functools
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from memorax.core.types import Array, Carry
 from memorax.networks.blocks.wrapping import Wrapping
 
 _MIXING = (nn.BatchNorm, nn.GroupNorm, nn.InstanceNorm)
-"""Norms whose statistics reach over rows or time: a step would depend on the future or on other environments."""
+"""Norms with statistics over batch or time: a step would depend on the future or on other environments."""
 
 
 class PreNorm(Wrapping):
-    """Normalize what a module is given: `module(norm(x))`.
+    """Normalize the inputs of a module: `module(norm(x))`.
 
-    The Transformer's layer with an untouched shortcut is `Residual(PreNorm(module))`. In `PreNorm(Residual(module))`
-    the shortcut is normalized too.
+    The pre-norm Transformer has `Residual(PreNorm(module))`. In `PreNorm(Residual(module))` the residual connection is
+    normalized too.
 
     Attributes:
-        module: A sequence model, or a feed-forward module, which is lifted.
+        module: A sequence model, or a feed-forward module, which is wrapped as one.
         norm: Makes the norm over the features, such as `nn.LayerNorm` or `nn.RMSNorm`.
 
     Example:
@@ -32,7 +32,7 @@ class PreNorm(Wrapping):
         ((2, 4), (2, 5, 4))
 
     Source:
-        Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture", https://arxiv.org/abs/2002.04745.
+        Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture", https://arxiv.org/abs/2002.04745
     """
 
     norm: Callable[..., nn.Module] = nn.LayerNorm
@@ -41,7 +41,7 @@ class PreNorm(Wrapping):
         """Check the norm.
 
         Raises:
-            TypeError: If `module` cannot be lifted, or `norm` does not make a norm.
+            TypeError: If `module` is neither, or `norm` does not make a norm.
             ValueError: If `norm` would mix rows or times.
         """
         _check_norm(self.norm)
@@ -53,8 +53,8 @@ class PreNorm(Wrapping):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the module's outputs `[batch, time, features]`.
@@ -63,14 +63,14 @@ class PreNorm(Wrapping):
 
 
 class PostNorm(Wrapping):
-    """Normalize what a module gives: `norm(module(x))`; the first Transformer's layer is `PostNorm(Residual(module))`.
+    """Normalize the outputs of a module: `norm(module(x))`; the original Transformer has `PostNorm(Residual(module))`.
 
     Attributes:
-        module: A sequence model, or a feed-forward module, which is lifted.
+        module: A sequence model, or a feed-forward module, which is wrapped as one.
         norm: Makes the norm over the features, such as `nn.LayerNorm` or `nn.RMSNorm`.
 
     Source:
-        Vaswani et al. 2017, "Attention Is All You Need", https://arxiv.org/abs/1706.03762.
+        Vaswani et al. 2017, "Attention Is All You Need", https://arxiv.org/abs/1706.03762
     """
 
     norm: Callable[..., nn.Module] = nn.LayerNorm
@@ -79,7 +79,7 @@ class PostNorm(Wrapping):
         """Check the norm.
 
         Raises:
-            TypeError: If `module` cannot be lifted, or `norm` does not make a norm.
+            TypeError: If `module` is neither, or `norm` does not make a norm.
             ValueError: If `norm` would mix rows or times.
         """
         _check_norm(self.norm)
@@ -91,8 +91,8 @@ class PostNorm(Wrapping):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the normalized outputs `[batch, time, features]`.

@@ -1,4 +1,4 @@
-"""Shortcuts around a module, plain and gated."""
+"""Residual connections, plain and gated."""
 
 from typing import Literal, get_args
 
@@ -8,21 +8,21 @@ from flax.linen import initializers
 
 from memorax.core.types import Array, Carry
 from memorax.networks.blocks.wrapping import Wrapping, check_widths
-from memorax.networks.sequence_models.cell import wide
+from memorax.networks.sequence_models.parts.cell import wide
 
 Gate = Literal["gru", "output"]
 
 
 class Residual(Wrapping):
-    """Add what a module gives to what it was given: `x + module(x)`.
+    """A residual connection: `x + module(x)`.
 
-    The module must keep the width: a hidden projection would break the identity that the shortcut is there for.
+    The module must keep the width of its inputs.
 
     Attributes:
-        module: A sequence model, or a feed-forward module, which is lifted.
+        module: A sequence model, or a feed-forward module, which is wrapped as one.
 
     Source:
-        He et al. 2016, "Deep Residual Learning for Image Recognition", https://arxiv.org/abs/1512.03385.
+        He et al. 2016, "Deep Residual Learning for Image Recognition", https://arxiv.org/abs/1512.03385
     """
 
     def __call__(self, inputs: Array, done: Array, initial_carry: Carry = None) -> tuple[Carry, Array]:
@@ -30,8 +30,8 @@ class Residual(Wrapping):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
             The carry after the last step, and the sum `[batch, time, features]`.
@@ -45,18 +45,19 @@ class Residual(Wrapping):
 
 
 class GatedResidual(Wrapping):
-    """Let a gate decide how much of a module `y = module(x)` passes beside the shortcut.
+    """A gated residual connection around `y = module(x)`, as in GTrXL.
 
     `"gru"`: `r = sigmoid(W_r y + U_r x)`, `z = sigmoid(W_z y + U_z x - b)`, `(1 - z) x + z tanh(W_g y + U_g (r x))`.
     `"output"`: `x + sigmoid(W_g x - b) y`.
 
-    With `b = 2` both begin near the identity: a deep stack starts as the reactive policy below it. Gates are computed
-    in float32 at least.
+    With `b = 2` both are near the identity at first, so that a deep stack starts as a memoryless policy. Gates are
+    computed in float32 at least.
 
     Attributes:
-        module: A sequence model, or a feed-forward module, which is lifted; it must keep the width.
+        module: A sequence model, or a feed-forward module, which is wrapped as one. It must keep the width of its
+            inputs.
         kind: `"gru"` or `"output"`.
-        bias: Where the learned `b` starts; larger is nearer to the identity.
+        bias: Initial value of the learned `b`; larger is nearer to the identity.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -69,7 +70,7 @@ class GatedResidual(Wrapping):
 
     Source:
         Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", section 3.2,
-        https://arxiv.org/abs/1910.06764.
+        https://arxiv.org/abs/1910.06764
     """
 
     kind: Gate = "gru"
@@ -79,7 +80,7 @@ class GatedResidual(Wrapping):
         """Check the kind of gate.
 
         Raises:
-            TypeError: If `module` cannot be lifted.
+            TypeError: If `module` is neither a sequence model nor feed-forward.
             ValueError: If `kind` is unknown.
         """
         if self.kind not in get_args(Gate):
@@ -92,11 +93,11 @@ class GatedResidual(Wrapping):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carry before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carry before the first step; None: that of an episode's start.
 
         Returns:
-            The carry after the last step, and what the gate lets through `[batch, time, features]`.
+            The carry after the last step, and the outputs `[batch, time, features]`.
 
         Raises:
             ValueError: If the module changes the width.

@@ -1,4 +1,4 @@
-"""The Transformer-XL's memory of what a layer was given."""
+"""Segment-level recurrence of Transformer-XL."""
 
 from typing import Any, NamedTuple
 
@@ -6,17 +6,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.attention import episode_steps, remember
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
 
 class Memory(NamedTuple):
-    """What an attention layer was given.
+    """The cached inputs of an attention layer.
 
     Attributes:
-        inputs: That of the episode's step `p` in slot `p % (memory_length + 1)`, zeros where there was none,
+        inputs: The input of the episode's step `p` in slot `p % (memory_length + 1)`, zeros where there was none,
             `[batch, memory_length + 1, features]`.
         steps: Steps of the running episode so far, int32 `[batch]`.
     """
@@ -26,22 +26,21 @@ class Memory(NamedTuple):
 
 
 class SegmentRecurrence(nn.Module):
-    """Let an attention layer see its own inputs of the last `memory_length` steps of the episode.
+    """Segment-level recurrence: an attention layer attends to its inputs of the last `memory_length` steps too.
 
-    Step `t` attends to the steps `t - memory_length` to `t`, whatever the `context_length` of the layer is, and
-    wherever sequences are cut: rollouts and training see the same. What differs from the layer alone is what is
-    remembered. The layer's cache holds keys and values as they were made; here they are made anew in every call from
-    the inputs, with the parameters of today, which learn from them. For that a single step costs `memory_length`
-    projections more.
+    Step `t` attends to the steps `t - memory_length` to `t` of its episode, whatever the `context_length` of the layer,
+    and however a sequence is split into calls. Where the layer alone caches keys and values, here inputs are cached,
+    and keys and values are recomputed from them in every call with the current parameters, so that gradients train
+    their projections. A single step costs `memory_length` more projections.
 
-    Gradients flow inside a call and stop at its memory, as in the paper. So the outputs do not depend on where a
-    sequence is cut, but the gradients do, as with any backpropagation that is cut.
+    Gradients stop at the cache, as in the paper: they are truncated where a sequence is split into calls, while the
+    outputs do not depend on it.
 
-    Differs from the GTrXL: in `PreNorm(SegmentRecurrence(...))` the inputs are remembered behind the norm.
+    Differs from GTrXL: in `PreNorm(SegmentRecurrence(...))` the normalized inputs are cached.
 
     Attributes:
         module: An attention layer, such as `SelfAttention(positional_embedding="relative")`.
-        memory_length: How many steps before the current one are seen.
+        memory_length: Number of earlier steps that are attended to.
         features: Width of the inputs; None: that of the layer's outputs, as in a residual stack.
 
     Example:
@@ -53,8 +52,9 @@ class SegmentRecurrence(nn.Module):
         ((2, 4, 6), (2, 5, 6))
 
     Source:
-        Dai et al. 2019, "Transformer-XL", https://arxiv.org/abs/1901.02860; Parisotto et al. 2020,
-        https://arxiv.org/abs/1910.06764.
+        Dai et al. 2019, "Transformer-XL: Attentive Language Models Beyond a Fixed-Length Context",
+        https://arxiv.org/abs/1901.02860
+        Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", https://arxiv.org/abs/1910.06764
     """
 
     module: Any
@@ -68,11 +68,9 @@ class SegmentRecurrence(nn.Module):
             TypeError: If `module` is no attention layer, or a size is not an integer.
             ValueError: If a size is below 1.
         """
-        if not isinstance(self.module, nn.Module) or not callable(getattr(self.module, "reconsider", None)):
+        if not isinstance(self.module, nn.Module) or not callable(getattr(self.module, "rebuild_cache", None)):
             raise TypeError(f"`module` must be an attention layer such as SelfAttention(), got {self.module!r}")
-        check_size("memory_length", self.memory_length)
-        if self.features is not None:
-            check_size("features", self.features)
+        check_fields(self, memory_length=size(), features=optional(size()))
         super().__post_init__()
 
     @nn.nowrap
@@ -91,12 +89,12 @@ class SegmentRecurrence(nn.Module):
         return Memory(jnp.zeros(shape, jnp.float32), jnp.zeros(shape[0], jnp.int32))
 
     def __call__(self, inputs: Array, done: Array, initial_carry: Memory | None = None) -> tuple[Memory, Array]:
-        """Attend from every step to those before it.
+        """Attend.
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The memory before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The memory before the first step; None: that of an episode's start.
 
         Returns:
             The memory after the last step, and the layer's outputs `[batch, time, features]`.
@@ -109,7 +107,7 @@ class SegmentRecurrence(nn.Module):
             raise ValueError(f"`features` must be the width of the inputs, {inputs.shape[-1]}, got {self._width}")
         memory = self.initialize_carry(jax.random.key(0), inputs.shape) if initial_carry is None else initial_carry
         past, count = jax.lax.stop_gradient(memory.inputs), memory.steps
-        _, outputs = self.module(inputs, done, self.module.reconsider(past.astype(inputs.dtype), count))
+        _, outputs = self.module(inputs, done, self.module.rebuild_cache(past.astype(inputs.dtype), count))
         kept = remember(past[:, None], inputs[:, None], done, count)[:, 0]
         return Memory(kept, episode_steps(done, count)[:, -1] + 1), outputs
 

@@ -1,4 +1,4 @@
-"""Blocks on top of each other."""
+"""Stacks of blocks."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,16 +10,17 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.rtrl import RTRL
-from memorax.networks.sequence_models.wrapper import SequenceModelWrapper
+from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
 
 
 class Stack(nn.Module):
-    """Sequence models and feed-forward modules, each fed with what the one before gives; the carry has a part for each.
+    """Sequence models and feed-forward modules in sequence; the carry is a tuple with an entry for each.
 
-    A block that stands twice in `blocks` has its parameters once and two carries.
+    A block that is in `blocks` twice has one set of parameters and two carries.
 
     Attributes:
-        blocks: Sequence models, or feed-forward modules or functions of `[batch, time, features]`, which are lifted.
+        blocks: Sequence models, or feed-forward modules or functions of `[batch, time, features]`, which are
+            wrapped as sequence models.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -35,7 +36,7 @@ class Stack(nn.Module):
     blocks: Sequence[Any]
 
     def __post_init__(self) -> None:
-        """Lift the blocks.
+        """Wrap the blocks.
 
         Raises:
             TypeError: If `blocks` is no sequence, or one of them is a recurrent cell or not callable.
@@ -69,27 +70,27 @@ class Stack(nn.Module):
         return tuple(carries)
 
     def __call__(self, inputs: Array, done: Array, initial_carry: Carry = None) -> tuple[Carry, Array]:
-        """Run the blocks one after the other.
+        """Run the blocks in sequence.
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The carries before the first step; None starts afresh.
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The carries before the first step; None: those of an episode's start.
 
         Returns:
             The carries after the last step, and the last block's outputs `[batch, time, features]`.
 
         Raises:
-            ValueError: If `initial_carry` has not one part for each block.
+            ValueError: If `initial_carry` does not have an entry for each block.
         """
         before = (None,) * len(self.blocks) if initial_carry is None else initial_carry
         if len(before) != len(self.blocks):
             raise ValueError(
-                f"`initial_carry` must have a part for each of {len(self.blocks)} blocks, got {len(before)}"
+                f"`initial_carry` must have an entry for each of {len(self.blocks)} blocks, got {len(before)}"
             )
         after = []
         for block, carry in zip(self.blocks, before, strict=True):
-            carry, inputs = block(inputs, done, carry)  # noqa: PLW2901 (what one gives is what the next is given)
+            carry, inputs = block(inputs, done, carry)  # noqa: PLW2901 (outputs are the next block's inputs)
             after.append(carry)
         return tuple(after), inputs
 

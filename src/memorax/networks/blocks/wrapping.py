@@ -1,24 +1,25 @@
-"""What blocks around one module have in common."""
+"""The base of blocks around one module."""
 
 from typing import Any
 
 import flax.linen as nn
 
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.sequence_models.wrapper import SequenceModelWrapper
+from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
 
 
 class Wrapping(nn.Module):
     """A sequence model around one module, whose carry is the module's.
 
     Attributes:
-        module: A sequence model, or a feed-forward module or function of `[batch, time, features]`, which is lifted.
+        module: A sequence model, or a feed-forward module or function of `[batch, time, features]`, which is
+            wrapped as a sequence model.
     """
 
     module: Any
 
     def __post_init__(self) -> None:
-        """Lift the module.
+        """Wrap the module.
 
         Raises:
             TypeError: If `module` is a recurrent cell, or not callable.
@@ -41,12 +42,12 @@ class Wrapping(nn.Module):
 
 
 def check_widths(block: str, inputs: Array, outputs: Array) -> None:
-    """Refuse to join what differs in width.
+    """Require outputs as wide as the inputs.
 
     Args:
         block: The block's name, for the message.
-        inputs: What the module was given, `[batch, time, features]`.
-        outputs: What it made of it, `[batch, time, features]`.
+        inputs: The inputs of the module, `[batch, time, features]`.
+        outputs: Its outputs, `[batch, time, features]`.
 
     Raises:
         ValueError: If the widths differ.

@@ -1,4 +1,4 @@
-"""What stands on a torso: a policy or a value, ready for an objective."""
+"""Heads: policies, value functions and action-value functions on the outputs of a torso."""
 
 from memorax.networks.heads.distributional import (
     C51QNetwork,
@@ -10,6 +10,7 @@ from memorax.networks.heads.distributional import (
 )
 from memorax.networks.heads.horde import GVF, Horde, HordeValues
 from memorax.networks.heads.policy import Beta, Categorical, Gaussian, SquashedGaussian
+from memorax.networks.heads.protocol import Distribution, PolicyHead, ValueHead, check_policy_head
 from memorax.networks.heads.temperature import Alpha
 from memorax.networks.heads.value import ContinuousQNetwork, DiscreteQNetwork, TwinContinuousQNetwork, VNetwork
 
@@ -22,14 +23,18 @@ __all__ = [
     "Categorical",
     "ContinuousQNetwork",
     "DiscreteQNetwork",
+    "Distribution",
     "Gaussian",
     "HLGaussQNetwork",
     "HLGaussVNetwork",
     "HLGaussValues",
     "Horde",
     "HordeValues",
+    "PolicyHead",
     "SquashedGaussian",
     "TwinContinuousQNetwork",
     "VNetwork",
     "ValueDistribution",
+    "ValueHead",
+    "check_policy_head",
 ]

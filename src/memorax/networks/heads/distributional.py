@@ -1,5 +1,6 @@
-"""Heads that give distributions over values, learned by classification."""
+"""Distributional value heads: C51, and histograms of HL-Gauss."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -8,8 +9,10 @@ import jax.numpy as jnp
 from flax import struct
 from flax.linen import initializers
 
+from memorax.core.checks import check, check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_discrete, check_size
+from memorax.networks.checks import check_discrete
+from memorax.networks.heads.hidden import check_hidden, hidden_layers
 from memorax.networks.heads.value import MASKED_VALUE
 
 _orthogonal = initializers.orthogonal(1.0)
@@ -18,11 +21,11 @@ _zeros = initializers.zeros_init()
 
 @struct.dataclass
 class ValueDistribution:
-    """Probabilities of finitely many values.
+    """A categorical distribution over a fixed set of values.
 
     Attributes:
         logits: Unnormalized log-probabilities, `[..., values]`.
-        values: What they are probabilities of, rising evenly, `[values]`.
+        values: The support, evenly spaced and ascending, `[values]`.
         mask: True where an action is allowed, `[...]`; None where all are, or where there is no axis of actions.
     """
 
@@ -43,29 +46,32 @@ class ValueDistribution:
 
 @struct.dataclass
 class C51Values(ValueDistribution):
-    """The distribution of the return itself: a target is a distribution of returns, projected onto the values."""
+    """A distribution of returns; its targets are distributions too, projected onto the support."""
 
 
 @struct.dataclass
 class HLGaussValues(ValueDistribution):
-    """A histogram of an expected return: a target is a number, blurred over the bins.
+    """A histogram of an expected return; its targets are numbers, smoothed over the bins by a Gaussian.
 
-    Its values are the bins' centers.
+    Its values are the centers of the bins.
     """
 
 
 class HLGaussVNetwork(nn.Module):
-    """The value of a state, as a histogram that is learned by classification.
+    """A state-value function V(s) as a histogram that is learned by cross-entropy (HL-Gauss).
 
     Attributes:
-        num_bins: How many bins there are, at least 2.
+        num_bins: Number of bins, at least 2.
         v_min: Lower end of the first bin, in units of the return.
         v_max: Upper end of the last bin.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Farebrother et al. 2024, "Stop Regressing", https://arxiv.org/abs/2403.03950.
+        Farebrother et al. 2024, "Stop Regressing: Training Value Functions via Classification for Scalable Deep RL",
+        https://arxiv.org/abs/2403.03950
     """
 
     num_bins: int = 101
@@ -73,33 +79,40 @@ class HLGaussVNetwork(nn.Module):
     v_max: float = 10.0
     kernel_init: initializers.Initializer = _orthogonal
     bias_init: initializers.Initializer = _zeros
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check the bins."""
         _check_range("num_bins", self.num_bins, self.v_min, self.v_max)
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
     def __call__(self, features: Array) -> HLGaussValues:
         """Give a histogram over `[batch, time]` for features `[batch, time, features]`."""
+        features = hidden_layers(self, features)
         logits = nn.Dense(self.num_bins, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         return HLGaussValues(logits, _centers(self.num_bins, self.v_min, self.v_max))
 
 
 class HLGaussQNetwork(nn.Module):
-    """The value of each of finitely many actions, as a histogram that is learned by classification.
+    """Action values Q(s, a) of discrete actions as histograms that are learned by cross-entropy (HL-Gauss).
 
     Attributes:
-        action_dim: How many actions there are.
-        num_bins: How many bins there are, at least 2.
+        action_dim: Number of actions.
+        num_bins: Number of bins, at least 2.
         v_min: Lower end of the first bin, in units of the return (of the rescaled one where the algorithm rescales).
         v_max: Upper end of the last bin.
-        dueling: Whether to form the logits as those of a value plus those of advantages minus their mean.
+        dueling: Whether logits are those of a state value plus those of advantages minus their mean.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Farebrother et al. 2024, "Stop Regressing", https://arxiv.org/abs/2403.03950.
+        Farebrother et al. 2024, "Stop Regressing: Training Value Functions via Classification for Scalable Deep RL",
+        https://arxiv.org/abs/2403.03950
     """
 
     action_dim: int
@@ -109,11 +122,14 @@ class HLGaussQNetwork(nn.Module):
     dueling: bool = False
     kernel_init: initializers.Initializer = _orthogonal
     bias_init: initializers.Initializer = _zeros
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
         _check_range("num_bins", self.num_bins, self.v_min, self.v_max)
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -127,6 +143,7 @@ class HLGaussQNetwork(nn.Module):
         Returns:
             Over `[batch, time, actions]`.
         """
+        features = hidden_layers(self, features)
         logits = _ActionLogits(self.action_dim, self.num_bins, self.dueling, self.kernel_init, self.bias_init)(features)
         return HLGaussValues(logits, _centers(self.num_bins, self.v_min, self.v_max), _flags(action_mask))
 
@@ -137,19 +154,22 @@ class HLGaussQNetwork(nn.Module):
 
 
 class C51QNetwork(nn.Module):
-    """The distribution of the return of each of finitely many actions.
+    """The distribution of the return of each discrete action, as in C51.
 
     Attributes:
-        action_dim: How many actions there are.
-        num_atoms: How many returns have a probability, at least 2.
+        action_dim: Number of actions.
+        num_atoms: Number of atoms of the support, at least 2.
         v_min: The lowest return (the lowest rescaled one where the algorithm rescales).
         v_max: The highest return.
-        dueling: Whether to form the logits as those of a value plus those of advantages minus their mean.
+        dueling: Whether logits are those of a state value plus those of advantages minus their mean.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Bellemare, Dabney and Munos 2017, https://arxiv.org/abs/1707.06887.
+        Bellemare, Dabney and Munos 2017, "A Distributional Perspective on Reinforcement Learning",
+        https://arxiv.org/abs/1707.06887
     """
 
     action_dim: int
@@ -159,11 +179,14 @@ class C51QNetwork(nn.Module):
     dueling: bool = False
     kernel_init: initializers.Initializer = _orthogonal
     bias_init: initializers.Initializer = _zeros
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
         _check_range("num_atoms", self.num_atoms, self.v_min, self.v_max)
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -177,6 +200,7 @@ class C51QNetwork(nn.Module):
         Returns:
             Over `[batch, time, actions]`.
         """
+        features = hidden_layers(self, features)
         layer = _ActionLogits(self.action_dim, self.num_atoms, self.dueling, self.kernel_init, self.bias_init)
         atoms = jnp.linspace(self.v_min, self.v_max, self.num_atoms, dtype=jnp.float32)
         return C51Values(layer(features), atoms, _flags(action_mask))
@@ -208,10 +232,8 @@ class _ActionLogits(nn.Module):
         return logits(1, "value") + advantage - jnp.mean(advantage, axis=-2, keepdims=True)
 
 
-def _check_range(name: str, size: int, low: float, high: float) -> None:
-    check_size(name, size)
-    if size < 2:
-        raise ValueError(f"`{name}` must be at least 2, got {size}")
+def _check_range(name: str, count: int, low: float, high: float) -> None:
+    check(name, count, size(2))
     if not low < high:
         raise ValueError(f"`v_min` must be below `v_max` ({high}), got {low}")
 

@@ -1,4 +1,4 @@
-"""A head with demons: predictions of one's own choice, learned beside what the agent itself needs."""
+"""Horde: general value functions that are learned beside the agent's value function, as auxiliary tasks."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ from memorax.networks.heads.temperature import Alpha
 
 @struct.dataclass
 class HordeValues:
-    """What a `Horde` gives.
+    """The output of a `Horde`.
 
     Attributes:
-        main: What its main head gives.
-        demons: What the head of each demon gives, by name.
+        main: The output of its main head.
+        demons: The output of the head of each general value function, by name.
     """
 
     main: Any
@@ -28,19 +28,19 @@ class HordeValues:
 
 
 class GVF(nn.Module):
-    """A demon: a general value function, which predicts the discounted sum of something of its own.
+    """A general value function (GVF): it predicts the discounted sum of a cumulant other than the reward.
 
-    It answers `E[sum_k gamma^k c_{t+k}]` up to the end of the episode, for the policy that the algorithm evaluates.
+    It is `E[sum_k gamma^k c_{t+k}]` up to the end of the episode, under the policy that the algorithm evaluates.
 
     Attributes:
-        head: A head for values, of the kind that the main head is of: of states, or of all actions.
+        head: A value head of the same kind as the main head: of states, or of all actions.
         gamma: Discount per step, `[0, 1]`.
-        cumulant: What is summed up: a function of transitions `[batch, time, ...]` that gives numbers or flags
-            `[batch, time]`. It is shown observation, action, reward and how episodes ended.
+        cumulant: A function of transitions `[batch, time, ...]` that gives the numbers or flags `[batch, time]` to
+            sum. Transitions hold observation, action, reward, and how episodes ended.
 
     Source:
         Sutton et al. 2011, "Horde: A Scalable Real-time Architecture for Learning Knowledge from Unsupervised
-        Sensorimotor Interaction".
+        Sensorimotor Interaction", https://dl.acm.org/doi/10.5555/2031678.2031726
     """
 
     head: nn.Module
@@ -68,19 +68,21 @@ class GVF(nn.Module):
 
 
 class Horde(nn.Module):
-    """A main head, which the agent acts and learns by, and demons, whose losses are added to that of the critic.
+    """A value head with general value functions (the demons of the Horde) beside it, as auxiliary tasks.
 
-    Demons shape the features they stand on, and nothing else: no action depends on what they predict. On returns of
-    states they predict what follows from the policy that acts, on values of actions what would follow from the best
-    actions by the main head.
+    The losses of the demons are added to that of the critic and shape the features below. No action depends on their
+    predictions. Demons of state values predict for the acting policy; demons of action values predict for the policy
+    that is greedy in the main head's values.
 
     Attributes:
-        head: The main head, a head for values.
-        demons: A `GVF` for every name; a name is what its loss is logged by, `losses/demon_NAME`.
+        head: The main value head, which the agent acts by and learns.
+        demons: General value functions by name; the loss of each is logged as `losses/demon_NAME`.
 
     Source:
         Sutton et al. 2011, "Horde: A Scalable Real-time Architecture for Learning Knowledge from Unsupervised
-        Sensorimotor Interaction"; as auxiliary tasks: Jaderberg et al. 2017, https://arxiv.org/abs/1611.05397.
+        Sensorimotor Interaction", https://dl.acm.org/doi/10.5555/2031678.2031726
+        Jaderberg et al. 2017, "Reinforcement Learning with Unsupervised Auxiliary Tasks",
+        https://arxiv.org/abs/1611.05397
     """
 
     head: nn.Module
@@ -91,7 +93,7 @@ class Horde(nn.Module):
 
         Raises:
             TypeError: A head does not give values, or the demons are no mapping of names to GVFs.
-            ValueError: There are no demons, or two heads are one object and would have the same parameters.
+            ValueError: `demons` is empty, or two heads are one object and would share parameters.
         """
         _check_head("Horde", self.head)
         if not isinstance(self.demons, Mapping):
@@ -116,7 +118,7 @@ class Horde(nn.Module):
 
         Args:
             features: `[batch, time, features]`.
-            action_mask: True where an action is allowed, `[batch, time, actions]`; heads of states have no use for it.
+            action_mask: True where an action is allowed, `[batch, time, actions]`; heads for state values ignore it.
 
         Returns:
             What each head gives.

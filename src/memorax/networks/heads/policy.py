@@ -1,5 +1,6 @@
-"""Heads that give a distribution over actions."""
+"""Policy heads: distributions over actions."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -8,29 +9,36 @@ import jax.numpy as jnp
 from flax.linen import initializers
 
 from memorax.core import distributions
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_box, check_discrete, check_size
+from memorax.networks.checks import check_box, check_discrete
+from memorax.networks.heads.hidden import check_hidden, hidden_layers
 
 # A small last layer makes the first policy nearly uniform: Andrychowicz et al. 2021, https://arxiv.org/abs/2006.05990.
 _small = initializers.orthogonal(0.01)
 
 
 class Categorical(nn.Module):
-    """A policy over finitely many actions.
+    """A categorical policy, for discrete actions.
 
     Attributes:
-        action_dim: How many actions there are.
+        action_dim: Number of actions.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
     """
 
     action_dim: int
     kernel_init: initializers.Initializer = _small
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `action_dim` is a positive integer."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -44,6 +52,7 @@ class Categorical(nn.Module):
         Returns:
             A distribution over `[batch, time]`.
         """
+        features = hidden_layers(self, features)
         logits = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         return distributions.Categorical(logits, action_mask)
 
@@ -54,23 +63,28 @@ class Categorical(nn.Module):
 
 
 class Gaussian(nn.Module):
-    """A diagonal normal policy whose standard deviation does not depend on the state.
+    """A Gaussian policy with diagonal covariance, whose standard deviation does not depend on the state.
 
     Attributes:
-        action_dim: How many dimensions an action has.
+        action_dim: Number of dimensions of an action.
         initial_log_std: Natural logarithm of the standard deviation at the start.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
     """
 
     action_dim: int
     initial_log_std: float = 0.0
     kernel_init: initializers.Initializer = _small
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `action_dim` is a positive integer."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -83,6 +97,7 @@ class Gaussian(nn.Module):
         Returns:
             A distribution over `[batch, time]`, events of `action_dim`.
         """
+        features = hidden_layers(self, features)
         loc = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         log_std = self.param("log_std", initializers.constant(self.initial_log_std), (self.action_dim,))
         return distributions.Normal(loc, jnp.broadcast_to(log_std, loc.shape))
@@ -94,20 +109,23 @@ class Gaussian(nn.Module):
 
 
 class SquashedGaussian(nn.Module):
-    """The hyperbolic tangent of a diagonal normal policy whose mean and deviation depend on the state.
+    """A tanh-squashed Gaussian policy, as in SAC; mean and standard deviation depend on the state.
 
-    The log standard deviation is brought into `[min_log_std, max_log_std]` by a scaled hyperbolic tangent, so that its
-    gradient never vanishes at once as with a clip.
+    A scaled tanh keeps the log standard deviation in `[min_log_std, max_log_std]`; unlike clipping, it leaves a
+    gradient near the bounds.
 
     Attributes:
-        action_dim: How many dimensions an action has.
-        min_log_std: Lower end of the log standard deviation.
-        max_log_std: Upper end of it.
+        action_dim: Number of dimensions of an action.
+        min_log_std: Lower bound of the log standard deviation.
+        max_log_std: Upper bound of the log standard deviation.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Haarnoja et al. 2018, https://arxiv.org/abs/1801.01290.
+        Haarnoja et al. 2018, "Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning with a
+        Stochastic Actor", https://arxiv.org/abs/1801.01290
     """
 
     action_dim: int
@@ -115,6 +133,8 @@ class SquashedGaussian(nn.Module):
     max_log_std: float = 2.0
     kernel_init: initializers.Initializer = _small
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check the sizes.
@@ -122,9 +142,10 @@ class SquashedGaussian(nn.Module):
         Raises:
             ValueError: If the range of the log standard deviation is empty.
         """
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
         if not self.min_log_std < self.max_log_std:
             raise ValueError(f"`min_log_std` must be below `max_log_std` ({self.max_log_std}), got {self.min_log_std}")
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -137,13 +158,14 @@ class SquashedGaussian(nn.Module):
         Returns:
             A distribution over `[batch, time]`, events of `action_dim` in `[-1, 1]`.
         """
+        features = hidden_layers(self, features)
         both = nn.Dense(2 * self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         loc, raw = jnp.split(both, 2, axis=-1)
         middle = 0.5 * (self.min_log_std + self.max_log_std)
-        reach = 0.5 * (self.max_log_std - self.min_log_std)
+        half_range = 0.5 * (self.max_log_std - self.min_log_std)
         # Shifted so that an output of 0 means a standard deviation of 1 (or the nearest that the range holds).
-        start = jnp.arctanh(jnp.clip(-middle / reach, -0.99, 0.99))
-        return distributions.SquashedNormal(loc, middle + reach * jnp.tanh(start + raw / reach))
+        start = jnp.arctanh(jnp.clip(-middle / half_range, -0.99, 0.99))
+        return distributions.SquashedNormal(loc, middle + half_range * jnp.tanh(start + raw / half_range))
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:
@@ -152,24 +174,30 @@ class SquashedGaussian(nn.Module):
 
 
 class Beta(nn.Module):
-    """A policy of independent Beta distributions on `[-1, 1]`, each with one peak.
+    """A policy of independent, unimodal Beta distributions on `[-1, 1]`.
 
     Attributes:
-        action_dim: How many dimensions an action has.
+        action_dim: Number of dimensions of an action.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Chou, Maturana and Scherer 2017, https://proceedings.mlr.press/v70/chou17a.html.
+        Chou, Maturana and Scherer 2017, "Improving Stochastic Policy Gradients in Continuous Control with Deep
+        Reinforcement Learning using the Beta Distribution", https://proceedings.mlr.press/v70/chou17a.html
     """
 
     action_dim: int
     kernel_init: initializers.Initializer = _small
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `action_dim` is a positive integer."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -182,6 +210,7 @@ class Beta(nn.Module):
         Returns:
             A distribution over `[batch, time]`, events of `action_dim` in `[-1, 1]`.
         """
+        features = hidden_layers(self, features)
         both = nn.Dense(2 * self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         alpha, beta = jnp.split(1.0 + jax.nn.softplus(both), 2, axis=-1)
         return distributions.Beta(alpha, beta)

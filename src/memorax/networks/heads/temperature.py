@@ -1,4 +1,4 @@
-"""What SAC pays for entropy."""
+"""The temperature of SAC, the coefficient of the entropy bonus."""
 
 import math
 
@@ -10,13 +10,13 @@ from memorax.core.types import Array
 
 
 class Alpha(nn.Module):
-    """A temperature: the price of entropy, always positive. It has no inputs.
+    """The entropy temperature of SAC, a positive scalar that is learned. It has no inputs.
 
     Attributes:
-        initial_alpha: The price at the start, in units of the return per nat.
+        initial_alpha: The initial temperature, in units of reward per nat.
 
     Source:
-        Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", https://arxiv.org/abs/1812.05905.
+        Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", https://arxiv.org/abs/1812.05905
     """
 
     initial_alpha: float = 1.0

@@ -1,56 +1,76 @@
-"""Heads that give values of states or of actions."""
+"""Value heads: state values V(s) and action values Q(s, a)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, sequence, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_box, check_discrete, check_size, check_sizes
+from memorax.networks.checks import check_box, check_discrete
+from memorax.networks.heads.hidden import check_hidden, hidden_layers
 from memorax.networks.mlp import MLP
 
 MASKED_VALUE = -1e9
-"""The value of a masked action: below any real one, and sums of it stay finite."""
+"""The value of a masked action: below any other, and sums of it stay finite."""
 
 
 class VNetwork(nn.Module):
-    """The value of a state.
+    """A state-value function V(s).
 
     Attributes:
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
     """
 
     kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
+
+    def __post_init__(self) -> None:
+        """Check the hidden layers."""
+        check_hidden(self)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, features: Array) -> Array:
         """Give values `[batch, time]` for features `[batch, time, features]`."""
+        features = hidden_layers(self, features)
         return nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)[..., 0]
 
 
 class DiscreteQNetwork(nn.Module):
-    """The value of each of finitely many actions.
+    """An action-value function Q(s, a) with one output for each discrete action, as in DQN.
 
     Attributes:
-        action_dim: How many actions there are.
-        dueling: Whether to form it as value plus advantage minus mean advantage (Wang et al. 2016,
-            https://arxiv.org/abs/1511.06581).
+        action_dim: Number of actions.
+        dueling: Whether Q is the sum of a state value and of advantages minus their mean.
         kernel_init: Initializer of the kernels.
         bias_init: Initializer of the biases.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
+
+    Source:
+        Wang et al. 2016, "Dueling Network Architectures for Deep Reinforcement Learning",
+        https://arxiv.org/abs/1511.06581, for `dueling`
     """
 
     action_dim: int
     dueling: bool = False
     kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `action_dim` is a positive integer."""
-        check_size("action_dim", self.action_dim)
+        check_fields(self, action_dim=size())
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -64,6 +84,7 @@ class DiscreteQNetwork(nn.Module):
         Returns:
             `[batch, time, actions]`; -1e9 where an action is masked.
         """
+        features = hidden_layers(self, features)
         advantage = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         values = advantage
         if self.dueling:
@@ -78,22 +99,27 @@ class DiscreteQNetwork(nn.Module):
 
 
 class ContinuousQNetwork(nn.Module):
-    """The value of one given action vector; action and state meet in a hidden layer.
+    """An action-value function Q(s, a) of a given action vector, for continuous actions.
 
     Attributes:
-        features: Widths of the hidden layers behind the meeting; at least one, or the value would be linear in the
-            action with the same slope in every state.
+        features: Widths of the hidden layers that state features and action go through together; at least one, or Q
+            would be linear in the action with the same slope in every state.
         kernel_init: Initializer of the last kernel.
         bias_init: Initializer of the last bias.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
     """
 
     features: Sequence[int] = (256,)
     kernel_init: initializers.Initializer = initializers.orthogonal(1.0)
     bias_init: initializers.Initializer = initializers.zeros_init()
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `features` holds at least one positive integer."""
-        check_sizes("features", self.features)
+        check_fields(self, features=sequence(size()))
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -107,6 +133,7 @@ class ContinuousQNetwork(nn.Module):
         Returns:
             `[batch, time]`.
         """
+        features = hidden_layers(self, features)
         x = MLP(tuple(self.features))(jnp.concatenate([features, action.astype(features.dtype)], axis=-1))
         return nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init)(x)[..., 0]
 
@@ -117,20 +144,26 @@ class ContinuousQNetwork(nn.Module):
 
 
 class TwinContinuousQNetwork(nn.Module):
-    """Two independent `ContinuousQNetwork`s, whose minimum counters overestimation.
+    """Two independent `ContinuousQNetwork`s, of which TD3 and SAC take the minimum against overestimation.
 
     Attributes:
-        features: Widths of the hidden layers of each.
+        features: Widths of the hidden layers of each that state features and action go through together.
+        hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
+        activation: Activation function after each hidden layer.
 
     Source:
-        Fujimoto, van Hoof and Meger 2018, https://arxiv.org/abs/1802.09477.
+        Fujimoto, van Hoof and Meger 2018, "Addressing Function Approximation Error in Actor-Critic Methods",
+        https://arxiv.org/abs/1802.09477
     """
 
     features: Sequence[int] = (256,)
+    hidden: Sequence[int] = ()
+    activation: Callable[[Array], Array] = nn.relu
 
     def __post_init__(self) -> None:
         """Check that `features` holds at least one positive integer."""
-        check_sizes("features", self.features)
+        check_fields(self, features=sequence(size()))
+        check_hidden(self)
         super().__post_init__()
 
     @nn.compact
@@ -155,7 +188,8 @@ class TwinContinuousQNetwork(nn.Module):
             in_axes=(None, None),  # pyright: ignore[reportArgumentType] (typed by its default)
             axis_size=2,
         )
-        return both(ContinuousQNetwork(tuple(self.features), name="q"), features, action)
+        layers = ContinuousQNetwork(tuple(self.features), hidden=self.hidden, activation=self.activation, name="q")
+        return both(layers, features, action)
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:

@@ -1,4 +1,4 @@
-"""Initializers that papers name and Flax does not have."""
+"""Initializers of kernels, biases and decay rates that Flax does not have."""
 
 import math
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax.linen.initializers import Initializer
 
+from memorax.core.checks import check, size
 from memorax.core.types import Array, Key
-from memorax.networks.checks import check_size
 
 
 def small(features: int) -> Initializer:
-    """Draw from a normal distribution of standard deviation `sqrt(2 / (5 features))`, for layers into a block.
+    """Small initialization: normal with standard deviation `sqrt(2 / (5 features))`, for layers into a block.
 
     Args:
         features: Width of the residual stream.
@@ -27,18 +27,19 @@ def small(features: int) -> Initializer:
         ValueError: If `features` is below 1.
 
     Source:
-        Nguyen and Salazar 2019, "Transformers without Tears", https://arxiv.org/abs/1910.05895.
+        Nguyen and Salazar 2019, "Transformers without Tears: Improving the Normalization of Self-Attention",
+        https://arxiv.org/abs/1910.05895
     """
-    check_size("features", features)
+    check("features", features, size())
     return nn.initializers.normal((2 / (5 * features)) ** 0.5)
 
 
 def wang(features: int, num_blocks: int) -> Initializer:
-    """Draw from a normal distribution of standard deviation `2 / (num_blocks sqrt(features))`, for layers out of one.
+    """Wang initialization: normal with standard deviation `2 / (num_blocks sqrt(features))`, for layers out of a block.
 
     Args:
         features: Width of the residual stream.
-        num_blocks: How many blocks add to it.
+        num_blocks: Number of blocks that add to it.
 
     Returns:
         An initializer of kernels of any shape.
@@ -48,10 +49,13 @@ def wang(features: int, num_blocks: int) -> Initializer:
         ValueError: If a number is below 1.
 
     Source:
-        Wang and Komatsuzaki 2021, "GPT-J-6B"; Black et al. 2022, "GPT-NeoX-20B", https://arxiv.org/abs/2204.06745.
+        Wang and Komatsuzaki 2021, "GPT-J-6B: A 6 Billion Parameter Autoregressive Language Model",
+        https://github.com/kingoflolz/mesh-transformer-jax
+        Black et al. 2022, "GPT-NeoX-20B: An Open-Source Autoregressive Language Model",
+        https://arxiv.org/abs/2204.06745
     """
-    check_size("features", features)
-    check_size("num_blocks", num_blocks)
+    check("features", features, size())
+    check("num_blocks", num_blocks, size())
     return nn.initializers.normal(2 / (num_blocks * features**0.5))
 
 
@@ -67,7 +71,8 @@ def step_size_bias(key: Key, shape: Any, dtype: Any = jnp.float32) -> Array:
         The biases.
 
     Source:
-        Gu and Dao 2023, "Mamba", https://arxiv.org/abs/2312.00752.
+        Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces",
+        https://arxiv.org/abs/2312.00752
     """
     size = jnp.exp(jax.random.uniform(key, shape, dtype, jnp.log(1e-3), jnp.log(0.1)))
     return size + jnp.log(-jnp.expm1(-size))
@@ -84,7 +89,8 @@ def log_of_uniform(low: float, high: float) -> Callable[[Key, tuple[int, ...]], 
         An initializer of any shape.
 
     Source:
-        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+        Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+        Space Duality", https://arxiv.org/abs/2405.21060
     """
 
     def init(key: Key, shape: tuple[int, ...]) -> Array:
@@ -94,12 +100,12 @@ def log_of_uniform(low: float, high: float) -> Callable[[Key, tuple[int, ...]], 
 
 
 def sparse(sparsity: float = 0.9) -> Initializer:
-    """Draw uniformly from `[-1, 1] / sqrt(fan_in)`, and zero most of the inputs of every unit, others for each.
+    """Sparse initialization: uniform in `[-1, 1] / sqrt(fan_in)`, with most inputs of each unit set to zero at random.
 
     Differs from the paper: the number of zeros is rounded down, so that a unit with few inputs keeps at least one.
 
     Args:
-        sparsity: Share of the inputs that is zeroed, [0, 1).
+        sparsity: Fraction of the inputs of a unit that is set to zero, [0, 1).
 
     Returns:
         An initializer of kernels `[..., inputs, units]`.
@@ -109,7 +115,7 @@ def sparse(sparsity: float = 0.9) -> Initializer:
 
     Source:
         Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally Works",
-        https://arxiv.org/abs/2410.14606.
+        https://arxiv.org/abs/2410.14606
     """
     if not 0 <= sparsity < 1:
         raise ValueError(f"`sparsity` must be in [0, 1), got {sparsity}")

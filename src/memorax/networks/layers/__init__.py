@@ -1,4 +1,4 @@
-"""Small layers: maps of every step alone, and memories of the last few steps."""
+"""Layers: causal convolutions, frame stacking, patches, norms and dense layers for heads, flattening."""
 
 from memorax.networks.layers.block_diagonal_dense import BlockDiagonalDense
 from memorax.networks.layers.causal_conv import CausalConv1d, ParallelCausalConv1d

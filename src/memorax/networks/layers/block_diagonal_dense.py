@@ -1,4 +1,4 @@
-"""A dense layer whose heads do not see each other."""
+"""A block-diagonal dense layer."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 
 
 class BlockDiagonalDense(nn.Module):
@@ -15,7 +15,7 @@ class BlockDiagonalDense(nn.Module):
 
     Attributes:
         features: Width of the output, a multiple of `num_heads`.
-        num_heads: How many blocks there are.
+        num_heads: Number of blocks.
         use_bias: Whether it has a bias.
         dtype: Type of the activations; None: that of the inputs.
         kernel_init: Initializer of the kernel `[heads, inputs per head, outputs per head]`; LeCun's, head by head.
@@ -41,8 +41,7 @@ class BlockDiagonalDense(nn.Module):
             TypeError: If a size is no integer.
             ValueError: If a size is below 1, or `features` no multiple of `num_heads`.
         """
-        check_size("features", self.features)
-        check_size("num_heads", self.num_heads)
+        check_fields(self, features=size(), num_heads=size())
         if self.features % self.num_heads:
             raise ValueError(f"`features` must be a multiple of `num_heads` ({self.num_heads}), got {self.features}")
         super().__post_init__()

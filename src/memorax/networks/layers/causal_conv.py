@@ -1,4 +1,4 @@
-"""Causal depthwise convolutions over time, as sequence models with their tail as the carry."""
+"""Causal depthwise convolutions over time, as sequence models whose carry is the last inputs."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,24 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, sequence, size
 from memorax.core.types import Array, Carry, Key
 from memorax.kernels.convolution import causal_convolution
-from memorax.networks.checks import check_size, check_sizes
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
-# The default of convolutions elsewhere: uniform between plus and minus 1 / sqrt(taps).
+# As PyTorch initializes convolutions: uniform in [-1, 1] / sqrt(kernel_size).
 _kernel_init = initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis=0, out_axis=1)
 
 
 class ParallelCausalConv1d(nn.Module):
-    """Causal depthwise convolutions of several lengths side by side, their outputs concatenated.
+    """Causal depthwise convolutions with several kernel sizes in parallel, their outputs concatenated.
 
-    Step t sees the steps `t - kernel_size + 1` to `t` of its own episode. The carry is the last
+    Step t depends on the steps `t - kernel_size + 1` to `t` of its own episode. The carry is the last
     `max(kernel_sizes) - 1` inputs, in float32.
 
     Attributes:
         features: Width of the inputs.
-        kernel_sizes: How many steps each convolution sees.
+        kernel_sizes: Kernel size of each convolution, in steps.
         use_bias: Whether they have biases.
         kernel_init: Initializer of each kernel `[kernel_size, features]`.
         bias_init: Initializer of each bias.
@@ -50,13 +50,12 @@ class ParallelCausalConv1d(nn.Module):
             TypeError: If a size is no integer.
             ValueError: If a size is below 1, or `kernel_sizes` empty.
         """
-        check_size("features", self.features)
-        check_sizes("kernel_sizes", self.kernel_sizes)
+        check_fields(self, features=size(), kernel_sizes=sequence(size()))
         super().__post_init__()
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
-        """Give a tail of zeros `[batch, max(kernel_sizes) - 1, features]` for `input_shape` `(batch, features)`."""
+        """Give zeros `[batch, max(kernel_sizes) - 1, features]` for `input_shape` `(batch, features)`."""
         del key
         return jnp.zeros((input_shape[0], max(self.kernel_sizes) - 1, self.features))
 
@@ -66,8 +65,8 @@ class ParallelCausalConv1d(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where an episode begins: nothing before it is seen, `[batch, time]`.
-            initial_carry: The inputs before the first step; None: there were none.
+            done: True at the first step of an episode, `[batch, time]`; steps before it have no effect.
+            initial_carry: The inputs before the first step; None: zeros.
 
         Returns:
             The last inputs, and the outputs `[batch, time, len(kernel_sizes) * features]`.
@@ -81,21 +80,21 @@ class ParallelCausalConv1d(nn.Module):
         zeros = jnp.zeros((inputs.shape[0], max(self.kernel_sizes) - 1, self.features))
         tail = zeros if initial_carry is None else initial_carry
         longest, outputs = tail, []
-        for index, size in enumerate(self.kernel_sizes):
-            kernel = self.param(f"kernel_{index}", self.kernel_init, (size, self.features))
+        for index, width in enumerate(self.kernel_sizes):
+            kernel = self.param(f"kernel_{index}", self.kernel_init, (width, self.features))
             bias = self.param(f"bias_{index}", self.bias_init, (self.features,)) if self.use_bias else None
-            kept, output = causal_convolution(inputs, kernel, done, tail[:, tail.shape[1] - size + 1 :], bias)
-            longest = kept if size == max(self.kernel_sizes) else longest
+            kept, output = causal_convolution(inputs, kernel, done, tail[:, tail.shape[1] - width + 1 :], bias)
+            longest = kept if width == max(self.kernel_sizes) else longest
             outputs.append(output.astype(inputs.dtype))
         return longest, jnp.concatenate(outputs, axis=-1)
 
 
 class CausalConv1d(nn.Module):
-    """A causal depthwise convolution over time, with its tail as the carry.
+    """A causal depthwise convolution over time; the carry is the last `kernel_size - 1` inputs.
 
     Attributes:
         features: Width of inputs and outputs.
-        kernel_size: How many steps of its own episode a step sees, itself among them.
+        kernel_size: Kernel size in steps; a step depends on steps of its own episode only.
         use_bias: Whether it has a bias.
         kernel_init: Initializer of the kernel `[kernel_size, features]`.
         bias_init: Initializer of the bias.
@@ -109,13 +108,12 @@ class CausalConv1d(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that the sizes are positive integers."""
-        check_size("features", self.features)
-        check_size("kernel_size", self.kernel_size)
+        check_fields(self, features=size(), kernel_size=size())
         super().__post_init__()
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
-        """Give a tail of zeros `[batch, kernel_size - 1, features]` for `input_shape` `(batch, features)`."""
+        """Give zeros `[batch, kernel_size - 1, features]` for `input_shape` `(batch, features)`."""
         del key
         return jnp.zeros((input_shape[0], self.kernel_size - 1, self.features))
 
@@ -125,8 +123,8 @@ class CausalConv1d(nn.Module):
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where an episode begins: nothing before it is seen, `[batch, time]`.
-            initial_carry: The `kernel_size - 1` inputs before the first step; None: there were none.
+            done: True at the first step of an episode, `[batch, time]`; steps before it have no effect.
+            initial_carry: The `kernel_size - 1` inputs before the first step; None: zeros.
 
         Returns:
             The last inputs, and the outputs `[batch, time, features]`.

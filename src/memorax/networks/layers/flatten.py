@@ -2,8 +2,8 @@
 
 import flax.linen as nn
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 
 
 class Flatten(nn.Module):
@@ -29,7 +29,7 @@ class Flatten(nn.Module):
             TypeError: If `start_dim` is not an integer.
             ValueError: If `start_dim` is below 1: the batch is never flattened.
         """
-        check_size("start_dim", self.start_dim)
+        check_fields(self, start_dim=size())
         super().__post_init__()
 
     def __call__(self, inputs: Array) -> Array:

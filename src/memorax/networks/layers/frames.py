@@ -1,22 +1,22 @@
-"""The last few inputs side by side."""
+"""Frame stacking."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.base import check_sequence
+from memorax.networks.sequence_models.parts.base import check_sequence
 
 
 class Frames(nn.Module):
-    """Give each step the last inputs of its episode side by side, the newest first, zeros where there were none.
+    """Concatenate the last inputs of the episode, the newest first, zeros before its start.
 
     A sequence model without parameters; the carry is the last `count - 1` inputs, in float32.
 
     Attributes:
         features: Width of the inputs.
-        count: How many inputs each step sees, its own among them.
+        count: Number of inputs, the current one included.
 
     Example:
         >>> frames = Frames(features=1, count=3)
@@ -30,8 +30,7 @@ class Frames(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that the sizes are positive integers."""
-        check_size("features", self.features)
-        check_size("count", self.count)
+        check_fields(self, features=size(), count=size())
         super().__post_init__()
 
     @nn.nowrap
@@ -41,12 +40,12 @@ class Frames(nn.Module):
         return jnp.zeros((input_shape[0], self.count - 1, self.features))
 
     def __call__(self, inputs: Array, done: Array, initial_carry: Carry = None) -> tuple[Carry, Array]:
-        """Line the inputs up.
+        """Concatenate.
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where an episode begins: nothing before it is seen, `[batch, time]`.
-            initial_carry: The inputs before the first step; None: there were none.
+            done: True at the first step of an episode, `[batch, time]`; steps before it have no effect.
+            initial_carry: The inputs before the first step; None: zeros.
 
         Returns:
             The last inputs, and the outputs `[batch, time, count * features]`.

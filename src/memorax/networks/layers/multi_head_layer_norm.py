@@ -1,21 +1,21 @@
-"""A norm for each head."""
+"""Layer norm for each head."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import wide
+from memorax.networks.sequence_models.parts.cell import wide
 
 
 class MultiHeadLayerNorm(nn.Module):
-    """Bring the features of each head to mean 0 and variance 1, step by step, in float32 at least.
+    """Layer norm over the features of each head, in float32 at least.
 
     Attributes:
-        num_heads: How many heads the features are divided among.
-        epsilon: What is added to the variance.
+        num_heads: Number of heads.
+        epsilon: Added to the variance.
         use_scale: Whether to multiply by a learned scale of each feature, 1 at first.
         use_bias: Whether to add a learned bias to each feature.
 
@@ -36,7 +36,7 @@ class MultiHeadLayerNorm(nn.Module):
             TypeError: If `num_heads` is no integer.
             ValueError: If `num_heads` is below 1, or `epsilon` not above 0.
         """
-        check_size("num_heads", self.num_heads)
+        check_fields(self, num_heads=size())
         if not self.epsilon > 0:
             raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
         super().__post_init__()

@@ -1,10 +1,10 @@
-"""Images as sequences of patches."""
+"""Embedding of image patches."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 
 
 class PatchEmbedding(nn.Module):
@@ -23,7 +23,8 @@ class PatchEmbedding(nn.Module):
         (2, 5, 6, 4)
 
     Source:
-        Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", section 3.1, https://arxiv.org/abs/2010.11929.
+        Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+        section 3.1, https://arxiv.org/abs/2010.11929
     """
 
     features: int
@@ -31,8 +32,7 @@ class PatchEmbedding(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that the sizes are positive integers."""
-        check_size("features", self.features)
-        check_size("patch_size", self.patch_size)
+        check_fields(self, features=size(), patch_size=size())
         super().__post_init__()
 
     @nn.compact
@@ -46,7 +46,7 @@ class PatchEmbedding(nn.Module):
             `[..., patches, features]`, row by row.
 
         Raises:
-            ValueError: If the inputs are no images, or do not come apart into whole patches.
+            ValueError: If the inputs are not images, or `patch_size` does not divide height and width.
         """
         if inputs.ndim < 3:
             raise ValueError(f"`inputs` must be [..., height, width, channels], got shape {inputs.shape}")

@@ -1,4 +1,4 @@
-"""How attention knows the order of steps. `POSITIONAL_EMBEDDINGS` knows them by name."""
+"""Positional embeddings of attention. `POSITIONAL_EMBEDDINGS` has them by name."""
 
 from memorax.networks.positional_embeddings.alibi import ALiBi
 from memorax.networks.positional_embeddings.base import PositionalEmbedding

@@ -1,4 +1,4 @@
-"""Linear biases."""
+"""ALiBi: attention with linear biases."""
 
 import numpy as np
 
@@ -8,10 +8,11 @@ from memorax.networks.positional_embeddings.base import PositionalEmbedding
 
 
 class ALiBi(PositionalEmbedding):
-    """Scores fall linearly with distance, in every head at its own rate.
+    """Attention with linear biases: scores fall linearly with distance, with a slope for each head.
 
     Source:
-        Press et al. 2021, "Train Short, Test Long", https://arxiv.org/abs/2108.12409.
+        Press et al. 2021, "Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation",
+        https://arxiv.org/abs/2108.12409
     """
 
     def __call__(self, queries: Array, window: int) -> tuple[Array, Positions]:

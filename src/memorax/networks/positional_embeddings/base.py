@@ -1,4 +1,4 @@
-"""What positional embeddings have in common; alone, none."""
+"""The base of positional embeddings: none."""
 
 import flax.linen as nn
 
@@ -7,10 +7,10 @@ from memorax.kernels.attention import Positions
 
 
 class PositionalEmbedding(nn.Module):
-    """No position at all: what is seen is a set."""
+    """No positional embedding: attention over a set."""
 
     def embed(self, inputs: Array, steps: Array) -> Array:
-        """Put positions into the inputs.
+        """Add positions to the inputs.
 
         Args:
             inputs: `[batch, time, features]`.
@@ -24,16 +24,16 @@ class PositionalEmbedding(nn.Module):
 
     @nn.nowrap
     def keys(self, dim: int) -> Positions:
-        """Say how the kernel has to hold keys of width `dim`, which is all that concerns keys without queries."""
+        """Give what the attention kernel needs to place keys of width `dim` without queries."""
         del dim
         return Positions()
 
     def __call__(self, queries: Array, window: int) -> tuple[Array, Positions]:
-        """Say how scores know about distances.
+        """Prepare queries and what scores depend on beside them.
 
         Args:
             queries: `[batch, time, heads, dim]`.
-            window: How many steps are seen.
+            window: Number of steps that are attended to.
 
         Returns:
             The queries `[batch, time, heads, dim]`, and what the kernel needs.

@@ -1,22 +1,22 @@
-"""Learned positions."""
+"""Learned absolute positions."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_size
 from memorax.networks.positional_embeddings.base import PositionalEmbedding
 
 
 class LearnedPositionalEmbedding(PositionalEmbedding):
-    """A learned vector for every step since the episode's start is added to the inputs.
+    """Learned absolute positions: a vector for each step since the episode's start is added to the inputs.
 
     Attributes:
-        num_embeddings: How many vectors there are; later steps share the last one.
+        num_embeddings: Number of vectors; later steps share the last one.
 
     Source:
-        Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training"; here positions count
-        from the episode's start.
+        Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
+        https://cdn.openai.com/research-covers/language-unsupervised/language_understanding_paper.pdf
     """
 
     num_embeddings: int = 1024
@@ -28,7 +28,7 @@ class LearnedPositionalEmbedding(PositionalEmbedding):
             TypeError: If `num_embeddings` is not an integer.
             ValueError: If `num_embeddings` is below 1.
         """
-        check_size("num_embeddings", self.num_embeddings)
+        check_fields(self, num_embeddings=size())
         super().__post_init__()
 
     @nn.compact

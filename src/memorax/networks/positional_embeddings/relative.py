@@ -1,4 +1,4 @@
-"""Relative positions of the Transformer-XL."""
+"""Relative positions of Transformer-XL."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,16 +10,17 @@ from memorax.networks.positional_embeddings.base import PositionalEmbedding
 
 
 class RelativePositionalEmbedding(PositionalEmbedding):
-    """Queries are compared with an encoding of the distance, too.
+    """Relative positions of Transformer-XL: scores depend on an encoding of the distance too.
 
     The score of query `i` and key `j` is `((q_i + u) . k_j + (q_i + v) . W R_{i-j}) / sqrt(dim)` with learned `u`, `v`
     `[heads, dim]` and `W`, where `R_d` holds the sines and cosines of `d base^(-2f / width)`, `width = heads dim`.
 
     Attributes:
-        base: The slowest wave has a period of about `2 pi base` steps.
+        base: Base of the wavelengths, the longest of which is about `2 pi base` steps.
 
     Source:
-        Dai et al. 2019, "Transformer-XL", https://arxiv.org/abs/1901.02860.
+        Dai et al. 2019, "Transformer-XL: Attentive Language Models Beyond a Fixed-Length Context",
+        https://arxiv.org/abs/1901.02860
     """
 
     base: float = 10_000.0
@@ -30,7 +31,7 @@ class RelativePositionalEmbedding(PositionalEmbedding):
 
         Args:
             queries: `[batch, time, heads, dim]`.
-            window: How many distances there are.
+            window: Number of distances.
 
         Returns:
             The queries for keys `[batch, time, heads, dim]`, and what the kernel needs.

@@ -1,4 +1,4 @@
-"""Rotary positions."""
+"""Rotary position embedding."""
 
 import flax.linen as nn
 import numpy as np
@@ -8,16 +8,17 @@ from memorax.networks.positional_embeddings.base import PositionalEmbedding
 
 
 class RoPE(PositionalEmbedding):
-    """Queries and keys are turned by angles that grow with time, so that their product knows the distance alone.
+    """Rotary position embedding: queries and keys are rotated so that their product depends on the distance.
 
     The pair `(x_f, x_{f + dim/2})` of step `p` is turned by `p base^(-2f / dim)`. The kernel counts `p` from the
     window's start, not the episode's: angles stay small, and exact.
 
     Attributes:
-        base: The slowest pair turns once in about `2 pi base` steps.
+        base: The slowest pair rotates once in about `2 pi base` steps.
 
     Source:
-        Su et al. 2021, "RoFormer", https://arxiv.org/abs/2104.09864; halves paired as in GPT-NeoX and LLaMA.
+        Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding",
+        https://arxiv.org/abs/2104.09864; dimensions are paired as in GPT-NeoX and LLaMA
     """
 
     base: float = 10_000.0

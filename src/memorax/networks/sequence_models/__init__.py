@@ -1,55 +1,63 @@
-"""Memory models: sequence in, sequence out, with resets inside. `MODELS` knows them by name."""
+"""Memory models: modules that map sequences to sequences, with resets inside. `MODELS` has them by name."""
 
-from memorax.networks.sequence_models.base import SequenceModel, is_sequence_model
 from memorax.networks.sequence_models.deltaproduct import DeltaProduct, DeltaProductCell, DeltaProductConfig
-from memorax.networks.sequence_models.entry import MODELS, Model
 from memorax.networks.sequence_models.ffm import FFM, FFMCell, FFMConfig
 from memorax.networks.sequence_models.gated_deltanet import GatedDeltaNet, GatedDeltaNetCell, GatedDeltaNetConfig
+from memorax.networks.sequence_models.gru import GRU
 from memorax.networks.sequence_models.linear_attention import (
     LinearAttention,
     LinearAttentionCell,
     LinearAttentionConfig,
 )
 from memorax.networks.sequence_models.lru import LRU, LRUCell, LRUConfig
+from memorax.networks.sequence_models.lstm import LSTM
 from memorax.networks.sequence_models.mamba import Mamba, MambaCell, MambaConfig
 from memorax.networks.sequence_models.mamba2 import Mamba2, Mamba2Cell, Mamba2Config
 from memorax.networks.sequence_models.mamba3 import Mamba3, Mamba3Cell, Mamba3Config
-from memorax.networks.sequence_models.memoroid import Memoroid
 from memorax.networks.sequence_models.mingru import MinGRU, MinGRUCell, MinGRUConfig
 from memorax.networks.sequence_models.minlstm import MinLSTM, MinLSTMCell, MinLSTMConfig
+from memorax.networks.sequence_models.mlp import memoryless_mlp
 from memorax.networks.sequence_models.mlstm import mLSTM, mLSTMCell, mLSTMConfig
+from memorax.networks.sequence_models.parts.base import SequenceModel, is_sequence_model
+from memorax.networks.sequence_models.parts.entry import MODELS, ModelEntry
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.rnn import RNN
+from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
 from memorax.networks.sequence_models.retnet import RetNet, RetNetCell, RetNetConfig
 from memorax.networks.sequence_models.rg_lru import RGLRU, RGLRUCell, RGLRUConfig
-from memorax.networks.sequence_models.rnn import GRU, LSTM, RNN, SimpleRNN
 from memorax.networks.sequence_models.rtu import RTU, RTUCell, RTUConfig
 from memorax.networks.sequence_models.s5 import S5, S5Cell, S5Config
 from memorax.networks.sequence_models.self_attention import Attention, SelfAttention, SelfAttentionConfig
 from memorax.networks.sequence_models.shm import SHM, SHMCell, SHMConfig
+from memorax.networks.sequence_models.simple import SimpleRNN
 from memorax.networks.sequence_models.slstm import sLSTM, sLSTMCell, sLSTMConfig
-from memorax.networks.sequence_models.wrapper import SequenceModelWrapper, memoryless_mlp
 
-MODELS.register("gru", Model(GRU))
-MODELS.register("lstm", Model(LSTM))
-MODELS.register("simple", Model(SimpleRNN))
-MODELS.register("mlp", Model(memoryless_mlp, memoryless=True))
-MODELS.register("lru", Model(LRU, example={"state_dim": 7}))
-MODELS.register("s5", Model(S5, example={"state_dim": 12, "blocks": 2}))
-MODELS.register("mingru", Model(MinGRU))
-MODELS.register("minlstm", Model(MinLSTM))
-MODELS.register("rg_lru", Model(RGLRU, example={"state_dim": 7}))
-MODELS.register("rtu", Model(RTU, example={"state_dim": 7}))
-MODELS.register("attention", Model(Attention, reach=3, example={"num_heads": 2, "head_dim": 4, "context_length": 3}))
-MODELS.register("linear_attention", Model(LinearAttention, example={"num_heads": 3, "head_dim": 4}))
-MODELS.register("retnet", Model(RetNet, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
-MODELS.register("mamba2", Model(Mamba2, example={"num_heads": 4, "head_dim": 3, "state_dim": 7, "num_groups": 2}))
-MODELS.register("mlstm", Model(mLSTM, tolerance=1e-3, example={"inner_dim": 12, "num_heads": 3, "qkv_block_size": 2}))
-MODELS.register("mamba", Model(Mamba, example={"state_dim": 3, "step_rank": 2}))
-MODELS.register("ffm", Model(FFM, example={"memory_size": 3, "context_size": 4}))
-MODELS.register("shm", Model(SHM, example={"memory_dim": 17, "num_thetas": 5}))
-MODELS.register("gated_deltanet", Model(GatedDeltaNet, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
-MODELS.register("deltaproduct", Model(DeltaProduct, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
-MODELS.register("mamba3", Model(Mamba3, example={"num_heads": 4, "head_dim": 3, "state_dim": 8, "num_groups": 2}))
-MODELS.register("slstm", Model(sLSTM, example={"num_heads": 3, "inner_dim": 12}))
+MODELS.register("gru", ModelEntry(GRU))
+MODELS.register("lstm", ModelEntry(LSTM))
+MODELS.register("simple", ModelEntry(SimpleRNN))
+MODELS.register("mlp", ModelEntry(memoryless_mlp, memoryless=True))
+MODELS.register("lru", ModelEntry(LRU, example={"state_dim": 7}))
+MODELS.register("s5", ModelEntry(S5, example={"state_dim": 12, "blocks": 2}))
+MODELS.register("mingru", ModelEntry(MinGRU))
+MODELS.register("minlstm", ModelEntry(MinLSTM))
+MODELS.register("rg_lru", ModelEntry(RGLRU, example={"state_dim": 7}))
+MODELS.register("rtu", ModelEntry(RTU, example={"state_dim": 7}))
+MODELS.register(
+    "attention", ModelEntry(Attention, receptive_field=3, example={"num_heads": 2, "head_dim": 4, "context_length": 3})
+)
+MODELS.register("linear_attention", ModelEntry(LinearAttention, example={"num_heads": 3, "head_dim": 4}))
+MODELS.register("retnet", ModelEntry(RetNet, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
+MODELS.register("mamba2", ModelEntry(Mamba2, example={"num_heads": 4, "head_dim": 3, "state_dim": 7, "num_groups": 2}))
+MODELS.register(
+    "mlstm", ModelEntry(mLSTM, tolerance=1e-3, example={"inner_dim": 12, "num_heads": 3, "qkv_block_size": 2})
+)
+MODELS.register("mamba", ModelEntry(Mamba, example={"state_dim": 3, "step_rank": 2}))
+MODELS.register("ffm", ModelEntry(FFM, example={"memory_size": 3, "context_size": 4}))
+MODELS.register("shm", ModelEntry(SHM, example={"memory_dim": 17, "num_thetas": 5}))
+MODELS.register("gated_deltanet", ModelEntry(GatedDeltaNet, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
+MODELS.register("deltaproduct", ModelEntry(DeltaProduct, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
+MODELS.register("mamba3", ModelEntry(Mamba3, example={"num_heads": 4, "head_dim": 3, "state_dim": 8, "num_groups": 2}))
+MODELS.register("slstm", ModelEntry(sLSTM, example={"num_heads": 3, "inner_dim": 12}))
 
 __all__ = [
     "FFM",
@@ -92,7 +100,7 @@ __all__ = [
     "MinLSTM",
     "MinLSTMCell",
     "MinLSTMConfig",
-    "Model",
+    "ModelEntry",
     "RGLRUCell",
     "RGLRUConfig",
     "RTUCell",

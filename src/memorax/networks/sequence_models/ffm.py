@@ -8,12 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.kernels.remat import scan_chunks
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 _CHUNK = 64
 """Steps whose states exist at the same time."""
@@ -23,18 +24,18 @@ _FASTEST = math.log(1.7976931348623157e308) / 1024 - 0.02
 
 @dataclasses.dataclass(frozen=True)
 class FFMConfig:
-    """Sizes and initial time scales of a fast and forgetful memory."""
+    """Sizes and initial time scales of fast and forgetful memory (FFM)."""
 
     features: int = 64
     """Width of the output."""
     memory_size: int = 32
-    """Number of traces, one per decay."""
+    """Number of traces, each with its own decay."""
     context_size: int = 4
     """Number of frequencies at which each trace is kept."""
     min_period: float = 1.0
     """Shortest initial period, in steps."""
     max_period: float = 1024.0
-    """Longest initial period, in steps; after as many, the slowest trace is down to a hundredth."""
+    """Longest initial period, in steps; in as many steps the slowest trace initially decays to 1 %."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The memory is kept in float32 at least."""
 
@@ -45,8 +46,7 @@ class FFMConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "memory_size", "context_size"):
-            check_size(name, getattr(self, name))
+        check_fields(self, features=size(), memory_size=size(), context_size=size())
         if not 0 < self.min_period <= self.max_period:
             raise ValueError(
                 f"`min_period` must be above 0 and at most `max_period` ({self.max_period}), got {self.min_period}"
@@ -54,19 +54,26 @@ class FFMConfig:
 
 
 class FFMCell(ConfiguredModule):
-    """A memory of exponentially decaying traces, each kept at several frequencies.
+    """Fast and forgetful memory (FFM): exponentially decaying traces, each at several frequencies.
 
     `u_t = W_p x_t σ(W_i x_t)`, `S_t = γ S_{t-1} + u_t 1ᵀ` with `γ = exp(α + iω)`, `z_t = W_mix [Re S_t; Im S_t]`,
-    `o_t = σ(W_o x_t)`, `y_t = o_t LN(z_t) + (1 - o_t) W_s x_t`. Differs from the official code in that no absolute time
-    is involved: one step's decay is all that is used, so there is no limit to the length. The carry is the real and the
-    imaginary part of `S`, each `[batch, memory_size, context_size]`; only the states of a chunk of steps exist at the
-    same time.
+    `o_t = σ(W_o x_t)`, `y_t = o_t LN(z_t) + (1 - o_t) W_s x_t`. Differs from the official code in that decays are
+    applied step by step, without absolute times, so that episodes may have any length; and decay rates are kept
+    negative by a minimum of `α` and -1e-8 in the forward pass, where the official code clamps the parameters. The carry
+    is the real and the imaginary part of `S`, each `[batch, memory_size, context_size]`; only the states of a chunk of
+    steps exist at the same time.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `FFMConfig`.
 
     Source:
-        Morad et al. 2023, https://arxiv.org/abs/2310.04128.
+        Morad et al. 2023, "Reinforcement Learning with Fast and Forgetful Memory", https://arxiv.org/abs/2310.04128
     """
 
     config: FFMConfig = FFMConfig()
+
+    @configured_by(FFMConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -125,17 +132,22 @@ def _uniform(fan_in: int) -> Any:
     return init
 
 
-def FFM(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A fast and forgetful memory.
+@torso(FFMConfig)
+def FFM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A fast and forgetful memory as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `FFMConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Morad et al. 2023, https://arxiv.org/abs/2310.04128.
+        Morad et al. 2023, "Reinforcement Learning with Fast and Forgetful Memory", https://arxiv.org/abs/2310.04128
     """
-    return Memoroid(cell=FFMCell(FFMConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=FFMCell(FFMConfig(features=features, **options)))

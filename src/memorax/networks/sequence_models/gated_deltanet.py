@@ -1,22 +1,35 @@
-"""Gated DeltaNet: a decaying matrix memory that replaces what a key stood for."""
+"""Gated DeltaNet: a decaying matrix memory in which a write replaces the value of its key."""
 
 import dataclasses
 from typing import Any
 
-from memorax.networks.sequence_models.delta import DeltaCell, DeltaConfig
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.core.checks import boolean, check_fields
+from memorax.networks.sequence_models.parts.cell import configured_by
+from memorax.networks.sequence_models.parts.delta import DeltaCell, DeltaConfig
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
 class GatedDeltaNetConfig(DeltaConfig):
-    """Sizes of Gated DeltaNet."""
+    """Hyper-parameters of Gated DeltaNet."""
 
     negative_eigenvalues: bool = False
-    """Whether writing may overshoot (β up to 2), so that a value can change its sign: parity needs that."""
+    """Whether β is up to 2, which allows negative eigenvalues of the transition; tasks such as parity need them."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            TypeError: If a field is of another type.
+            ValueError: If a field is out of range.
+        """
+        super().__post_init__()
+        check_fields(self, negative_eigenvalues=boolean())
 
 
 class GatedDeltaNetCell(DeltaCell):
-    """The delta rule with a decay for each head.
+    """Gated DeltaNet: the delta rule with a decay for each head.
 
     `[q, k, v] = silu(conv(W u))`, with `q` and `k` of length 1 and `q` divided by `sqrt(head_dim)`; for each head
     `S ← α_t S_{t-1}`, `S_t = S + β_t k_t (v_t - Sᵀ k_t)ᵀ`, `o_t = S_tᵀ q_t`, with
@@ -24,27 +37,39 @@ class GatedDeltaNetCell(DeltaCell):
     `y = W_out (w * rms(o) * silu(W_g u))`, normalized in each head. `A` starts uniform in [0, 16], `softplus(b)`
     log-uniform in [0.001, 0.1]. The convolution has no bias.
 
-    As in the authors' code; inner widths are free.
+    As in the authors' code, except that the inner widths are free, and that projections have Flax's initialization.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `GatedDeltaNetConfig`.
 
     Source:
-        Yang et al. 2024, https://arxiv.org/abs/2412.06464; negative eigenvalues: Grazzi et al. 2024,
-        https://arxiv.org/abs/2411.12537.
+        Yang et al. 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule", https://arxiv.org/abs/2412.06464
+        Grazzi et al. 2024, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",
+        https://arxiv.org/abs/2411.12537
     """
 
     config: GatedDeltaNetConfig = GatedDeltaNetConfig()
 
+    @configured_by(GatedDeltaNetConfig)
+    def __init__(self) -> None: ...
 
-def GatedDeltaNet(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Gated DeltaNet.
+
+@torso(GatedDeltaNetConfig)
+def GatedDeltaNet(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """Gated DeltaNet as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `GatedDeltaNetConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Yang et al. 2024, https://arxiv.org/abs/2412.06464.
+        Yang et al. 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule", https://arxiv.org/abs/2412.06464
     """
-    return Memoroid(cell=GatedDeltaNetCell(GatedDeltaNetConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=GatedDeltaNetCell(GatedDeltaNetConfig(features=features, **options)))

@@ -1,4 +1,4 @@
-"""Linear attention: softmax attention's kernel replaced by a product of features."""
+"""Linear attention: the softmax is replaced by a product of feature maps."""
 
 import dataclasses
 from typing import Any
@@ -7,22 +7,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import at_least
+from memorax.core.checks import check_fields, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearAttentionConfig:
-    """Sizes of linear attention."""
+    """Hyper-parameters of linear attention."""
 
     features: int = 64
     """Width of the output."""
     num_heads: int = 4
-    """Number of heads, each with a matrix of its own."""
+    """Number of heads, each with a matrix as its state."""
     head_dim: int = 16
     """Width of a head's keys and values."""
     eps: float = 1e-6
@@ -39,25 +39,28 @@ class LinearAttentionConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "num_heads", "head_dim"):
-            check_size(name, getattr(self, name))
-        at_least(self, "eps", 0)
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
+        check_fields(self, features=size(), num_heads=size(), head_dim=size(), eps=real(0), chunk_size=optional(size()))
 
 
 class LinearAttentionCell(ConfiguredModule):
-    """Attention without softmax, as a sum that never forgets within an episode.
+    """Linear attention: causal attention without softmax, whose state is a sum over the episode.
 
     `S_t = S_{t-1} + φ(k_t) v_tᵀ`, `z_t = z_{t-1} + φ(k_t)`, `o_t = S_tᵀ φ(q_t) / (z_tᵀ φ(q_t) + ε)` for each head, with
     `φ(x) = elu(x) + 1`, and `y = W [o_1 ... o_heads]`. `z` is one more column of `S`: the values carry a one. The carry
-    is `[batch, num_heads, head_dim, head_dim + 1]`. As in the paper, but for projections without biases.
+    is `[batch, num_heads, head_dim, head_dim + 1]`. As in the paper, except that projections have no biases.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `LinearAttentionConfig`.
 
     Source:
-        Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236.
+        Katharopoulos et al. 2020, "Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
+        https://arxiv.org/abs/2006.16236
     """
 
     config: LinearAttentionConfig = LinearAttentionConfig()
+
+    @configured_by(LinearAttentionConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
@@ -85,17 +88,23 @@ class LinearAttentionCell(ConfiguredModule):
         return carry, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
 
 
-def LinearAttention(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Linear attention.
+@torso(LinearAttentionConfig)
+def LinearAttention(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """Linear attention as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `LinearAttentionConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236.
+        Katharopoulos et al. 2020, "Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
+        https://arxiv.org/abs/2006.16236
     """
-    return Memoroid(cell=LinearAttentionCell(LinearAttentionConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=LinearAttentionCell(LinearAttentionConfig(features=features, **options)))

@@ -1,4 +1,4 @@
-"""The linear recurrent unit."""
+"""The linear recurrent unit (LRU)."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -7,21 +7,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import between
+from memorax.core.checks import check_fields, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
 
 
+@with_synonyms
 @dataclasses.dataclass(frozen=True)
 class LRUConfig:
     """Sizes and initial eigenvalues of a linear recurrent unit."""
 
     features: int = 64
     """Width of the output."""
-    hidden_dim: int = 64
+    state_dim: int = 64
     """Number of complex states."""
     r_min: float = 0.0
     """Smallest initial radius of the eigenvalues, in [0, 1]; 0.9 for long memory."""
@@ -31,6 +32,8 @@ class LRUConfig:
     """Largest initial angle of the eigenvalues, in radians."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+    hidden_dim: int = synonym("state_dim")
+    """Second name of `state_dim`."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -39,27 +42,37 @@ class LRUConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        check_size("features", self.features)
-        check_size("hidden_dim", self.hidden_dim)
-        between(self, "r_min", 0.0, 1.0)
-        between(self, "r_max", self.r_min, 1.0)
-        if not self.max_phase > 0:
-            raise ValueError(f"`max_phase` must be above 0, got {self.max_phase}")
+        check_fields(
+            self,
+            features=size(),
+            state_dim=size(),
+            r_min=real(0, 1),
+            r_max=real(self.r_min, 1),
+            max_phase=real(above=0),
+        )
 
 
 class LRUCell(ConfiguredModule):
-    """A linear recurrence with one complex eigenvalue per state.
+    """A linear recurrent unit: a diagonal linear recurrence with complex eigenvalues.
 
     `h_t = λ h_{t-1} + γ (B x_t)`, `y_t = Re(C h_t) + D x_t`, with `λ = exp(-exp(ν) + i exp(ϑ))` inside the unit circle
     and `γ` initialized to `sqrt(1 - |λ|²)`. `D` is a diagonal where the input is as wide as the output, as in the
     paper, and a matrix elsewhere. The carry is the real and the imaginary part of the state, each
-    `[batch, hidden_dim]`.
+    `[batch, state_dim]`.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `LRUConfig`.
 
     Source:
-        Orvieto et al. 2023, https://arxiv.org/abs/2303.06349.
+        Orvieto et al. 2023, "Resurrecting Recurrent Neural Networks for Long Sequences",
+        https://arxiv.org/abs/2303.06349
     """
 
     config: LRUConfig = LRUConfig()
+
+    @configured_by(LRUConfig)
+    def __init__(self) -> None: ...
+
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("nu_log", "theta_log", "gamma_log", "B_re", "B_im")
     """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
 
@@ -67,13 +80,13 @@ class LRUCell(ConfiguredModule):
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Give zeros; `input_shape` is `(batch, features)`."""
         del key
-        zeros = jnp.zeros((input_shape[0], self.config.hidden_dim))
+        zeros = jnp.zeros((input_shape[0], self.config.state_dim))
         return zeros, zeros
 
     @nn.compact
     def __call__(self, carry: tuple[Array, Array], inputs: Array, done: Array) -> tuple[tuple[Array, Array], Array]:
         """Compute a sequence, see `Memoroid`."""
-        config, width, units = self.config, inputs.shape[-1], self.config.hidden_dim
+        config, width, units = self.config, inputs.shape[-1], self.config.state_dim
         x = inputs.astype(config.dtype or inputs.dtype)
         nu_log = self.param("nu_log", self._init_radius)
         theta_log = self.param("theta_log", self._init_phase)
@@ -97,27 +110,34 @@ class LRUCell(ConfiguredModule):
     def _init_radius(self, key: Key) -> Array:
         """`ν` such that the eigenvalues are uniform over the ring."""
         low, high = self.config.r_min**2, self.config.r_max**2
-        square = jax.random.uniform(key, (self.config.hidden_dim,), minval=low, maxval=high)
+        square = jax.random.uniform(key, (self.config.state_dim,), minval=low, maxval=high)
         return jnp.log(-0.5 * jnp.log(jnp.clip(square, 1e-6, 1 - 1e-6)))
 
     @nn.nowrap
     def _init_phase(self, key: Key) -> Array:
-        angle = jax.random.uniform(key, (self.config.hidden_dim,), maxval=self.config.max_phase)
+        angle = jax.random.uniform(key, (self.config.state_dim,), maxval=self.config.max_phase)
         return jnp.log(jnp.maximum(angle, 1e-6))
 
 
-def LRU(hidden_dim: int = 64, *, state_dim: int | None = None, **options: Any) -> Memoroid:  # noqa: N802
-    """A linear recurrent unit.
+@torso(LRUConfig, state_dim=None)
+def LRU(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A linear recurrent unit as a torso.
 
     Args:
-        hidden_dim: Width of the output.
-        state_dim: Number of complex states; None: as many as outputs.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        state_dim: Number of complex states; None: `features`.
         **options: Further fields of `LRUConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Orvieto et al. 2023, https://arxiv.org/abs/2303.06349.
+        Orvieto et al. 2023, "Resurrecting Recurrent Neural Networks for Long Sequences",
+        https://arxiv.org/abs/2303.06349
     """
-    return Memoroid(cell=LRUCell(LRUConfig(features=hidden_dim, hidden_dim=state_dim or hidden_dim, **options)))
+    options.setdefault("state_dim", features)
+    return Memoroid(cell=LRUCell(LRUConfig(features=features, **options)))

@@ -1,4 +1,4 @@
-"""Mamba's selective state space model, S6."""
+"""Mamba: the selective state space model S6."""
 
 import dataclasses
 from typing import Any
@@ -7,18 +7,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.selective_scan import selective_scan
 from memorax.networks import initializers
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
 class MambaConfig:
-    """Sizes of a Mamba layer."""
+    """Hyper-parameters of a Mamba layer."""
 
     features: int = 64
     """Width of the output."""
@@ -27,7 +28,7 @@ class MambaConfig:
     expansion: int = 2
     """Channels per output."""
     conv_kernel_size: int = 4
-    """Steps that the convolution sees, the current one included."""
+    """Kernel size of the convolution, in steps."""
     step_rank: int | None = None
     """Rank of the map from channels to step sizes; None: a sixteenth of `features`, rounded up."""
     dtype: Any = None
@@ -41,10 +42,14 @@ class MambaConfig:
             TypeError: If a size is not an integer.
             ValueError: If a size is below 1.
         """
-        for name in ("features", "state_dim", "expansion", "conv_kernel_size"):
-            check_size(name, getattr(self, name))
-        if self.step_rank is not None:
-            check_size("step_rank", self.step_rank)
+        check_fields(
+            self,
+            features=size(),
+            state_dim=size(),
+            expansion=size(),
+            conv_kernel_size=size(),
+            step_rank=optional(size()),
+        )
 
     @property
     def channels(self) -> int:
@@ -58,18 +63,25 @@ class MambaConfig:
 
 
 class MambaCell(ConfiguredModule):
-    """A state space model whose time step, input and output maps depend on the input.
+    """A Mamba layer: a selective state space model, whose step size, input and output maps depend on the input.
 
     `[x; z] = W_in u`, `x = SiLU(conv(x) + b)`, `[δ; B; C] = W_x x`, `Δ = softplus(W_Δ δ + b_Δ)`; for every channel
     `h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_t` with `A = -exp(A_log)`, `y_t = C_t h_t + D x_t`; the output is
     `W_out (y SiLU(z))`. The carry is the convolution's tail `[batch, taps - 1, channels]` and the states
     `[batch, state_dim, channels]`. `A_log` is stored `[state_dim, channels]`, transposed to the official code.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `MambaConfig`.
+
     Source:
-        Gu and Dao 2023, https://arxiv.org/abs/2312.00752.
+        Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces",
+        https://arxiv.org/abs/2312.00752
     """
 
     config: MambaConfig = MambaConfig()
+
+    @configured_by(MambaConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -121,17 +133,23 @@ def _init_rates(key: Key, shape: tuple[int, ...]) -> Array:
     return jnp.broadcast_to(jnp.log(jnp.arange(1.0, shape[0] + 1))[:, None], shape)
 
 
-def Mamba(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A Mamba layer.
+@torso(MambaConfig)
+def Mamba(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A Mamba layer as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `MambaConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Gu and Dao 2023, https://arxiv.org/abs/2312.00752.
+        Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces",
+        https://arxiv.org/abs/2312.00752
     """
-    return Memoroid(cell=MambaCell(MambaConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=MambaCell(MambaConfig(features=features, **options)))

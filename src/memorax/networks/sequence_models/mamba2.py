@@ -1,4 +1,4 @@
-"""Mamba-2: a selective state space with one decay for a head."""
+"""Mamba-2: a selective state space model with one decay per head."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -6,30 +6,30 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import divides
+from memorax.core.checks import check_fields, divides, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks import initializers
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
 class Mamba2Config:
-    """Sizes of Mamba-2."""
+    """Hyper-parameters of a Mamba-2 layer."""
 
     features: int = 64
     """Width of the output."""
     num_heads: int = 4
-    """Number of heads, each with a decay of its own."""
+    """Number of heads, each with its own decay."""
     head_dim: int = 16
     """Channels of a head."""
     state_dim: int = 16
     """States of a channel; the authors' language models have 64 to 128."""
     conv_kernel_size: int = 4
-    """Steps that the convolution in front sees."""
+    """Kernel size of the convolution, in steps."""
     num_groups: int = 1
     """How many sets of `B` and `C` the heads share; a divisor of `num_heads`."""
     chunk_size: int | None = None
@@ -44,15 +44,21 @@ class Mamba2Config:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "num_heads", "head_dim", "state_dim", "conv_kernel_size", "num_groups"):
-            check_size(name, getattr(self, name))
+        check_fields(
+            self,
+            features=size(),
+            num_heads=size(),
+            head_dim=size(),
+            state_dim=size(),
+            conv_kernel_size=size(),
+            num_groups=size(),
+            chunk_size=optional(size()),
+        )
         divides(("num_groups", self.num_groups), ("num_heads", self.num_heads), "heads that share `B` and `C`")
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
 
 
 class Mamba2Carry(NamedTuple):
-    """What Mamba-2 remembers.
+    """The carry of Mamba-2.
 
     Attributes:
         state: `[batch, num_heads, state_dim, head_dim]`.
@@ -64,20 +70,29 @@ class Mamba2Carry(NamedTuple):
 
 
 class Mamba2Cell(ConfiguredModule):
-    """Mamba-2, by its duality with attention.
+    """A Mamba-2 layer, computed in chunks by its duality with attention.
 
     `[z, x, B, C, Δ] = W_in u`; `[x, B, C] = silu(conv([x, B, C]))`; `Δ = softplus(Δ + b)`; for each head
     `S_t = exp(-Δ_t A) S_{t-1} + Δ_t B_t x_tᵀ`, `y_t = S_tᵀ C_t + D x_t`; the output is `W_out (w * rms(y * silu(z)))`,
     gated before the norm. `A` starts uniform in [1, 16], `Δ` log-uniform in [0.001, 0.1].
 
-    As in the authors' code, but that the number of inner channels, `num_heads * head_dim`, is free, and that the norm
-    is over all channels whatever the number of groups.
+    As in the authors' code, with these differences: the number of inner channels, `num_heads * head_dim`, is free; the
+    norm is over all channels whatever the number of groups; the bias of the convolution is initialized to 0, where the
+    authors' code has PyTorch's default, uniform in [-0.5, 0.5] for a kernel of 4 steps; projections have Flax's
+    initialization.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `Mamba2Config`.
 
     Source:
-        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+        Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+        Space Duality", https://arxiv.org/abs/2405.21060
     """
 
     config: Mamba2Config = Mamba2Config()
+
+    @configured_by(Mamba2Config)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Mamba2Carry:
@@ -121,17 +136,23 @@ class Mamba2Cell(ConfiguredModule):
         return Mamba2Carry(state, tail), nn.Dense(config.features, use_bias=False, dtype=dtype, name="out_proj")(y)
 
 
-def Mamba2(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Mamba-2.
+@torso(Mamba2Config)
+def Mamba2(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A Mamba-2 layer as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `Mamba2Config`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+        Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+        Space Duality", https://arxiv.org/abs/2405.21060
     """
-    return Memoroid(cell=Mamba2Cell(Mamba2Config(features=hidden_dim, **options)))
+    return Memoroid(cell=Mamba2Cell(Mamba2Config(features=features, **options)))

@@ -1,4 +1,4 @@
-"""Mamba-3: a selective state space with complex states and a trapezoidal update."""
+"""Mamba-3: a selective state space model with complex states and the exponential-trapezoidal rule."""
 
 import dataclasses
 import math
@@ -7,33 +7,33 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import between, divides
+from memorax.core.checks import check_fields, divides, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks import initializers
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
 class Mamba3Config:
-    """Sizes of Mamba-3."""
+    """Hyper-parameters of a Mamba-3 layer."""
 
     features: int = 64
     """Width of the output."""
     num_heads: int = 4
-    """Number of heads, each with a decay of its own."""
+    """Number of heads, each with its own decay."""
     head_dim: int = 16
     """Channels of a head."""
     state_dim: int = 16
-    """Real states of a channel; two make a complex one."""
+    """Real states of a channel; a pair of them is a complex state."""
     num_groups: int = 1
     """How many sets of `B` and `C` the heads share before their biases; a divisor of `num_heads`."""
     rope_fraction: float = 0.5
-    """Part of the states that turn, in [0, 1]; the authors take a half or all. 0 leaves the states real."""
+    """Fraction of the states that rotate, in [0, 1]; the authors use 0.5 or 1. With 0 all states are real."""
     decay_floor: float = 1e-4
-    """Smallest rate of decay, at least 0."""
+    """Lower bound of the decay rates `A`, at least 0."""
     chunk_size: int | None = None
     """Steps computed at once; None chooses by platform."""
     dtype: Any = None
@@ -46,17 +46,22 @@ class Mamba3Config:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "num_heads", "head_dim", "state_dim", "num_groups"):
-            check_size(name, getattr(self, name))
+        check_fields(
+            self,
+            features=size(),
+            num_heads=size(),
+            head_dim=size(),
+            state_dim=size(),
+            num_groups=size(),
+            rope_fraction=real(0, 1),
+            decay_floor=real(0),
+            chunk_size=optional(size()),
+        )
         divides(("num_groups", self.num_groups), ("num_heads", self.num_heads), "heads that share `B` and `C`")
-        between(self, "rope_fraction", 0.0, 1.0)
-        between(self, "decay_floor", 0.0, math.inf)
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
 
 
 class Mamba3Carry(NamedTuple):
-    """What Mamba-3 remembers.
+    """The carry of Mamba-3.
 
     Attributes:
         state: `h`, `[batch, num_heads, state_dim, head_dim]`.
@@ -70,26 +75,36 @@ class Mamba3Carry(NamedTuple):
 
 
 class Mamba3Cell(ConfiguredModule):
-    """Mamba-3 with a single input and output for each state (SISO).
+    """A Mamba-3 layer with a single input and output per state (SISO).
 
     `[z, x, B, C, Δ, A, λ, θ] = W_in u`; `Δ = softplus(Δ + b)`, `A = max(softplus(A), decay_floor)`, `λ = σ(λ)`; `B` and
     `C` are brought to root mean square 1, scaled, and get a bias for each head and state, 1 at first. Then for each
-    head, with `α_t = exp(-Δ_t A_t)` and `R_t` turning pairs of states by `π tanh(θ_t) Δ_t`,
+    head, with `α_t = exp(-Δ_t A_t)` and `R_t` rotating pairs of states by `π tanh(θ_t) Δ_t`,
 
         h_t = α_t R_t h_{t-1} + (1 - λ_t) Δ_t α_t R_t B_{t-1} x_{t-1}ᵀ + λ_t Δ_t B_t x_tᵀ,   y_t = h_tᵀ C_t + D x_t,
 
     and the output is `W_out (y * silu(z))`. This is the exponential-trapezoidal rule: `λ = 1` is Mamba-2's update. The
-    turning is what complex eigenvalues do to pairs of real states; here the state turns, in place of `B` and `C` by
-    angles summed since the beginning, so nothing depends on how long an episode is. There is no convolution.
-    `Δ` starts log-uniform in [0.001, 0.1]; the angles are shared by the heads, but for `Δ`.
+    rotation is that of complex eigenvalues on pairs of real states. There is no convolution. `Δ` is initially
+    log-uniform in [0.001, 0.1]; heads share their angles up to `Δ`.
 
-    Left out: several inputs and outputs for each state (MIMO), and the optional norm in front of `W_out`.
+    Differs from the authors' code: the state rotates, where theirs rotates `B` and `C` by angles summed since the
+    beginning; it rotates in the opposite direction, so that for weights of theirs the sign of those columns of `W_in`
+    that give `θ` must be changed; the decay is `softplus(A)`, as in their code before June 2026, when an activation
+    that becomes less small replaced it. Left out: several inputs and outputs per state (MIMO), and the optional norm
+    before `W_out`.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `Mamba3Config`.
 
     Source:
-        Lahoti et al. 2026, https://arxiv.org/abs/2603.15569; decays and angles as in the authors' code.
+        Lahoti et al. 2026, "Mamba-3: Improved Sequence Modeling using State Space Principles",
+        https://arxiv.org/abs/2603.15569
     """
 
     config: Mamba3Config = Mamba3Config()
+
+    @configured_by(Mamba3Config)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Mamba3Carry:
@@ -147,17 +162,23 @@ class Mamba3Cell(ConfiguredModule):
         return jnp.repeat(x, heads // groups, axis=2) + bias
 
 
-def Mamba3(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Mamba-3, without several inputs and outputs for each state.
+@torso(Mamba3Config)
+def Mamba3(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A Mamba-3 layer (SISO) as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `Mamba3Config`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Lahoti et al. 2026, https://arxiv.org/abs/2603.15569.
+        Lahoti et al. 2026, "Mamba-3: Improved Sequence Modeling using State Space Principles",
+        https://arxiv.org/abs/2603.15569
     """
-    return Memoroid(cell=Mamba3Cell(Mamba3Config(features=hidden_dim, **options)))
+    return Memoroid(cell=Mamba3Cell(Mamba3Config(features=features, **options)))

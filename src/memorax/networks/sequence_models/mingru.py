@@ -1,4 +1,4 @@
-"""The minimal gated recurrent unit."""
+"""The minimal gated recurrent unit (minGRU)."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -7,21 +7,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import boolean, check_fields, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
 class MinGRUConfig:
-    """Size of a minimal gated recurrent unit, and how it is computed."""
+    """Hyper-parameters of a minimal gated recurrent unit."""
 
     features: int = 64
     """Width of the state, which is the output."""
     log_space: bool = False
-    """Whether to add up logarithms of the states. The results are the same; the linear form is stable and faster."""
+    """Whether to compute the recurrence in log-space. Results are the same; the default is stable too, and faster."""
     dtype: Any = None
     """Type of the projections and of the output; None: that of the inputs. The gates, the recurrence and the carry are
     kept in float32 at least."""
@@ -33,21 +34,28 @@ class MinGRUConfig:
             TypeError: If it is not an integer.
             ValueError: If it is below 1.
         """
-        check_size("features", self.features)
+        check_fields(self, features=size(), log_space=boolean())
 
 
 class MinGRUCell(ConfiguredModule):
-    """A gated recurrent unit whose gate does not see the state.
+    """A minimal gated recurrent unit (minGRU): its gate depends on the input only, not on the state.
 
     `z_t = σ(W_z x_t)`, `h_t = (1 - z_t) h_{t-1} + z_t g(W_h x_t)` with `g(a) = a + 1/2` above zero and `σ(a)` below, so
-    that states stay positive. `y_t = h_t`. An episode starts from zero, where the paper passes a state through `g`.
+    that states stay positive. `y_t = h_t`. The initial state is zero, where the paper applies `g` to an initial state.
     The carry is the state `[batch, features]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `MinGRUConfig`.
+
     Source:
-        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """
 
     config: MinGRUConfig = MinGRUConfig()
+
+    @configured_by(MinGRUConfig)
+    def __init__(self) -> None: ...
+
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("gate_kernel", "hidden_kernel")
     """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
 
@@ -99,17 +107,22 @@ def _log_scan(gate: Array, hidden: Array, done: Array, carry: Array) -> tuple[Ar
     return states[:, -1].astype(carry.dtype), states
 
 
-def MinGRU(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A minimal gated recurrent unit.
+@torso(MinGRUConfig)
+def MinGRU(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A minimal gated recurrent unit as a torso.
 
     Args:
-        hidden_dim: Width of the state, which is the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `MinGRUConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """
-    return Memoroid(cell=MinGRUCell(MinGRUConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=MinGRUCell(MinGRUConfig(features=features, **options)))

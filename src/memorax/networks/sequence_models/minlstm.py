@@ -1,4 +1,4 @@
-"""The minimal long short-term memory."""
+"""The minimal long short-term memory (minLSTM)."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -7,16 +7,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
 class MinLSTMConfig:
-    """Size of a minimal long short-term memory."""
+    """Hyper-parameters of a minimal long short-term memory."""
 
     features: int = 64
     """Width of the state, which is the output."""
@@ -31,22 +32,29 @@ class MinLSTMConfig:
             TypeError: If it is not an integer.
             ValueError: If it is below 1.
         """
-        check_size("features", self.features)
+        check_fields(self, features=size())
 
 
 class MinLSTMCell(ConfiguredModule):
-    """A long short-term memory whose gates do not see the state and add up to one.
+    """A minimal long short-term memory (minLSTM): its gates depend on the input only and sum to one.
 
     `f_t = σ(W_f x_t + b_f)`, `i_t = σ(W_i x_t + b_i)`,
     `h_t = f_t / (f_t + i_t) h_{t-1} + i_t / (f_t + i_t) g(W_h x_t + b_h)` with `g(a) = a + 1/2` above zero and `σ(a)`
-    below. `y_t = h_t`. The ratio of the gates is computed from the difference of their logarithms. An episode starts
-    from zero, where the paper passes a state through `g`. The carry is the state `[batch, features]`.
+    below. `y_t = h_t`. The ratio of the gates is computed from the difference of their logarithms. The initial
+    state is zero, where the paper applies `g` to an initial state. The carry is the state `[batch, features]`.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `MinLSTMConfig`.
 
     Source:
-        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """
 
     config: MinLSTMConfig = MinLSTMConfig()
+
+    @configured_by(MinLSTMConfig)
+    def __init__(self) -> None: ...
+
     recurrent_parameters: ClassVar[tuple[str, ...]] = (
         "forget_kernel",
         "input_kernel",
@@ -81,17 +89,22 @@ class MinLSTMCell(ConfiguredModule):
         return last, states.astype(x.dtype)
 
 
-def MinLSTM(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A minimal long short-term memory.
+@torso(MinLSTMConfig)
+def MinLSTM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A minimal long short-term memory as a torso.
 
     Args:
-        hidden_dim: Width of the state, which is the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `MinLSTMConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Feng et al. 2024, https://arxiv.org/abs/2410.01201.
+        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
     """
-    return Memoroid(cell=MinLSTMCell(MinLSTMConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=MinLSTMCell(MinLSTMConfig(features=features, **options)))

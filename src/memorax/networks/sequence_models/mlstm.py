@@ -1,4 +1,4 @@
-"""mLSTM: an LSTM with a matrix for a memory and exponential gates."""
+"""mLSTM: the LSTM with matrix memory and exponential gates of xLSTM."""
 
 import dataclasses
 import math
@@ -7,38 +7,42 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import at_least, divides
+from memorax.core.checks import check_fields, divides, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.mlstm import EMPTY, MLSTMSteps, mlstm
 from memorax.networks import initializers
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
 
 
+@with_synonyms
 @dataclasses.dataclass(frozen=True)
 class mLSTMConfig:  # noqa: N801 (the paper's name)
-    """Sizes of an mLSTM."""
+    """Hyper-parameters of an mLSTM layer."""
 
     features: int = 64
     """Width of the output."""
-    hidden_dim: int = 64
-    """Inner width: all heads' keys together; a multiple of `num_heads` and of `qkv_block_size`."""
+    inner_dim: int = 64
+    """Width inside the layer, of the keys of all heads; a multiple of `num_heads` and of `qkv_block_size`."""
     num_heads: int = 4
-    """Number of heads, each with a matrix of its own."""
+    """Number of heads, each with a matrix as its state."""
     conv_kernel_size: int = 4
-    """Steps that the convolution in front of keys and queries sees."""
+    """Kernel size of the convolution of keys and queries, in steps."""
     qkv_block_size: int = 4
     """Width of the diagonal blocks of the projections to queries, keys and values."""
     num_blocks: int = 1
-    """How many such blocks the network has; more start the last projection smaller."""
+    """Number of blocks of the network; the more, the smaller the last projection is initialized."""
     eps: float = 0.0
-    """Added to the normalizer. The authors' code has 1e-6; with 0 the outputs do not depend on the stabilizer."""
+    """Added to the normalizer; 1e-6 in the authors' code. With 0 outputs do not depend on the stabilizer, but gradients
+    may be NaN where gates saturate."""
     chunk_size: int | None = None
     """Steps computed at once; None chooses by platform."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+    hidden_dim: int = synonym("inner_dim")
+    """Second name of `inner_dim`."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -47,23 +51,29 @@ class mLSTMConfig:  # noqa: N801 (the paper's name)
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "hidden_dim", "num_heads", "conv_kernel_size", "qkv_block_size", "num_blocks"):
-            check_size(name, getattr(self, name))
-        divides(("num_heads", self.num_heads), ("hidden_dim", self.hidden_dim), "heads of one width")
-        divides(("qkv_block_size", self.qkv_block_size), ("hidden_dim", self.hidden_dim), "blocks of one width")
-        at_least(self, "eps", 0)
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
+        check_fields(
+            self,
+            features=size(),
+            inner_dim=size(),
+            num_heads=size(),
+            conv_kernel_size=size(),
+            qkv_block_size=size(),
+            num_blocks=size(),
+            eps=real(0),
+            chunk_size=optional(size()),
+        )
+        divides(("num_heads", self.num_heads), ("inner_dim", self.inner_dim), "heads of one width")
+        divides(("qkv_block_size", self.qkv_block_size), ("inner_dim", self.inner_dim), "blocks of one width")
 
 
 class mLSTMCarry(NamedTuple):  # noqa: N801
-    """What an mLSTM remembers.
+    """The carry of an mLSTM.
 
     Attributes:
         matrix: `C`, scaled by `exp(-largest)`, `[batch, num_heads, head_dim, head_dim]`.
         normalizer: `n`, scaled alike, `[batch, num_heads, head_dim]`.
         largest: The stabilizer `m`, `[batch, num_heads]`.
-        tail: The last inputs of the convolution, `[batch, conv_kernel_size - 1, hidden_dim]`.
+        tail: The last inputs of the convolution, `[batch, conv_kernel_size - 1, inner_dim]`.
     """
 
     matrix: Array
@@ -73,27 +83,33 @@ class mLSTMCarry(NamedTuple):  # noqa: N801
 
 
 class mLSTMCell(ConfiguredModule):  # noqa: N801
-    """A matrix memory with exponential gates, in the block of the xLSTM paper without its norm and shortcut.
+    """An mLSTM layer: a matrix memory with exponential gates, as in the block of xLSTM without norm and residual.
 
     `[x, z] = W_up u`, `c = silu(conv(x))`; `q`, `k` from `c` and `v` from `x` by block-diagonal projections, and the
     gates `i`, `f` of each head from all three; with `k` divided by `sqrt(head_dim)`,
     `C_t = σ(f) C_{t-1} + exp(i) k vᵀ`, `n_t = σ(f) n_{t-1} + exp(i) k`, `h = Cᵀ q / max(|nᵀ q|, 1)`; the output is
     `W_down ((norm(h) + skip * c) * silu(z))`, where the norm is a layer norm in each head.
 
-    Initialized as by the authors, but for the bias of the convolution, which starts at 0. What differs from their
-    code: the inner width is free, and `eps` is 0.
+    Initialized as in the authors' code, except for the bias of the convolution, which is initially 0. Differs from
+    their code: the inner width is free, and `eps` is 0.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `mLSTMConfig`.
 
     Source:
-        Beck et al. 2024, https://arxiv.org/abs/2405.04517.
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
 
     config: mLSTMConfig = mLSTMConfig()
+
+    @configured_by(mLSTMConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> mLSTMCarry:
         """Give an empty memory; `input_shape` is `(batch, features)`."""
         del key
-        batch, heads, inner = input_shape[0], self.config.num_heads, self.config.hidden_dim
+        batch, heads, inner = input_shape[0], self.config.num_heads, self.config.inner_dim
         return mLSTMCarry(
             jnp.zeros((batch, heads, inner // heads, inner // heads)),
             jnp.zeros((batch, heads, inner // heads)),
@@ -105,7 +121,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
     def __call__(self, carry: mLSTMCarry, inputs: Array, done: Array) -> tuple[mLSTMCarry, Array]:
         """Compute a sequence, see `Memoroid`."""
         config, dtype = self.config, self.config.dtype or inputs.dtype
-        u, heads, inner = inputs.astype(dtype), config.num_heads, config.hidden_dim
+        u, heads, inner = inputs.astype(dtype), config.num_heads, config.inner_dim
         small = initializers.small(u.shape[-1])
         x, z = jnp.split(nn.Dense(2 * inner, use_bias=False, dtype=dtype, kernel_init=small, name="up")(u), 2, axis=-1)
 
@@ -132,11 +148,11 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
     def _blocks(self, name: str, init: nn.initializers.Initializer, x: Array) -> Array:
         """Project by a block-diagonal matrix."""
         width = self.config.qkv_block_size
-        kernel = self.param(name, init, (self.config.hidden_dim // width, width, width)).astype(x.dtype)
+        kernel = self.param(name, init, (self.config.inner_dim // width, width, width)).astype(x.dtype)
         return jnp.einsum("btni,nij->btnj", x.reshape(*x.shape[:2], -1, width), kernel).reshape(x.shape)
 
     def _gates(self, qkv: Array) -> tuple[Array, Array]:
-        """Gates that start without looking: they write with small random weights, and forget by head."""
+        """Input and forget gates, at first independent of the inputs: small random biases, and forgetting by head."""
         zeros, heads = nn.initializers.zeros, self.config.num_heads
 
         def remember(_: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -146,22 +162,26 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         return write, nn.Dense(heads, kernel_init=zeros, bias_init=remember, name="forget")(qkv)
 
 
-def mLSTM(hidden_dim: int = 64, *, inner_dim: int | None = None, **options: Any) -> Memoroid:  # noqa: N802
-    """An mLSTM.
+@torso(mLSTMConfig, inner_dim=None)
+def mLSTM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """An mLSTM layer as a torso.
 
     Args:
-        hidden_dim: Width of the output.
-        inner_dim: Inner width, `mLSTMConfig.hidden_dim`; None: that of the output, rounded up to
-            whole heads and blocks.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        inner_dim: Width inside the layer; None: `features`, rounded up to whole heads and blocks.
         **options: Further fields of `mLSTMConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Beck et al. 2024, https://arxiv.org/abs/2405.04517.
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
-    if inner_dim is None:
+    if "inner_dim" not in options:
         step = math.lcm(options.get("num_heads", 4), options.get("qkv_block_size", 4))
-        inner_dim = math.ceil(hidden_dim / step) * step
-    return Memoroid(cell=mLSTMCell(mLSTMConfig(features=hidden_dim, hidden_dim=inner_dim, **options)))
+        options["inner_dim"] = math.ceil(features / step) * step
+    return Memoroid(cell=mLSTMCell(mLSTMConfig(features=features, **options)))

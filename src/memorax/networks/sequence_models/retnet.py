@@ -1,4 +1,4 @@
-"""Retention: linear attention with a fixed decay for each head, and keys that turn with time."""
+"""RetNet's retention: linear attention with a fixed decay for each head, and rotary positions."""
 
 import dataclasses
 from typing import Any
@@ -8,27 +8,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.checks import boolean, check_fields, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
 class RetNetConfig:
-    """Sizes of multi-scale retention."""
+    """Hyper-parameters of multi-scale retention."""
 
     features: int = 64
     """Width of the output."""
     num_heads: int = 4
     """Number of heads; head h, from 0, keeps `1 - 2^(-5-h)` of its memory at each step."""
     head_dim: int = 16
-    """Width of a head's keys; even where they turn."""
+    """Width of a head's keys; even with `rotation`."""
     value_dim: int = 32
     """Width of a head's values; in the paper twice that of the keys."""
     rotation: bool = True
-    """Whether keys and queries turn with time, so that reading depends on how long ago the writing was."""
+    """Whether keys and queries are rotated by their positions (xPos without its scaling)."""
     eps: float = 1e-6
     """Added to the mean square in the heads' norm, above 0."""
     chunk_size: int | None = None
@@ -43,35 +44,46 @@ class RetNetConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "num_heads", "head_dim", "value_dim"):
-            check_size(name, getattr(self, name))
+        check_fields(
+            self,
+            features=size(),
+            num_heads=size(),
+            head_dim=size(),
+            value_dim=size(),
+            rotation=boolean(),
+            eps=real(above=0),
+            chunk_size=optional(size()),
+        )
         if self.rotation and self.head_dim % 2:
-            raise ValueError(
-                f"`head_dim` must be even for keys that turn, got {self.head_dim}; or set `rotation=False`"
-            )
-        if not self.eps > 0:
-            raise ValueError(f"`eps` must be above 0, got {self.eps}")
-        if self.chunk_size is not None:
-            check_size("chunk_size", self.chunk_size)
+            raise ValueError(f"`head_dim` must be even for rotated keys, got {self.head_dim}; or set `rotation=False`")
 
 
 class RetNetCell(ConfiguredModule):
     """Multi-scale retention.
 
     `S_t = γ_h R S_{t-1} + k_t v_tᵀ`, `o_t = S_tᵀ q_t` with `γ_h = 1 - 2^(-5-h)`, `k` divided by `sqrt(head_dim)`, and
-    `R` turning pairs of key dimensions by fixed angles from 1 down to 1/10000 of a radian; then
+    `R` rotating pairs of key dimensions by fixed angles from 1 to 1/10000 of a radian; then
     `y = W (swish(W_g x) * norm(o))`, where each head is divided by its root mean square. The carry is
     `[batch, num_heads, head_dim, value_dim]`.
 
-    What differs from the paper: the state turns, in place of keys and queries at absolute positions, which gives the
-    same outputs and needs no count of steps. The paper's three further normalizations of the scores are left out: the
-    heads' norm undoes them. Inside that norm no mean is subtracted, as in the authors' code.
+    Differs from the paper: the state rotates instead of keys and queries at absolute positions, which gives the same
+    outputs and needs no count of steps. The paper's three further normalizations of the scores are left out: the norm
+    of the heads undoes them. That norm subtracts no mean, as in the authors' code. Projections have Flax's default
+    initialization (LeCun normal), where the authors' code has Xavier with gains of 2^-2.5 (queries, keys, values, gate)
+    and 2^-1 (output), which is smaller.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `RetNetConfig`.
 
     Source:
-        Sun et al. 2023, https://arxiv.org/abs/2307.08621.
+        Sun et al. 2023, "Retentive Network: A Successor to Transformer for Large Language Models",
+        https://arxiv.org/abs/2307.08621
     """
 
     config: RetNetConfig = RetNetConfig()
+
+    @configured_by(RetNetConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
@@ -103,17 +115,23 @@ class RetNetCell(ConfiguredModule):
         return carry, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
 
 
-def RetNet(hidden_dim: int = 64, **options: Any) -> Memoroid:  # noqa: N802
-    """Multi-scale retention.
+@torso(RetNetConfig)
+def RetNet(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """Multi-scale retention as a torso.
 
     Args:
-        hidden_dim: Width of the output.
+        features: Width of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `RetNetConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Sun et al. 2023, https://arxiv.org/abs/2307.08621.
+        Sun et al. 2023, "Retentive Network: A Successor to Transformer for Large Language Models",
+        https://arxiv.org/abs/2307.08621
     """
-    return Memoroid(cell=RetNetCell(RetNetConfig(features=hidden_dim, **options)))
+    return Memoroid(cell=RetNetCell(RetNetConfig(features=features, **options)))

@@ -1,4 +1,4 @@
-"""The real-gated linear recurrent unit of Griffin."""
+"""The real-gated linear recurrent unit (RG-LRU) of Griffin."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -7,28 +7,32 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
 
 
+@with_synonyms
 @dataclasses.dataclass(frozen=True)
 class RGLRUConfig:
-    """Sizes and initial decays of a real-gated linear recurrent unit."""
+    """Hyper-parameters of a real-gated linear recurrent unit."""
 
     features: int = 64
     """Width of the output."""
-    hidden_dim: int = 64
+    state_dim: int = 64
     """Number of states."""
     decay_min: float = 0.9
-    """Smallest initial decay of a fully open gate, in (0, 1)."""
+    """Smallest initial decay with an open recurrence gate, in (0, 1)."""
     decay_max: float = 0.999
-    """Largest initial decay of a fully open gate, in (0, 1)."""
+    """Largest initial decay with an open recurrence gate, in (0, 1)."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The gates and the recurrence are kept in float32
     at least."""
+    hidden_dim: int = synonym("state_dim")
+    """Second name of `state_dim`."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -37,8 +41,7 @@ class RGLRUConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        check_size("features", self.features)
-        check_size("hidden_dim", self.hidden_dim)
+        check_fields(self, features=size(), state_dim=size())
         if not 0 < self.decay_min <= self.decay_max < 1:
             raise ValueError(
                 f"`decay_min` and `decay_max` must be in (0, 1) and in order, got {self.decay_min}, {self.decay_max}"
@@ -46,20 +49,28 @@ class RGLRUConfig:
 
 
 class RGLRUCell(ConfiguredModule):
-    """A real, diagonal recurrence whose decay and input are gated by the input.
+    """A real-gated linear recurrent unit: a real diagonal recurrence whose decay and input are gated by the input.
 
     `r_t = σ(W_r x_t + b_r)`, `i_t = σ(W_i x_t + b_i)`, `log a_t = -8 softplus(Λ) r_t`,
-    `h_t = a_t h_{t-1} + sqrt(1 - a_t²) (i_t V x_t)`, `y_t = h_t`. `V` is the linear layer that Griffin's block has
-    before it; the gates are full matrices and read `x` itself. An output layer follows where `features` is not
-    `hidden_dim`. Griffin's code lets the first input of a sequence in whole, without the factor `sqrt(1 - a_t²)`; here
-    every step is alike, so that continuing from a fresh carry and starting an episode are the same. The carry is the
-    state `[batch, hidden_dim]`.
+    `h_t = a_t h_{t-1} + sqrt(1 - a_t²) (i_t V x_t)`, `y_t = h_t`. `V` is the linear layer before the
+    recurrence in Griffin's block; the gates are full matrices of `x`. An output layer follows where `features` is not
+    `state_dim`. Griffin's code omits the factor `sqrt(1 - a_t²)` at the first step of a sequence; here all steps are
+    alike, so that an episode may start anywhere in a sequence. The carry is the
+    state `[batch, state_dim]`.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `RGLRUConfig`.
 
     Source:
-        De et al. 2024, https://arxiv.org/abs/2402.19427.
+        De et al. 2024, "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
+        https://arxiv.org/abs/2402.19427
     """
 
     config: RGLRUConfig = RGLRUConfig()
+
+    @configured_by(RGLRUConfig)
+    def __init__(self) -> None: ...
+
     recurrent_parameters: ClassVar[tuple[str, ...]] = (
         "Lambda",
         "reset_kernel",
@@ -74,12 +85,12 @@ class RGLRUCell(ConfiguredModule):
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Array:
         """Give zeros; `input_shape` is `(batch, features)`."""
         del key
-        return jnp.zeros((input_shape[0], self.config.hidden_dim))
+        return jnp.zeros((input_shape[0], self.config.state_dim))
 
     @nn.compact
     def __call__(self, carry: Array, inputs: Array, done: Array) -> tuple[Array, Array]:
         """Compute a sequence, see `Memoroid`."""
-        config, units = self.config, self.config.hidden_dim
+        config, units = self.config, self.config.state_dim
         x = inputs.astype(config.dtype or inputs.dtype)
 
         shape, init = (x.shape[-1], units), nn.initializers.lecun_normal()
@@ -102,22 +113,29 @@ class RGLRUCell(ConfiguredModule):
     def _init_decay(self, key: Key) -> Array:
         """`Λ` such that the decays of open gates are uniform."""
         low, high = self.config.decay_min, self.config.decay_max
-        decay = jax.random.uniform(key, (self.config.hidden_dim,), minval=low, maxval=high)
+        decay = jax.random.uniform(key, (self.config.state_dim,), minval=low, maxval=high)
         return jnp.log(jnp.expm1(-jnp.log(decay) / 8))
 
 
-def RGLRU(hidden_dim: int = 64, *, state_dim: int | None = None, **options: Any) -> Memoroid:  # noqa: N802
-    """A real-gated linear recurrent unit.
+@torso(RGLRUConfig, state_dim=None)
+def RGLRU(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A real-gated linear recurrent unit as a torso.
 
     Args:
-        hidden_dim: Width of the output.
-        state_dim: Number of states; None: as many as outputs.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        state_dim: Number of states; None: `features`.
         **options: Further fields of `RGLRUConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        De et al. 2024, https://arxiv.org/abs/2402.19427.
+        De et al. 2024, "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
+        https://arxiv.org/abs/2402.19427
     """
-    return Memoroid(cell=RGLRUCell(RGLRUConfig(features=hidden_dim, hidden_dim=state_dim or hidden_dim, **options)))
+    options.setdefault("state_dim", features)
+    return Memoroid(cell=RGLRUCell(RGLRUConfig(features=features, **options)))

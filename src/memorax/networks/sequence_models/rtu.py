@@ -7,24 +7,25 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import between
+from memorax.core.checks import boolean, check_fields, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.rnn import RNN
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.rnn import RNN
+from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
 
 
+@with_synonyms
 @dataclasses.dataclass(frozen=True)
 class RTUConfig:
-    """Sizes, kind and initial eigenvalues of recurrent trace units."""
+    """Hyper-parameters of recurrent trace units."""
 
     features: int = 64
-    """Width of the output. The units give `2 * hidden_dim` numbers; a linear layer follows where that is another."""
-    hidden_dim: int = 64
-    """Number of units, each of which rotates and shrinks a pair of numbers."""
+    """Width of the output. A linear layer follows where it is not `2 * state_dim`, the width of the units' outputs."""
+    state_dim: int = 64
+    """Number of units, each a pair of numbers that a step rotates and scales."""
     linear: bool = False
-    """Whether the recurrence is linear and the rectifier stands behind it, which is faster in long sequences."""
+    """Whether the recurrence is linear, with the ReLU after it, which is faster on long sequences."""
     r_min: float = 0.0
     """Smallest initial radius of the eigenvalues, in [0, 1]."""
     r_max: float = 1.0
@@ -33,6 +34,8 @@ class RTUConfig:
     """Largest initial angle of the eigenvalues, in radians."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+    hidden_dim: int = synonym("state_dim")
+    """Second name of `state_dim`."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -41,28 +44,39 @@ class RTUConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        check_size("features", self.features)
-        check_size("hidden_dim", self.hidden_dim)
-        between(self, "r_min", 0.0, 1.0)
-        between(self, "r_max", self.r_min, 1.0)
-        if not self.max_phase > 0:
-            raise ValueError(f"`max_phase` must be above 0, got {self.max_phase}")
+        check_fields(
+            self,
+            features=size(),
+            state_dim=size(),
+            linear=boolean(),
+            r_min=real(0, 1),
+            r_max=real(self.r_min, 1),
+            max_phase=real(above=0),
+        )
 
 
 class RTUCell(ConfiguredModule):
-    """Units that rotate a pair of numbers, shrink it, and add the input.
+    """Recurrent trace units (RTU): a diagonal recurrence with complex eigenvalues, written in real numbers, for RTRL.
 
     With `r = exp(-exp(ν))`, `θ = exp(ϑ)`, `g = r cos θ`, `φ = r sin θ`, `γ = sqrt(1 - r²)`:
-    `a_t = f(g a_{t-1} - φ b_{t-1} + γ W_1 x_t)`, `b_t = f(g b_{t-1} + φ a_{t-1} + γ W_2 x_t)`. The non-linear kind has
-    the rectifier for `f` and gives `[a; b]`; the linear kind has none and gives the rectified `[a; b]`. Differs from
-    the paper by a linear layer behind, where `features` is not `2 * hidden_dim`. The carry is `(a, b)`, each
-    `[batch, hidden_dim]`.
+    `a_t = f(g a_{t-1} - φ b_{t-1} + γ W_1 x_t)`, `b_t = f(g b_{t-1} + φ a_{t-1} + γ W_2 x_t)`. In the
+    non-linear kind `f` is the ReLU and the output is `[a; b]`; in the linear kind `f` is the identity and the output is
+    `ReLU([a; b])`. Differs from the paper by the linear layer at the end, where `features` is not `2 * state_dim`. The
+    carry is `(a, b)`, each `[batch, state_dim]`.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `RTUConfig`.
 
     Source:
-        Elelimy et al. 2024, https://arxiv.org/abs/2409.01449.
+        Elelimy et al. 2024, "Real-Time Recurrent Learning using Trace Units in Reinforcement Learning",
+        https://arxiv.org/abs/2409.01449
     """
 
     config: RTUConfig = RTUConfig()
+
+    @configured_by(RTUConfig)
+    def __init__(self) -> None: ...
+
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("nu_log", "theta_log", "kernel_1", "kernel_2")
     """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
 
@@ -70,7 +84,7 @@ class RTUCell(ConfiguredModule):
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Give zeros; `input_shape` is `(batch, features)`."""
         del key
-        zeros = jnp.zeros((input_shape[0], self.config.hidden_dim))
+        zeros = jnp.zeros((input_shape[0], self.config.state_dim))
         return zeros, zeros
 
     def __call__(self, carry: tuple[Array, Array], inputs: Array) -> tuple[tuple[Array, Array], Array]:
@@ -81,7 +95,7 @@ class RTUCell(ConfiguredModule):
     @nn.compact
     def unroll(self, carry: tuple[Array, Array], inputs: Array, done: Array) -> tuple[tuple[Array, Array], Array]:
         """Compute a sequence: `inputs` `[batch, time, features]`, `done` `[batch, time]`."""
-        config, units = self.config, self.config.hidden_dim
+        config, units = self.config, self.config.state_dim
         x = inputs.astype(config.dtype or inputs.dtype)
         nu_log, theta_log = self.param("nu_log", self._init_radius), self.param("theta_log", self._init_phase)
         init, shape = nn.initializers.lecun_normal(), (inputs.shape[-1], units)
@@ -107,12 +121,12 @@ class RTUCell(ConfiguredModule):
     def _init_radius(self, key: Key) -> Array:
         """`ν` such that the eigenvalues are uniform over the ring."""
         low, high = self.config.r_min**2, self.config.r_max**2
-        square = jax.random.uniform(key, (self.config.hidden_dim,), minval=low, maxval=high)
+        square = jax.random.uniform(key, (self.config.state_dim,), minval=low, maxval=high)
         return jnp.log(-0.5 * jnp.log(jnp.clip(square, 1e-6, 1 - 1e-6)))
 
     @nn.nowrap
     def _init_phase(self, key: Key) -> Array:
-        angle = jax.random.uniform(key, (self.config.hidden_dim,), maxval=self.config.max_phase)
+        angle = jax.random.uniform(key, (self.config.state_dim,), maxval=self.config.max_phase)
         return jnp.log(jnp.maximum(angle, 1e-6))
 
 
@@ -139,18 +153,25 @@ def _rectified_scan(rotation: Pair, driven: Pair, done: Array, carry: Pair) -> t
     return (last[0].astype(carry[0].dtype), last[1].astype(carry[1].dtype)), states
 
 
-def RTU(hidden_dim: int = 64, *, state_dim: int | None = None, **options: Any) -> RNN:  # noqa: N802
-    """Recurrent trace units.
+@torso(RTUConfig, state_dim=None)
+def RTU(features: int, **options: Any) -> RNN:  # noqa: N802 (reads as the class it stands for)
+    """Recurrent trace units as a torso.
 
     Args:
-        hidden_dim: Width of the output.
-        state_dim: Number of units; None: as many as outputs.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        state_dim: Number of units; None: `features`.
         **options: Further fields of `RTUConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Elelimy et al. 2024, https://arxiv.org/abs/2409.01449.
+        Elelimy et al. 2024, "Real-Time Recurrent Learning using Trace Units in Reinforcement Learning",
+        https://arxiv.org/abs/2409.01449
     """
-    return RNN(cell=RTUCell(RTUConfig(features=hidden_dim, hidden_dim=state_dim or hidden_dim, **options)))
+    options.setdefault("state_dim", features)
+    return RNN(cell=RTUCell(RTUConfig(features=features, **options)))

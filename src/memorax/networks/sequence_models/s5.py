@@ -1,4 +1,4 @@
-"""The simplified structured state space layer."""
+"""S5: the simplified state space layer."""
 
 import dataclasses
 import functools
@@ -9,36 +9,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import divides
+from memorax.core.checks import boolean, check_fields, choice, divides, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.memoroid import Memoroid
+from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
 
 
+@with_synonyms
 @dataclasses.dataclass(frozen=True)
 class S5Config:
-    """Sizes, discretization and initial time scales of an S5 layer."""
+    """Hyper-parameters of an S5 layer."""
 
     features: int = 64
     """Width of the output."""
-    hidden_dim: int = 64
-    """Number of states; with conjugate symmetry half of them are stored."""
+    state_dim: int = 64
+    """Number of states; with conjugate symmetry half of them are computed."""
     blocks: int = 1
-    """How many HiPPO matrices the first eigenvalues are those of; divides `hidden_dim`."""
+    """Number of blocks of the HiPPO initialization; divides `state_dim`."""
     conj_sym: bool = True
-    """Whether states come in conjugate pairs, of which one is stored; needs an even number of states in a block."""
+    """Whether states come in conjugate pairs, of which one is computed; needs an even number of states in a block."""
     clip_eigs: bool = True
-    """Whether eigenvalues are kept in the left half plane, so that no state grows however long an episode is."""
+    """Whether eigenvalues are kept in the left half-plane, which bounds states in episodes of any length."""
     dt_min: float = 1e-3
     """Smallest initial time step."""
     dt_max: float = 1e-1
     """Largest initial time step."""
     discretization: Literal["zoh", "bilinear"] = "zoh"
-    """How continuous time becomes steps: with inputs held in between (zoh), or by the trapezoidal rule (bilinear)."""
+    """Discretization of continuous time: zero-order hold (`"zoh"`) or the bilinear (Tustin) method."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The recurrence is kept in float32 at least."""
+    hidden_dim: int = synonym("state_dim")
+    """Second name of `state_dim`."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -47,38 +50,46 @@ class S5Config:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range, or sizes do not divide.
         """
-        for name in ("features", "hidden_dim", "blocks"):
-            check_size(name, getattr(self, name))
-        divides(("blocks", self.blocks), ("hidden_dim", self.hidden_dim), "blocks of equal size")
-        if self.conj_sym and self.hidden_dim // self.blocks % 2:
-            raise ValueError(
-                f"`hidden_dim` / `blocks` must be even for conjugate pairs, got {self.hidden_dim} / {self.blocks}; "
-                "or set `conj_sym=False`"
-            )
-        if not 0 < self.dt_min <= self.dt_max:
-            raise ValueError(f"`dt_min` must be above 0 and at most `dt_max` ({self.dt_max}), got {self.dt_min}")
-        if self.discretization not in ("zoh", "bilinear"):
-            raise ValueError(f"`discretization` must be `zoh` or `bilinear`, got {self.discretization!r}")
+        check_fields(
+            self,
+            **dict.fromkeys(("features", "state_dim", "blocks"), size()),
+            **dict.fromkeys(("conj_sym", "clip_eigs"), boolean()),
+            dt_min=real(above=0),
+            discretization=choice("zoh", "bilinear"),
+        )
+        divides(("blocks", self.blocks), ("state_dim", self.state_dim), "blocks of equal size")
+        if self.conj_sym and self.state_dim // self.blocks % 2:
+            got = f"{self.state_dim} / {self.blocks}; or set `conj_sym=False`"
+            raise ValueError(f"`state_dim` / `blocks` must be even for conjugate pairs, got {got}")
+        if not self.dt_min <= self.dt_max:
+            raise ValueError(f"`dt_min` must be at most `dt_max` ({self.dt_max}), got {self.dt_min}")
 
     @property
     def modes(self) -> int:
         """Number of complex states that are stored."""
-        return self.hidden_dim // 2 if self.conj_sym else self.hidden_dim
+        return self.state_dim // 2 if self.conj_sym else self.state_dim
 
 
 class S5Cell(ConfiguredModule):
-    """A diagonal state space model in continuous time, discretized with a learned step per state.
+    """An S5 layer: a diagonal state space model in continuous time, discretized with a learned step per state.
 
     `h' = Λ h + B x`, `y = κ Re(C h) + D x`; after discretization `h_t = Λ̄ h_{t-1} + B̄ x_t` with `Λ̄ = exp(Λ Δ)`,
     `B̄ = (Λ̄ - 1) / Λ B`. `κ` is 2 with conjugate symmetry, else 1. Differs from the official code in that real parts of
-    `Λ` are held below -1e-4 by default. `D` is a diagonal where the input is as wide as the output, as in the paper,
+    `Λ` are kept below -1e-4 by default. `D` is a diagonal where the input is as wide as the output, as in the paper,
     and a matrix elsewhere. The carry is the real and the imaginary part of the stored states, each `[batch, modes]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `S5Config`.
+
     Source:
-        Smith et al. 2023, https://arxiv.org/abs/2208.04933.
+        Smith et al. 2023, "Simplified State Space Layers for Sequence Modeling", https://arxiv.org/abs/2208.04933
     """
 
     config: S5Config = S5Config()
+
+    @configured_by(S5Config)
+    def __init__(self) -> None: ...
+
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("Lambda_re", "Lambda_im", "log_step", "B_re", "B_im")
     """Parameters that influence the state; unit `j` depends on slice `[..., j]` of each."""
 
@@ -147,38 +158,42 @@ def _hippo(size: int, modes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spectrum(config: S5Config) -> tuple[Array, np.ndarray]:
-    """All blocks' eigenvalues `[modes]`, and the eigenvectors `[hidden_dim, modes]`."""
-    values, vectors = _hippo(config.hidden_dim // config.blocks, config.modes // config.blocks)
+    """All blocks' eigenvalues `[modes]`, and the eigenvectors `[state_dim, modes]`."""
+    values, vectors = _hippo(config.state_dim // config.blocks, config.modes // config.blocks)
     return jnp.asarray(np.tile(values, config.blocks)), np.kron(np.eye(config.blocks), vectors)
 
 
 def _draw_inputs(config: S5Config, key: Key, width: int) -> Array:
     """A real matrix in the basis of the eigenvectors, transposed: `[width, modes]`."""
-    real = nn.initializers.lecun_normal()(key, (config.hidden_dim, width))
+    real = nn.initializers.lecun_normal()(key, (config.state_dim, width))
     return (jnp.asarray(_spectrum(config)[1].conj().T) @ real).T
 
 
 def _draw_outputs(config: S5Config, key: Key) -> Array:
     """A complex matrix in the basis of the eigenvectors, transposed: `[modes, features]`."""
-    shape = (2, config.hidden_dim, config.features)
+    shape = (2, config.state_dim, config.features)
     real, imaginary = nn.initializers.lecun_normal(batch_axis=0)(key, shape)
     return ((real + 1j * imaginary).T @ _spectrum(config)[1]).T
 
 
-def S5(hidden_dim: int = 64, *, state_dim: int | None = None, **options: Any) -> Memoroid:  # noqa: N802
-    """A simplified structured state space layer.
+@torso(S5Config, state_dim=None)
+def S5(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
+    """A simplified state space layer as a torso.
 
     Args:
-        hidden_dim: Width of the output.
-        state_dim: Number of states; None: as many as outputs, rounded up so that it splits into conjugate pairs.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        state_dim: Number of states; None: `features`, rounded up to an even number for conjugate pairs.
         **options: Further fields of `S5Config`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Smith et al. 2023, https://arxiv.org/abs/2208.04933.
+        Smith et al. 2023, "Simplified State Space Layers for Sequence Modeling", https://arxiv.org/abs/2208.04933
     """
-    return Memoroid(
-        cell=S5Cell(S5Config(features=hidden_dim, hidden_dim=state_dim or hidden_dim + hidden_dim % 2, **options))
-    )
+    options.setdefault("state_dim", features + features % 2)
+    return Memoroid(cell=S5Cell(S5Config(features=features, **options)))

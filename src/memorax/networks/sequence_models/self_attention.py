@@ -1,4 +1,4 @@
-"""Attention over the last steps."""
+"""Self-attention over a sliding window."""
 
 import dataclasses
 from typing import Any
@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import divides
+from memorax.core.checks import check, check_fields, divides, optional, size
 from memorax.core.types import Array, Carry, Key
 from memorax.kernels.attention import Cache, empty_cache, episode_steps, place, slot_steps, window_attention
-from memorax.networks.checks import check_size
 from memorax.networks.positional_embeddings import POSITIONAL_EMBEDDINGS, RoPE
-from memorax.networks.sequence_models.base import check_sequence
-from memorax.networks.sequence_models.cell import ConfiguredModule
+from memorax.networks.sequence_models.parts.base import check_sequence
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +24,11 @@ class SelfAttentionConfig:
     features: int | None = None
     """Width of the output; None: `num_heads * head_dim` where that is given, else 64."""
     num_heads: int = 4
-    """Heads that attend side by side."""
+    """Number of attention heads."""
     head_dim: int | None = None
     """Width of a head's queries, keys and values; None: `features / num_heads`."""
     context_length: int = 128
-    """How many steps of its episode a step sees, itself among them."""
+    """Number of steps of its episode that a step attends to, itself included."""
     positional_embedding: str | None = "rope"
     """"rope", "alibi", "learned" (since the episode's start), "relative" (Transformer-XL), or None."""
     dtype: Any = None
@@ -41,13 +41,10 @@ class SelfAttentionConfig:
             TypeError: If a size is not an integer.
             ValueError: If a size is below 1 or odd, heads do not divide the features, or a name is unknown.
         """
-        check_size("num_heads", self.num_heads)
-        check_size("context_length", self.context_length)
-        if self.head_dim is not None:
-            check_size("head_dim", self.head_dim)
+        check_fields(self, num_heads=size(), context_length=size(), head_dim=optional(size()))
         if self.features is None:
             object.__setattr__(self, "features", 64 if self.head_dim is None else self.num_heads * self.head_dim)
-        check_size("features", self.features)
+        check_fields(self, features=size())
         if self.head_dim is None:
             divides(("num_heads", self.num_heads), ("features", self.width), "heads without `head_dim`")
         if self.positional_embedding not in POSITIONAL_EMBEDDINGS:
@@ -68,14 +65,17 @@ class SelfAttentionConfig:
 
 
 class SelfAttention(ConfiguredModule):
-    """Attention over the last `context_length` steps of the episode; a sequence model by itself.
+    """Multi-head self-attention over the last `context_length` steps of the episode; a sequence model by itself.
 
     `q, k, v = W_q x, W_k x, W_v x` in every head, `o_i = sum_j softmax_j(q_i . k_j / sqrt(dim) + position) v_j` over
-    the steps `i - context_length < j <= i` of the same episode, `y = W_o o`; no biases. Rollouts, which go step by
-    step, and training on sequences of any length see exactly the same steps. The carry holds keys and values
+    the steps `i - context_length < j <= i` of the same episode, `y = W_o o`; no biases. Rollouts, step by step,
+    and training on sequences of any length attend to the same steps. The carry holds keys and values
     `[batch, num_heads, context_length, dim]` and the number of steps since the episode's start.
 
     Differs from the paper: a window instead of the whole past, and positions as `positional_embedding` says.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `SelfAttentionConfig`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -86,10 +86,13 @@ class SelfAttention(ConfiguredModule):
         (2, 5, 8)
 
     Source:
-        Vaswani et al. 2017, "Attention Is All You Need", https://arxiv.org/abs/1706.03762.
+        Vaswani et al. 2017, "Attention Is All You Need", https://arxiv.org/abs/1706.03762
     """
 
     config: SelfAttentionConfig = SelfAttentionConfig()
+
+    @configured_by(SelfAttentionConfig)
+    def __init__(self) -> None: ...
 
     def setup(self) -> None:
         """Make the projections."""
@@ -116,12 +119,12 @@ class SelfAttention(ConfiguredModule):
         return empty_cache(input_shape[0], self.config.num_heads, self.config.context_length, self.config.dim)
 
     def __call__(self, inputs: Array, done: Array, initial_carry: Carry = None) -> tuple[Cache, Array]:
-        """Attend from every step.
+        """Attend.
 
         Args:
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
-            initial_carry: The cache before the first step; None starts afresh. It may have any number of slots: they
+            done: True where the memory is reset before the step, `[batch, time]`.
+            initial_carry: The cache before the first step; None: an empty one. It may have any number of slots: they
                 are the window.
 
         Returns:
@@ -137,8 +140,8 @@ class SelfAttention(ConfiguredModule):
         cache, mixed = window_attention(queries, self.key(embedded), self.value(embedded), done, cache, positions)
         return cache, self.output(mixed)
 
-    def reconsider(self, inputs: Array, count: Array) -> Cache:
-        """Make the cache anew from the inputs of the steps that it is to hold.
+    def rebuild_cache(self, inputs: Array, count: Array) -> Cache:
+        """Compute the cache of keys and values from the inputs of the steps that it holds.
 
         Args:
             inputs: `[batch, window, features]`; that of the episode's step `p` in slot `p % window`.
@@ -154,22 +157,26 @@ class SelfAttention(ConfiguredModule):
         return Cache(keys.astype(jnp.float32), values.astype(jnp.float32), count)
 
 
-def Attention(hidden_dim: int = 64, **options: Any) -> SelfAttention:  # noqa: N802 (reads as the class it stands for)
-    """Self-attention.
+@torso(SelfAttentionConfig, features=64, head_dim=None)
+def Attention(features: int, **options: Any) -> SelfAttention:  # noqa: N802 (reads as the class it stands for)
+    """Self-attention as a torso of a given width.
 
     Args:
-        hidden_dim: Width of the output.
-        **options: Further fields of `SelfAttentionConfig`. `head_dim` is `hidden_dim / num_heads`, rounded up to an
-            even number, unless given.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        head_dim: Width of a head; None: `features / num_heads`, rounded up to an even number.
+        **options: Further fields of `SelfAttentionConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Vaswani et al. 2017, "Attention Is All You Need", https://arxiv.org/abs/1706.03762.
+        Vaswani et al. 2017, "Attention Is All You Need", https://arxiv.org/abs/1706.03762
     """
-    check_size("hidden_dim", hidden_dim)
-    check_size("num_heads", num_heads := options.get("num_heads", 4))
-    if options.get("head_dim") is None:
-        options["head_dim"] = -(-hidden_dim // (2 * num_heads)) * 2
-    return SelfAttention(SelfAttentionConfig(features=hidden_dim, **options))
+    if "head_dim" not in options:
+        heads = check("num_heads", options.get("num_heads", 4), size())
+        options["head_dim"] = -(-features // (2 * heads)) * 2
+    return SelfAttention(SelfAttentionConfig(features=features, **options))

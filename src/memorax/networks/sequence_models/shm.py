@@ -1,4 +1,4 @@
-"""Stable Hadamard memory."""
+"""Stable Hadamard memory (SHM)."""
 
 import dataclasses
 from typing import Any
@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import boolean, check_fields, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.remat import scan_chunks
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.rnn import RNN
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.rnn import RNN
+from memorax.networks.sequence_models.parts.synonyms import torso
 
 _CHUNK = 16
 """Steps whose memories exist at the same time."""
@@ -19,20 +20,24 @@ _CHUNK = 16
 
 @dataclasses.dataclass(frozen=True)
 class SHMConfig:
-    """Sizes and variants of a stable Hadamard memory."""
+    """Hyper-parameters of a stable Hadamard memory."""
 
     features: int = 64
-    """Side of the memory matrix."""
-    output_features: int = 64
     """Width of the output."""
+    memory_dim: int = 64
+    """Side of the memory matrix."""
     num_thetas: int = 128
-    """Rows in the table of calibration vectors."""
+    """Rows of the table of calibration vectors."""
     sample_theta: bool = True
-    """Whether each step takes another row of the table, as in the paper; otherwise there is one row for all steps."""
+    """Whether each step uses another row of the table, as in the paper; else there is one row for all steps."""
     clip: float | None = None
-    """Bound of the memory's entries, 100 in the authors' task code; None: no bound, as in the paper."""
+    """Bound of the entries of the memory, 100 in the authors' code for tasks; None: no bound, as in the paper."""
     shortcut: bool = False
-    """Whether a linear map of the input is added to what is read."""
+    """Whether a linear map of the input is added to the output of the memory. It maps the input itself, where the
+    authors' code for tasks maps the layer-normed input."""
+    output_features: int | None = None
+    """Width of the output in `SHMConfig(features=64, output_features=32)`, as published code has it: `features` is the
+    side of the memory there. What is built has `memory_dim=64, features=32`, and None here."""
     dtype: Any = None
     """Type of activations and projections; None: that of the inputs. The memory is kept in float32 at least."""
 
@@ -43,32 +48,55 @@ class SHMConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        for name in ("features", "output_features", "num_thetas"):
-            check_size(name, getattr(self, name))
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"`clip` must be above 0 or None, got {self.clip}")
+        check_fields(
+            self,
+            features=size(),
+            memory_dim=size(),
+            num_thetas=size(),
+            sample_theta=boolean(),
+            clip=optional(real(above=0)),
+            shortcut=boolean(),
+            output_features=optional(size()),
+        )
+        if self.output_features is not None:
+            default = type(self).memory_dim
+            if self.memory_dim not in (default, self.features):
+                raise ValueError(
+                    f"`memory_dim` is called `features` where `output_features` is given, got memory_dim="
+                    f"{self.memory_dim} and features={self.features}; write `features` and `memory_dim`"
+                )
+            object.__setattr__(self, "memory_dim", self.features)
+            object.__setattr__(self, "features", self.output_features)
+            object.__setattr__(self, "output_features", None)
 
 
 class SHMCell(ConfiguredModule):
-    """A matrix that is calibrated entry by entry, and written by outer products.
+    """Stable Hadamard memory: a matrix that is calibrated entry by entry, and written by outer products.
 
     With `x̂ = LN(x)`: `v = W_v x̂`, `k` and `q` the rectified `W_k x̂` and `W_q x̂` divided by their sums, `η = σ(w x̂)`,
     `c = W_c x̂`; `M_t = M_{t-1} ∘ (1 + tanh(θ_t cᵀ)) + (η v) kᵀ`, `y_t = W_o (M_t q) + b`. `θ_t` is a row of a learned
-    table. Which one is a fixed hash of the number of steps since the episode's start, where the paper draws it at
-    random: what is learned from is then exactly what acted. The carry is `M` `[batch, features, features]` and that
+    table, chosen by a fixed hash of the number of steps since the episode's start. The paper chooses it at random; here
+    acting and learning compute the same. The carry is `M` `[batch, memory_dim, memory_dim]` and that
     number, int32 `[batch]`.
 
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `SHMConfig`.
+
     Source:
-        Le et al. 2025, https://arxiv.org/abs/2410.10132.
+        Le et al. 2025, "Stable Hadamard Memory: Revitalizing Memory-Augmented Agents for Reinforcement Learning",
+        https://arxiv.org/abs/2410.10132
     """
 
     config: SHMConfig = SHMConfig()
+
+    @configured_by(SHMConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Give zeros; `input_shape` is `(batch, features)`."""
         del key
-        batch, side = input_shape[0], self.config.features
+        batch, side = input_shape[0], self.config.memory_dim
         return jnp.zeros((batch, side, side)), jnp.zeros((batch,), jnp.int32)
 
     def __call__(self, carry: tuple[Array, Array], inputs: Array) -> tuple[tuple[Array, Array], Array]:
@@ -79,7 +107,7 @@ class SHMCell(ConfiguredModule):
     @nn.compact
     def unroll(self, carry: tuple[Array, Array], inputs: Array, done: Array) -> tuple[tuple[Array, Array], Array]:
         """Compute a sequence: `inputs` `[batch, time, features]`, `done` `[batch, time]`."""
-        config, side = self.config, self.config.features
+        config, side = self.config, self.config.memory_dim
         memory, age = carry
         dtype = config.dtype or inputs.dtype
         x = nn.LayerNorm(epsilon=1e-5, dtype=wide(inputs).dtype, name="norm")(inputs).astype(dtype)
@@ -98,7 +126,7 @@ class SHMCell(ConfiguredModule):
         read = read.astype(dtype)
         if config.shortcut:
             read += nn.Dense(side, dtype=dtype, name="shortcut")(inputs)
-        outputs = nn.Dense(config.output_features, dtype=dtype, name="output")(read)
+        outputs = nn.Dense(config.features, dtype=dtype, name="output")(read)
         return (memory, ages[:, -1] + 1), outputs
 
     @nn.nowrap
@@ -140,18 +168,25 @@ def _hash(x: Array) -> Array:
     return (x >> 1).astype(jnp.int32)
 
 
-def SHM(hidden_dim: int = 64, *, memory_dim: int | None = None, **options: Any) -> RNN:  # noqa: N802
-    """A stable Hadamard memory.
+@torso(SHMConfig, memory_dim=None)
+def SHM(features: int, **options: Any) -> RNN:  # noqa: N802 (reads as the class it stands for)
+    """A stable Hadamard memory as a torso.
 
     Args:
-        hidden_dim: Width of the output.
-        memory_dim: Side of the memory matrix; None: as large as the output.
-        **options: Further fields of `SHMConfig`, without `features`.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        memory_dim: Side of the memory matrix; None: `features`.
+        **options: Further fields of `SHMConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Le et al. 2025, https://arxiv.org/abs/2410.10132.
+        Le et al. 2025, "Stable Hadamard Memory: Revitalizing Memory-Augmented Agents for Reinforcement Learning",
+        https://arxiv.org/abs/2410.10132
     """
-    return RNN(cell=SHMCell(SHMConfig(features=memory_dim or hidden_dim, output_features=hidden_dim, **options)))
+    options.setdefault("memory_dim", features)
+    return RNN(cell=SHMCell(SHMConfig(features=features, **options)))

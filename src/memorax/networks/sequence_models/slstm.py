@@ -1,4 +1,4 @@
-"""The scalar LSTM of the xLSTM."""
+"""sLSTM: the LSTM with scalar memory and exponential gates of xLSTM."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -8,37 +8,40 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import divides
+from memorax.core.checks import check, check_fields, choice, divides, integer, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.slstm import State, initial_state, slstm
-from memorax.networks.checks import check_size
-from memorax.networks.sequence_models.cell import ConfiguredModule, wide
-from memorax.networks.sequence_models.rnn import RNN
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
+from memorax.networks.sequence_models.parts.rnn import RNN
+from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
 
 FORGET_BIASES = ("powerlaw", "linspace")
 
 
+@with_synonyms
 @dataclasses.dataclass(frozen=True)
 class sLSTMConfig:  # noqa: N801 (the paper's name)
-    """Sizes of `sLSTMCell`."""
+    """Hyper-parameters of an sLSTM layer."""
 
     features: int = 64
     """Width of the output."""
-    hidden_dim: int = 64
+    inner_dim: int = 64
     """Width of the memory."""
     num_heads: int = 4
-    """Parts of the memory that do not see each other's."""
+    """Number of heads, between which there are no recurrent connections."""
     conv_kernel_size: int = 4
-    """How many steps the write and forget gates see at once."""
+    """Kernel size of the convolution before input and forget gates, in steps."""
     forget_bias: str = "powerlaw"
-    """First biases of the forget gates over a head's units: "powerlaw" from 5 to -7, "linspace" from 3 to 6."""
+    """Initial biases of the forget gates over the units of a head: "powerlaw" from 5 to -7, "linspace" from 3 to 6."""
     block_index: int = 0
-    """Place in a stack of xLSTM blocks, from 0: the power law's exponent grows with it."""
+    """Index in a stack of xLSTM blocks, from 0; the exponent of the power law grows with it."""
     num_blocks: int = 1
-    """How many blocks that stack has."""
+    """Number of blocks of that stack."""
     dtype: Any = None
     """Type of projections, convolution and outputs; None: that of the inputs. The recurrence is in float32."""
+    hidden_dim: int = synonym("inner_dim")
+    """Second name of `inner_dim`."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -47,26 +50,21 @@ class sLSTMConfig:  # noqa: N801 (the paper's name)
             TypeError: If a size is not an integer.
             ValueError: If a size is out of range, heads do not divide the memory, or a name is unknown.
         """
-        for name in ("features", "hidden_dim", "num_heads", "conv_kernel_size", "num_blocks"):
-            check_size(name, getattr(self, name))
-        divides(("num_heads", self.num_heads), ("hidden_dim", self.hidden_dim), "the heads of an sLSTM")
-        if self.hidden_dim < 2 * self.num_heads:
-            raise ValueError(
-                f"`hidden_dim` must be at least 2 * `num_heads` ({2 * self.num_heads}), got {self.hidden_dim}; the "
-                "norm of a head with one unit is zero"
-            )
-        if self.forget_bias not in FORGET_BIASES:
-            raise ValueError(f"`forget_bias` must be one of {', '.join(FORGET_BIASES)}, got {self.forget_bias!r}")
-        if self.block_index not in range(self.num_blocks):
-            raise ValueError(f"`block_index` must be in [0, {self.num_blocks - 1}], got {self.block_index}")
+        sizes = ("features", "inner_dim", "num_heads", "conv_kernel_size", "num_blocks")
+        check_fields(self, **dict.fromkeys(sizes, size()), forget_bias=choice(*FORGET_BIASES))
+        check_fields(self, block_index=integer(0, self.num_blocks - 1))
+        divides(("num_heads", self.num_heads), ("inner_dim", self.inner_dim), "the heads of an sLSTM")
+        if self.inner_dim < 2 * self.num_heads:
+            got = f"{self.inner_dim}; the norm of a head with one unit is zero"
+            raise ValueError(f"`inner_dim` must be at least 2 * `num_heads` ({2 * self.num_heads}), got {got}")
 
 
 class Carry(NamedTuple):
-    """What an sLSTM remembers.
+    """The carry of an sLSTM.
 
     Attributes:
         state: Cell, normalizer, output and stabilizer.
-        tail: The last inputs of the convolution, `[batch, conv_kernel_size - 1, hidden_dim]`.
+        tail: The last inputs of the convolution, `[batch, conv_kernel_size - 1, inner_dim]`.
     """
 
     state: State
@@ -74,7 +72,7 @@ class Carry(NamedTuple):
 
 
 class sLSTMCell(ConfiguredModule):  # noqa: N801
-    """An LSTM with exponential gates, a normalizer, and heads.
+    """An sLSTM layer: an LSTM with exponential gates, a normalizer, and heads.
 
     With `u = silu(conv(x))`, in every head (`W`, `R` per head and gate)::
 
@@ -84,22 +82,28 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
     computed with the stabilizer of `memorax.kernels.slstm`. The norm is over a head's units, with a gain. Cells map
     `[batch, features]`; `unroll` maps whole sequences, with the convolution and all input products before the scan.
 
-    Differs from the paper: inputs of another width than `hidden_dim` are projected first, and so is the output where
-    `features` is another. `sigmoid` forget gates, as in the official code.
+    Differs from the paper: inputs are projected to `inner_dim` where they have another width, and outputs to
+    `features`. Forget gates are sigmoids, as in the official code.
+
+    Attributes:
+        config: The hyper-parameters. The constructor takes them whole, or by field: see `sLSTMConfig`.
 
     Source:
-        Beck et al. 2024, "xLSTM", https://arxiv.org/abs/2405.04517.
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
 
     config: sLSTMConfig = sLSTMConfig()
+
+    @configured_by(sLSTMConfig)
+    def __init__(self) -> None: ...
 
     @nn.nowrap
     def initialize_carry(self, key: Key, input_shape: tuple[int, ...]) -> Carry:
         """Give the carry before an episode's first step; `input_shape` is `(batch, features)`."""
         del key
         batch, config = input_shape[0], self.config
-        tail = jnp.zeros((batch, config.conv_kernel_size - 1, config.hidden_dim), jnp.float32)
-        return Carry(initial_state(batch, config.hidden_dim), tail)
+        tail = jnp.zeros((batch, config.conv_kernel_size - 1, config.inner_dim), jnp.float32)
+        return Carry(initial_state(batch, config.inner_dim), tail)
 
     def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:
         """Compute a step: `inputs` `[batch, features]` to outputs `[batch, features]`."""
@@ -113,26 +117,26 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
         Args:
             carry: The carry before the first step.
             inputs: `[batch, time, features]`.
-            done: True where the memory is cleared before the step, `[batch, time]`.
+            done: True where the memory is reset before the step, `[batch, time]`.
 
         Returns:
             The carry after the last step, and the outputs `[batch, time, features]`.
         """
         config = self.config
         x = inputs.astype(config.dtype or inputs.dtype)
-        if x.shape[-1] != config.hidden_dim:
-            x = nn.Dense(config.hidden_dim, use_bias=False, dtype=x.dtype, name="into")(x)
+        if x.shape[-1] != config.inner_dim:
+            x = nn.Dense(config.inner_dim, use_bias=False, dtype=x.dtype, name="into")(x)
         tail, u = self._convolve(x, done, carry.tail)
         state, hidden = slstm(self._gates(u, x), self._recurrent(), done, carry.state)
-        gain = 1.0 + self.param("norm", nn.initializers.zeros, (config.hidden_dim,), jnp.float32)
+        gain = 1.0 + self.param("norm", nn.initializers.zeros, (config.inner_dim,), jnp.float32)
         normal = jax.nn.standardize(hidden, axis=-1, epsilon=1e-5).reshape(*x.shape)
         outputs = (normal * gain).astype(x.dtype)
-        if config.features != config.hidden_dim:
+        if config.features != config.inner_dim:
             outputs = nn.Dense(config.features, use_bias=False, dtype=x.dtype, name="out")(outputs)
         return Carry(state, tail), outputs
 
     def _convolve(self, x: Array, done: Array, tail: Array) -> tuple[Array, Array]:
-        taps, width = self.config.conv_kernel_size, self.config.hidden_dim
+        taps, width = self.config.conv_kernel_size, self.config.inner_dim
         bound = taps**-0.5
 
         def uniform(key: Key, shape: tuple[int, ...]) -> Array:
@@ -145,7 +149,7 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
 
     def _gates(self, u: Array, x: Array) -> Array:
         """What the inputs give to the gates write, forget, candidate, read: `[batch, time, heads, 4 dim]`."""
-        heads, dim = self.config.num_heads, self.config.hidden_dim // self.config.num_heads
+        heads, dim = self.config.num_heads, self.config.inner_dim // self.config.num_heads
         scale = nn.initializers.normal((2 / (5 * dim)) ** 0.5)
         kernel = self.param("kernel", scale, (heads, dim, 4 * dim), jnp.float32).astype(x.dtype)
         bias = self.param("bias", lambda _: jnp.asarray(_biases(self.config), jnp.float32))
@@ -156,13 +160,13 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
         return wide(jnp.concatenate(products, axis=-1)) + bias
 
     def _recurrent(self) -> Array:
-        heads, dim = self.config.num_heads, self.config.hidden_dim // self.config.num_heads
+        heads, dim = self.config.num_heads, self.config.inner_dim // self.config.num_heads
         return self.param("recurrent", nn.initializers.zeros, (heads, dim, 4 * dim), jnp.float32)
 
 
 def _biases(config: sLSTMConfig) -> np.ndarray:
     """The first biases, `[heads, 4 dim]`."""
-    dim = config.hidden_dim // config.num_heads
+    dim = config.inner_dim // config.num_heads
     unit = np.arange(dim) / (dim - 1)
     exponent = 0.3 + 1.3 * config.block_index / max(1, config.num_blocks - 1)
     forget = 5.0 - 12.0 * unit**exponent if config.forget_bias == "powerlaw" else 3.0 + 3.0 * unit
@@ -170,21 +174,26 @@ def _biases(config: sLSTMConfig) -> np.ndarray:
     return np.tile(np.concatenate([zeros, forget, zeros, zeros]), (config.num_heads, 1))
 
 
-def sLSTM(hidden_dim: int = 64, *, inner_dim: int | None = None, **options: Any) -> RNN:  # noqa: N802
-    """A scalar LSTM with exponential gates.
+@torso(sLSTMConfig, inner_dim=None)
+def sLSTM(features: int, **options: Any) -> RNN:  # noqa: N802 (reads as the class it stands for)
+    """An sLSTM layer as a torso.
 
     Args:
-        hidden_dim: Width of the output.
-        inner_dim: Width of the memory; None: that of the output, rounded up to whole heads.
+        features: Width of the output; `hidden_dim` is a second name of it.
+        inner_dim: Width of the memory; None: `features`, rounded up to whole heads of at least two units.
         **options: Further fields of `sLSTMConfig`.
 
     Returns:
         A sequence model.
 
+    Raises:
+        TypeError: If an argument is unknown or of another type.
+        ValueError: If an argument is out of range.
+
     Source:
-        Beck et al. 2024, "xLSTM", https://arxiv.org/abs/2405.04517.
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
-    check_size("hidden_dim", hidden_dim)
-    check_size("num_heads", heads := options.get("num_heads", sLSTMConfig.num_heads))
-    inner = inner_dim or max(2, -(-hidden_dim // heads)) * heads
-    return RNN(cell=sLSTMCell(sLSTMConfig(features=hidden_dim, hidden_dim=inner, **options)))
+    if "inner_dim" not in options:
+        heads = check("num_heads", options.get("num_heads", sLSTMConfig.num_heads), size())
+        options["inner_dim"] = max(2, -(-features // heads)) * heads
+    return RNN(cell=sLSTMCell(sLSTMConfig(features=features, **options)))

@@ -1,0 +1,86 @@
+"""The commands of `memorax`, and the choice between them.
+
+A command is a module of this package with a function `run(arguments) -> exit code`, and a line in `COMMANDS`. It is
+imported when it is asked for, so that `memorax --help` answers at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import memorax
+from memorax.cli.refusal import FAILED, REFUSED, Refusal, choose
+
+
+class Command(NamedTuple):
+    """A command, as the help shows it.
+
+    Attributes:
+        arguments: What follows its name.
+        summary: What it does, in a line.
+    """
+
+    arguments: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command("[ALGORITHM]", "train an agent; by default PPO with a GRU on a memory task"),
+    "evaluate": Command("RUN", "run whole episodes with the greedy policy of a trained agent"),
+    "plot": Command("RUN...", "plot the learning curves of runs in one figure"),
+    "list": Command("WHAT", "list environments, models or algorithms"),
+}
+"""By name, which is also the name of the command's module in this package."""
+
+_HELP = """\
+usage: memorax COMMAND [OPTIONS]
+
+Train agents with memory.
+
+{commands}
+
+  --version           show the version
+  -h, --help          show this text; `memorax COMMAND --help` shows the options of a command
+
+examples:
+  memorax train
+  memorax train ppo --env memory::RepeatFirstEasy --model lstm --steps 500_000 --seeds 4
+  memorax train --resume --out runs/NAME
+  memorax plot runs/ONE runs/OTHER
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: What follows `memorax` on the command line; None takes it from there.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 refused, 128 + n stopped by signal n.
+    """
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text(), end="")
+        return 0
+    if words[0] == "--version":
+        print(memorax.__version__)
+        return 0
+    try:
+        name = choose("command", words[0], COMMANDS)
+        return importlib.import_module(f"memorax.cli.{name}").run(words[1:])
+    except Refusal as refusal:
+        print(f"memorax: {refusal}", file=sys.stderr)
+        return REFUSED
+    except OSError as error:
+        print(f"memorax: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def help_text() -> str:
+    """The help of `memorax`, with all commands."""
+    lines = (f"  {f'{name} {command.arguments}':<20}{command.summary}" for name, command in COMMANDS.items())
+    return _HELP.format(commands="\n".join(lines))

@@ -1,0 +1,45 @@
+"""`memorax evaluate RUN [OPTIONS]`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.table import Table
+
+from memorax.cli.options import ImportOptions, parse
+from memorax.cli.output import make_console, print_result, silence_libraries
+from memorax.cli.refusal import refusing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(ImportOptions):
+    """Run whole episodes with the greedy policy of a trained agent; save the result in `evaluation.json`."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run."""
+    episodes: int = 100
+    """Number of episodes of each seed."""
+    max_steps: int = 100_000
+    """Maximum number of steps of an episode; longer episodes are left out."""
+
+
+def run(arguments: list[str]) -> int:
+    """Evaluate; see `memorax.cli.commands` for the exit code."""
+    options = parse(EvaluateOptions, "evaluate", arguments)
+    from memorax.experiment.evaluation import evaluate
+    from memorax.experiment.imports import import_modules
+    from memorax.experiment.run.files import EVALUATION_FILE
+
+    silence_libraries()
+    refusing(import_modules, options.imports)
+    result = refusing(evaluate, options.run, episodes=options.episodes, max_steps=options.max_steps)
+    title = f"{options.run} at step {result['step']:,}"
+    table = Table("seed", "episodes", "mean episode return", "mean episode length", title=title)
+    returns, lengths = result["return"]["per_seed"], result["length"]["per_seed"]
+    for (seed, value), count in zip(returns.items(), result["episodes"], strict=True):
+        table.add_row(seed, str(count), f"{value:.3f}", f"{lengths[seed]:.1f}")
+    make_console().print(table)
+    print_result(result["return"])
+    print(f"saved to {options.run / EVALUATION_FILE}")
+    return 0

@@ -1,0 +1,1 @@
+"""One run: training in compiled intervals, and the folder that it leaves behind."""

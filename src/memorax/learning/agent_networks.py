@@ -1,0 +1,146 @@
+"""The networks of an agent in the environments that they act in: one way for every kind to be made and unrolled."""
+
+import abc
+from typing import Any, cast
+
+import jax
+from jax.custom_batching import sequential_vmap
+
+from memorax.acting.vector_env import VectorEnv
+from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.learning.unroll import add_time, encode_actions, sown_losses, unroll_with_losses
+from memorax.networks import Network
+
+
+class AgentNetworks(abc.ABC):
+    """One network or several, whose memory and parameters are made, and which are unrolled, together.
+
+    Attributes:
+        vector_env: The environments.
+        recurrent: Whether there is a memory; known once `trace` was called.
+    """
+
+    vector_env: VectorEnv
+    recurrent: bool
+
+    @abc.abstractmethod
+    def initialize_carry(self, key: Key, batch: int) -> Carry:
+        """Make the initial memory of `batch` environments."""
+
+    @abc.abstractmethod
+    def init(self, key: Key, timestep: Timestep, carry: Carry) -> PyTree:
+        """Make the parameters, given an example of a timestep and of the memory before it, `[batch, ...]`."""
+
+    @abc.abstractmethod
+    def unroll_with_losses(
+        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
+    ) -> tuple[Carry, Any, dict[str, Array]]:
+        """Run the networks over a sequence.
+
+        Args:
+            params: As `init` makes them.
+            inputs: What they see, `[batch, time, ...]`, with actions as the environment has them.
+            carry: The memory before the first input.
+            burn_in: So many first inputs only refresh the memory.
+
+        Returns:
+            The memory after the last input, the outputs of the heads at all inputs after the burn-in,
+            `[batch, time, ...]`, and the auxiliary losses that modules sowed, each `[]`, by their path.
+        """
+
+    def unroll(self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0) -> tuple[Carry, Any]:
+        """Run the networks over a sequence as `unroll_with_losses` does; return the memory and the outputs."""
+        carry, outputs, _ = self.unroll_with_losses(params, inputs, carry, burn_in)
+        return carry, outputs
+
+    def trace(self) -> Any:
+        """Trace the first step, so that networks that do not fit raise when the agent is built.
+
+        Returns:
+            Shapes, dtypes and types of the outputs, `[num_envs, 1, ...]`.
+        """
+
+        def first_step(key: Key) -> tuple[Carry, Any]:
+            carry = self.initialize_carry(key, self.vector_env.num_envs)
+            timestep = self.vector_env.reset(key, carry).timestep
+            return self.unroll(self.init(key, timestep, carry), add_time(timestep), carry)
+
+        carry, outputs = jax.eval_shape(first_step, jax.random.key(0))
+        self.recurrent = bool(jax.tree.leaves(carry))
+        return outputs
+
+    def replayed_carry(self, key: Key, batch: Transition) -> Carry:
+        """Give the memory at the start of replayed sequences: the stored one, or a fresh one where none is stored."""
+        carry = jax.tree.map(lambda x: x[:, 0], batch.carry)
+        return self.initialize_carry(key, batch.reward.shape[0]) if carry is None else carry
+
+
+class SingleNetwork(AgentNetworks):
+    """One network.
+
+    Args:
+        name: Its name in messages.
+        vector_env: The environments.
+        network: The network.
+
+    Raises:
+        TypeError: It is not a Network.
+    """
+
+    def __init__(self, name: str, vector_env: VectorEnv, network: Network) -> None:
+        if not isinstance(network, Network):
+            raise TypeError(f"`{name}` must be a Network, got {type(network).__name__}")
+        self.name, self.vector_env, self.network = name, vector_env, network
+
+    def initialize_carry(self, key: Key, batch: int) -> Carry:
+        """Make the initial memory of `batch` environments."""
+
+        def inputs(key: Key) -> Timestep:
+            return self._encode(self.vector_env.reset(key, (), batch).timestep)
+
+        return self.network.initialize_carry(key, self.network.input_shape(jax.eval_shape(inputs, key)))
+
+    def init(self, key: Key, timestep: Timestep, carry: Carry, **head_arguments: Any) -> PyTree:
+        """Make the parameters; arguments of the head, such as `action`, are `[batch, 1, ...]`."""
+
+        def make(key: Key, inputs: Timestep, carry: Carry, head_arguments: dict[str, Any]) -> PyTree:
+            return self.network.init(key, inputs, carry, **head_arguments)
+
+        # One seed after the other: orthogonal initializers are QR decompositions, and XLA's CPU backend can wait
+        # forever for a batch of these.
+        return sequential_vmap(make)(key, self._encode(timestep), carry, head_arguments)
+
+    def init_head(self, key: Key, features: Array, timestep: Timestep) -> PyTree:
+        """Make the parameters of the head alone, which reads features of another network's torso."""
+
+        def make(key: Key, features: Array, inputs: Timestep) -> PyTree:
+            return self.network.init(key, features, inputs, method="readout")
+
+        return sequential_vmap(make)(key, features, self._encode(timestep))
+
+    def _encode(self, timestep: Timestep) -> Timestep:
+        """Make the network's input, `[batch, 1, ...]`, of a timestep."""
+        return encode_actions(self.vector_env.action_space, add_time(timestep))
+
+    def unroll_with_losses(
+        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0, **kwargs: Any
+    ) -> tuple[Carry, Any, dict[str, Array]]:
+        """Run the network over a sequence."""
+        space = self.vector_env.action_space
+        return unroll_with_losses(self.network, params, inputs, carry, action_space=space, burn_in=burn_in, **kwargs)
+
+    def embed(
+        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
+    ) -> tuple[Carry, Array, dict[str, Array]]:
+        """Run feature extractor and torso over a sequence; return memory, features and sown losses."""
+        return self.unroll_with_losses(params, inputs, carry, burn_in, method="embed")
+
+    def readout(
+        self, params: PyTree, features: Array, inputs: Timestep, burn_in: int = 0, **head_arguments: Any
+    ) -> tuple[Any, dict[str, Array]]:
+        """Run the head on features of the inputs after the burn-in; return its outputs and sown losses."""
+        seen = jax.tree.map(lambda x: x[:, burn_in:], inputs)
+        outputs, sown = cast(
+            Any, self.network.apply(params, features, seen, method="readout", mutable="losses", **head_arguments)
+        )
+        return outputs, sown_losses(sown)

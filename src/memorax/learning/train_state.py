@@ -1,0 +1,73 @@
+"""Parameters and the state of their optimizer."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import optax
+from flax import struct
+
+from memorax.core.types import Array, PyTree, strong
+
+Schedule: TypeAlias = Callable[[Array], Any]
+"""A function of the number of transitions so far; it gives one number, or one for each environment."""
+
+
+@struct.dataclass
+class TrainState:
+    """Parameters with the state of their optimizer.
+
+    Attributes:
+        params: The parameters.
+        opt_state: The state of their optimizer.
+    """
+
+    params: PyTree
+    opt_state: PyTree
+
+    @classmethod
+    def create(cls, optimizer: optax.GradientTransformation, params: PyTree) -> "TrainState":
+        """Start to optimize `params`."""
+        return cls(params, strong(optimizer.init(params)))
+
+    def update(self, optimizer: optax.GradientTransformation, gradients: PyTree) -> "TrainState":
+        """Take one optimizer step."""
+        updates, opt_state = optimizer.update(gradients, self.opt_state, self.params)
+        return TrainState(optax.apply_updates(self.params, updates), opt_state)
+
+
+def check_optimizers(**optimizers: Any) -> None:
+    """Require optax optimizers.
+
+    Args:
+        **optimizers: The optimizers by the names of the arguments they were given as.
+
+    Raises:
+        TypeError: One is something else, such as a learning rate.
+    """
+    for name, optimizer in optimizers.items():
+        if not isinstance(optimizer, optax.GradientTransformation):
+            raise TypeError(
+                f"`{name}` must be an optax optimizer, got {optimizer!r}; write `optax.adam(1e-3)` for Adam with a "
+                "learning rate of 1e-3"
+            )
+
+
+def check_schedule(name: str, schedule: Any, default: Schedule) -> Schedule:
+    """Choose a schedule, a function of the number of transitions.
+
+    Args:
+        name: The argument it was given as.
+        schedule: The schedule, or None.
+        default: The schedule to use instead of None.
+
+    Raises:
+        TypeError: It is something else, such as a number.
+    """
+    if schedule is None:
+        return default
+    if not callable(schedule) or isinstance(schedule, type):
+        raise TypeError(
+            f"`{name}` must be a function of the number of transitions, got {schedule!r}; write "
+            "`optax.constant_schedule(0.1)` for a constant"
+        )
+    return schedule

@@ -1,0 +1,45 @@
+"""Hidden layers of heads."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from memorax.core.checks import check_fields, sequence, size
+from memorax.core.types import Array
+from memorax.networks.mlp import MLP
+
+
+class HasHidden(Protocol):
+    """A head with hidden layers of its own.
+
+    Attributes:
+        hidden: Widths of the layers between torso and head; none where empty.
+        activation: What follows each of them.
+    """
+
+    hidden: Sequence[int]
+    activation: Callable[[Array], Array]
+
+
+def check_hidden(head: Any) -> None:
+    """Check a head's hidden layers.
+
+    Raises:
+        TypeError: If `hidden` is not a sequence of integers, or `activation` not callable.
+        ValueError: If a width is below 1.
+    """
+    check_fields(head, hidden=sequence(size(), empty=True))
+    if not callable(head.activation):
+        raise TypeError(f"`activation` must be callable, got {head.activation!r}")
+
+
+def hidden_layers(head: HasHidden, features: Array) -> Array:
+    """Apply a head's hidden layers; call it inside the head's compact method.
+
+    Args:
+        head: The head.
+        features: The torso's outputs, `[batch, time, features]`.
+
+    Returns:
+        `[batch, time, head.hidden[-1]]`; `features` themselves where there are no hidden layers.
+    """
+    return MLP(tuple(head.hidden), head.activation, name="hidden")(features) if head.hidden else features

@@ -1,0 +1,1 @@
+"""Parts of memory models: their protocol, configured cells, what runs cells over time, the registry."""

@@ -1,0 +1,62 @@
+"""An agent that compiles in no time: it walks at random and calls that learning."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from memorax import lox
+from memorax.acting import State
+from memorax.algorithms import PPOConfig
+from memorax.experiment import RunConfig
+
+UPDATE, ENVS = 12, 3
+
+
+class FakeAgent:
+    """Has what the run loop asks of an agent. It loses its mind after `breaks_at` steps."""
+
+    steps_per_update = UPDATE
+
+    def __init__(
+        self, breaks_at: int | None = None, breaks_with: float = float("nan"), *, endless: bool = False
+    ) -> None:
+        self.breaks_at, self.breaks_with, self.endless = breaks_at, breaks_with, endless
+
+    def init(self, key: jax.Array) -> State:
+        learner = {"position": jax.random.normal(key, (5,)), "seed": jax.random.key_data(key)[-1]}
+        return State(jnp.zeros((), jnp.uint32), jnp.zeros((ENVS, 2)), learner)
+
+    def train(self, key: jax.Array, state: State, num_steps: int) -> State:
+        def body(state: State, _: None) -> tuple[State, None]:
+            move = jax.random.normal(jax.random.fold_in(key, state.step), (5,))
+            step = state.step + jnp.uint32(UPDATE)
+            if self.breaks_at is not None:
+                move = jnp.where(step > self.breaks_at, self.breaks_with, move)
+            position = state.learner["position"] + move
+            lox.log(
+                {
+                    "returned_episode": (jnp.arange(ENVS) > 0) & (not self.endless),
+                    "returned_episode_returns": position[:ENVS],
+                    "returned_episode_lengths": jnp.full((ENVS,), UPDATE // ENVS, jnp.int32),
+                }
+            )
+            lox.log({"losses": {"move": jnp.sum(move), "a_never": jnp.float32(jnp.nan)}})
+            return State(step, state.loop, state.learner | {"position": position}), None
+
+        return jax.lax.scan(body, state, None, length=num_steps // UPDATE)[0]
+
+
+def config(**fields: Any) -> RunConfig:
+    """A run of ten updates in five intervals, with a checkpoint in its midst."""
+    defaults: dict[str, Any] = {
+        "algorithm": "ppo",
+        "env": "memory::RepeatPreviousEasy",
+        "steps": 10 * UPDATE,
+        "seeds": 2,
+        "seed": 7,
+        "log_every": 2 * UPDATE,
+        "checkpoint_every": 4 * UPDATE,
+        "hyperparameters": PPOConfig(),
+    }
+    return RunConfig(**(defaults | fields))
