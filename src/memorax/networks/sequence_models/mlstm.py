@@ -113,7 +113,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         return mLSTMCarry(
             jnp.zeros((batch, heads, inner // heads, inner // heads)),
             jnp.zeros((batch, heads, inner // heads)),
-            jnp.full((batch, heads), EMPTY, jnp.float32),
+            jnp.full((batch, heads), EMPTY, float),
             jnp.zeros((batch, self.config.conv_kernel_size - 1, inner)),
         )
 

@@ -127,7 +127,10 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
         if x.shape[-1] != config.inner_dim:
             x = nn.Dense(config.inner_dim, use_bias=False, dtype=x.dtype, name="into")(x)
         tail, u = self._convolve(x, done, carry.tail)
-        state, hidden = slstm(self._gates(u, x), self._recurrent(), done, carry.state)
+        gates, recurrent = self._gates(u, x), self._recurrent()
+        before = jax.tree.map(lambda part: part.astype(gates.dtype), carry.state)
+        state, hidden = slstm(gates, recurrent, done, before)
+        state = jax.tree.map(lambda part, old: part.astype(old.dtype), state, carry.state)
         gain = 1.0 + self.param("norm", nn.initializers.zeros, (config.inner_dim,), jnp.float32)
         normal = jax.nn.standardize(hidden, axis=-1, epsilon=1e-5).reshape(*x.shape)
         outputs = (normal * gain).astype(x.dtype)
