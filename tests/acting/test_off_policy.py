@@ -104,23 +104,23 @@ def agent():
 def test_one_update_per_train_frequency_transitions_and_targets_by_the_clock(agent):
     assert (agent.collect_steps, agent.num_updates) == (2, 3)
     key = jax.random.key(0)
-    state = agent.train(key, agent.init(key), 60)
-    assert state.step == 60
-    assert state.learner["updates"] == 30
-    assert state.learner["refreshes"] == 60 // 7
-    assert state.buffer["size"] == 20
+    state = agent.train(key, agent.init(key), 24)
+    assert state.step == 24
+    assert state.learner["updates"] == 12
+    assert state.learner["refreshes"] == 24 // 7
+    assert state.buffer["size"] == 8
 
 
 def test_priorities_reach_the_replay(agent):
     key = jax.random.key(0)
-    state = agent.train(key, agent.init(key), 6)
+    state = agent.train(key, agent.init(key), 12)
     np.testing.assert_array_equal(state.buffer["priority"][-2:], [0.0, 3.0])
 
 
 def test_the_replay_holds_what_happened_in_order(agent):
     key = jax.random.key(0)
-    buffer = agent.train(key, agent.init(key), 60).buffer
-    steps = jax.tree.map(lambda x: x[:, -20:], buffer["steps"])
+    buffer = agent.train(key, agent.init(key), 24).buffer
+    steps = jax.tree.map(lambda x: x[:, -8:], buffer["steps"])
     np.testing.assert_array_equal(steps.inputs.done[:, 1:], steps.done[:, :-1])
     # The stored memory is the one before the step: it has counted the episode's earlier observations.
     later = ~np.asarray(steps.inputs.done)
@@ -158,8 +158,8 @@ def test_nothing_is_learned_before_the_replay_can_be_sampled():
     assert state.buffer["size"] == 4
     assert_equal(state.learner, start.learner)
     assert np.isnan(state.buffer["priority"]).sum() == 1  # what leaves a priority as it is
-    state = agent.train(key, state, 6)
-    assert state.learner["updates"] == 3
+    state = agent.train(key, state, 12)
+    assert state.learner["updates"] == 6
     assert state.buffer["priority"][-1] == 3.0
 
 

@@ -133,7 +133,7 @@ def test_an_unknown_option_is_answered_with_what_is_near(here):
     [
         ("--num-envs 6 --num-minibatches 4", "`num_minibatches` (4) must divide `num_envs` (6)"),
         ("--steps 10", "`steps` must be at least one update"),
-        ("--env memory::TMaze --env-options lenth=3", "`lenth` is no argument of `memory::TMaze`; it takes: length"),
+        ("--env memory::TMaze --env-options lenth=3", "`lenth` is not an argument of `memory::TMaze`"),
         ("--env memory::TMaze --env-options length=0", "`length` must be at least 1, got 0"),
         ("--resume --out empty", "empty must be a run's folder, got one without config.json"),
         ("--resume", "runs/ppo-memory-RepeatPreviousEasy-gru must be a run's folder"),

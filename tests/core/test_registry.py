@@ -51,7 +51,7 @@ def test_long_lists_are_cut():
 
 
 def test_the_command_that_lists_all_is_named_where_a_list_is_cut():
-    registry = Registry("agent", command="memorax list agents")
+    registry = Registry("agent", listing="memorax list agents")
     for i in range(25):
         registry.register(f"agent{i:02}", i)
     with pytest.raises(ValueError, match=r"\(25 in all; `memorax list agents` shows them\)$"):

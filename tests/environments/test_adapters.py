@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
-from tests.compare import assert_equal
+from tests.assertions import assert_equal
 
 from memorax.core.spaces import Box, Discrete
 from memorax.environments import Environment, as_environment, make

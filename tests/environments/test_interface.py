@@ -149,6 +149,11 @@ def test_what_does_not_fit_is_named(env, error, message):
         toy(Discrete(2), lambda x: 1),
         toy(Dict({"a": Box(0.0, 1.0, (3,))}), lambda x: FrozenDict({"a": x})),
         toy(Tuple((Box(0.0, 1.0, (3,)), Discrete(2))), lambda x: (x, jnp.int32(1))),
+        toy(show=lambda x: {"action_mask": jnp.ones(2, bool), "seen": x}),
+        toy(
+            Dict({"action_mask": Box(0, 1, (2,), bool), "seen": Box(0.0, 1.0, (3,))}),
+            lambda x: {"action_mask": jnp.ones(2, bool), "seen": x},
+        ),
         make("multi_agent::RollCall")[0],
     ],
 )

@@ -1,5 +1,8 @@
+import inspect
 import sys
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from memorax.environments import (
@@ -13,6 +16,11 @@ from memorax.environments import (
     registered,
 )
 from memorax.environments.memory import TASKS, TMaze, TMazePassive
+
+
+def arguments(name):
+    """The names of a task's arguments; the difficulty has a test of its own."""
+    return [argument for argument in inspect.signature(TASKS[name]).parameters if argument != "difficulty"]
 
 
 @pytest.fixture
@@ -110,6 +118,30 @@ def test_a_wrong_name_is_explained(env_id, error, message):
 def test_a_wrong_argument_is_refused_when_the_environment_is_made(env_id, arguments, error, message):
     with pytest.raises(error, match=message):
         make(env_id, **arguments)
+
+
+NONSENSE = [float("nan"), float("inf"), 10**20, "3x", [1], {}, object(), np.zeros(3)]
+NAMES = [name for name in TASKS if not name.endswith(("Medium", "Hard"))]
+ARGUMENTS = [(name, argument) for name in NAMES for argument in arguments(name)]
+NUMBERS = [pair for pair in ARGUMENTS if pair[1] not in ("overwrite", "penalty", "popgym_compat")]
+
+
+@pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
+def test_no_argument_of_a_task_takes_nonsense_and_the_message_names_it(name, argument):
+    numbers = {"apple": [10**20], "noise": [10**20]}  # a number is a number
+    for value in NONSENSE:
+        if isinstance(value, int) and value in numbers.get(argument, []):
+            continue
+        with pytest.raises((TypeError, ValueError), match=f"^`{argument}` must be "):
+            make(f"memory::{name}", **{argument: value})
+
+
+@pytest.mark.parametrize(("name", "argument"), NUMBERS)
+def test_arguments_may_be_scalars_of_numpy_and_jax(name, argument):
+    others = {"keys": 12} if argument == "pairs" else {}
+    for twelve in (np.int64(12), np.uint8(12), jnp.int32(12)):
+        env = make(f"memory::{name}", **others, **{argument: twelve})[0]
+        assert type(getattr(env, argument)) in (int, float)
 
 
 @pytest.mark.parametrize("task", sorted({f.func.__name__ for f in TASKS.values() if hasattr(f, "func")}))

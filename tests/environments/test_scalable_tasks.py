@@ -320,7 +320,7 @@ def test_credit_lengths():
         ("Copy", {"length": -1}, ValueError, "`length` must be at least 0, got -1"),
         ("Copy", {"items": 0}, ValueError, "`items` must be at least 1, got 0"),
         ("SelectiveCopy", {"symbols": 1}, ValueError, "`symbols` must be at least 2, got 1"),
-        ("AssociativeRecall", {"pairs": 9}, ValueError, "`keys` must be at least 9, got 8"),
+        ("AssociativeRecall", {"pairs": 9}, ValueError, r"`keys` \(8\) must be at least `pairs` \(9\)"),
         ("AssociativeRecall", {"queries": 1.5}, TypeError, "`queries` must be an integer, got 1.5"),
         ("PassiveKeyToDoor", {"colors": 1}, ValueError, "`colors` must be at least 2, got 1"),
         ("ActiveKeyToDoor", {"length": 0}, ValueError, "`length` must be at least 1, got 0"),

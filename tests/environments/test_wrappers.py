@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.compare import assert_equal
+from tests.assertions import assert_equal
 from tests.fast_compile import jit
 
 from memorax.core.spaces import Box, Discrete

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
-from tests.compare import assert_close, assert_equal
+from tests.assertions import assert_close, assert_equal
 from tests.fast_compile import jit
 
 from memorax.core.spaces import Box, Dict, Discrete, Tuple

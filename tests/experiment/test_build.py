@@ -24,22 +24,22 @@ def config(hyperparameters=SMALL, **fields):
 def test_every_memory_model_makes_an_agent(model):
     agent = build_agent(config(model=model))
     assert agent.recurrent != MODELS.get(model).memoryless
-    assert agent.network.shared
+    assert agent.networks.shared
 
 
 def test_the_trunk_is_shared_only_where_asked_for():
-    assert not build_agent(config(share_trunk=False)).network.shared
+    assert not build_agent(config(share_trunk=False)).networks.shared
 
 
 def test_options_reach_the_environment():
     agent = build_agent(config(env="memory::TMaze", env_options={"length": 5}))
     assert agent.vector_env.env_params.length == 5
-    with pytest.raises(TypeError, match="`lenth` is no argument of `memory::TMaze`; it takes: length"):
+    with pytest.raises(TypeError, match="`lenth` is not an argument of `memory::TMaze`; it takes: length"):
         build_agent(config(env="memory::TMaze", env_options={"lenth": 5}))
 
 
 def test_previous_action_and_reward_are_fed():
-    extractor = build_agent(config()).network.actor.feature_extractor
+    extractor = build_agent(config()).networks.actor.network.feature_extractor
     assert extractor.action_extractor is not None
     assert extractor.reward_extractor is not None
     assert extractor.mask_at_start

@@ -9,7 +9,7 @@ import pytest
 
 from memorax import lox
 from memorax.algorithms import PPO, PQN, PPOConfig, PQNConfig
-from memorax.core.spaces import Discrete
+from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Timestep
 from memorax.learning import ImageDecoder, Reconstruction
 from memorax.learning.reconstruction import reconstruction_error
@@ -21,6 +21,9 @@ KEY = jax.random.key(0)
 
 class Pictures(Clock):
     """Shows the time as a picture of odd size: so many rows are white."""
+
+    def observation_space(self, params=None):
+        return Box(0.0, 1.0, (7, 5, 2))
 
     def reset_env(self, key, params):
         _, state = super().reset_env(key, params)

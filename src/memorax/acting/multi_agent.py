@@ -77,14 +77,17 @@ class SingleAgentView(Environment[PyTree, PyTree]):
         env: The environment.
         view: Maps the observations of all agents to what each is shown, `[agents, ...]` to `[agents, ...]`; None
             shows each its own.
+        view_space: The space of what an agent is shown; None for that of its own observations.
 
     Raises:
         TypeError: The environment has no agents.
     """
 
-    def __init__(self, env: Any, view: Callable[[PyTree], PyTree] | None = None) -> None:
+    def __init__(
+        self, env: Any, view: Callable[[PyTree], PyTree] | None = None, view_space: Space | None = None
+    ) -> None:
         check_agents(env)
-        self.env, self.view = env, view
+        self.env, self.view, self.view_space = env, view, view_space
 
     @property
     def default_params(self) -> Any:
@@ -117,5 +120,5 @@ class SingleAgentView(Environment[PyTree, PyTree]):
         return self.env.agent_action_space(params)
 
     def observation_space(self, params: PyTree | None = None) -> Space:
-        """The observations of one agent, before `view`."""
-        return self.env.agent_observation_space(params)
+        """The space of what one agent is shown."""
+        return self.env.agent_observation_space(params) if self.view_space is None else self.view_space

@@ -15,7 +15,7 @@ from memorax.acting.multi_agent import MultiAgentVectorEnv, SingleAgentView
 from memorax.algorithms.ppo import PPO, Batch, PPOConfig
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner
-from memorax.learning.centralized_critic import joint_observation, restrict_to
+from memorax.learning.centralized_critic import joint_observation, joint_space, restrict_to
 from memorax.networks import Network
 
 MAPPOState: TypeAlias = State
@@ -101,7 +101,9 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
                     "feature extractors and two torsos"
                 )
             actor, critic = restrict_to(actor, "own"), restrict_to(critic, "all")
-        view = SingleAgentView(self.vector_env.env, self._view)
+        own = cast(Any, self.vector_env.env).agent_observation_space(self.vector_env.env_params)
+        space = joint_space(own, self.num_agents) if config.centralized_critic else None
+        view = SingleAgentView(self.vector_env.env, self._view, space)
         networks = actor, critic, actor_optimizer, critic_optimizer
         self.member = Member(config, view, self.vector_env.env_params, *networks)
         """PPO of one agent."""

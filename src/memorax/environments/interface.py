@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.spaces import Dict, Space, Tuple, from_foreign
+from memorax.core.spaces import Dict, Space, Tuple, from_foreign, split_action_mask
 from memorax.core.spaces.base import fits
 from memorax.core.types import Key, PyTree
 from memorax.environments.adapters.foreign import adapt
@@ -98,6 +98,8 @@ def _check_by_tracing(env: Environment, params: PyTree) -> None:
 
 def _check_observation(name: str, value: Any, space: Space, what: str = "observation") -> None:
     """Check the structure, shapes and dtypes of an observation, as far as they are known while tracing."""
+    if split_action_mask(space)[1] is None:  # a mask need not be declared
+        value, _ = split_action_mask(value)
     if isinstance(space, Dict):
         if not isinstance(value, Mapping) or set(value) != set(space.spaces):
             raise ValueError(f"{what} of {name} must be a dict with keys {sorted(space.spaces)}, got {form(value)}")
@@ -108,11 +110,16 @@ def _check_observation(name: str, value: Any, space: Space, what: str = "observa
             raise ValueError(f"{what} of {name} must be a tuple of {len(space.spaces)}, got {form(value)}")
         for i, part in enumerate(space.spaces):
             _check_observation(name, value[i], part, f"{what}[{i}]")
-    elif not isinstance(value, jax.Array | np.ndarray | np.generic | bool | int | float):
+    else:
+        _check_array(name, value, space, what)
+
+
+def _check_array(name: str, value: Any, space: Space, what: str) -> None:
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | bool | int | float):
         raise TypeError(f"{what} of {name} must be an array, as {space!r} says, got {form(value)}")
-    elif np.shape(value) != space.shape:
+    if np.shape(value) != space.shape:
         raise ValueError(f"{what} of {name} must be in {space!r}, got {form(jnp.asarray(value))}")
-    elif not fits(value, space.shape, space.dtype):
+    if not fits(value, space.shape, space.dtype):
         raise ValueError(f"{what} of {name} must be in {space!r}, got dtype {jnp.result_type(value)}")
 
 

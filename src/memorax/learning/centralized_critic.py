@@ -1,13 +1,13 @@
 """What a centralized critic sees: the observations of all agents; the actor sees its own only."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, cast
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from memorax.core.spaces import Dict, Space, encode
+from memorax.core.spaces import Box, Dict, Space, encode, split_action_mask
 from memorax.core.types import Array, PyTree, Timestep
 from memorax.networks import Network
 
@@ -48,15 +48,17 @@ def joint_observation(space: Space, observation: PyTree, axis: int) -> dict[str,
         side, one's own first and then in the order of the agents, `[..., agents * features]`; and `"action_mask"`, if
         there is one.
     """
-    if isinstance(space, Dict) and "action_mask" in space.spaces:
-        rest = {name: part for name, part in space.spaces.items() if name != "action_mask"}
-        space = next(iter(rest.values())) if len(rest) == 1 else Dict(rest)
-    mask = {}
-    if isinstance(observation, Mapping) and "action_mask" in observation:
-        parts = dict(observation)
-        mask = {"action_mask": parts.pop("action_mask")}
-        observation = next(iter(parts.values())) if len(parts) == 1 else parts
+    space, _ = split_action_mask(space)
+    observation, mask = split_action_mask(observation)
     encoded = encode(space, observation)
     number = encoded.shape[axis]
     everyone = jnp.concatenate([jnp.roll(encoded, -i, axis=axis) for i in range(number)], axis=-1)
-    return mask | {"own": observation, "all": everyone}
+    return ({} if mask is None else {"action_mask": mask}) | {"own": observation, "all": everyone}
+
+
+def joint_space(space: Space, num_agents: int) -> Dict:
+    """Give the space of what `joint_observation` gives one of so many agents."""
+    own, mask = split_action_mask(space)
+    features = jax.eval_shape(lambda key: encode(own, own.sample(key)), jax.random.key(0)).size
+    everyone = Box(-jnp.inf, jnp.inf, (num_agents * features,))
+    return Dict(({} if mask is None else {"action_mask": mask}) | {"own": own, "all": everyone})

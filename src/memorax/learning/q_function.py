@@ -1,6 +1,5 @@
 """An action-value function: epsilon-greedy acting, and greedy values."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 
 from memorax.acting.agent import Behavior
 from memorax.acting.vector_env import Policy, Value, VectorEnv
-from memorax.core.spaces import Discrete
+from memorax.core.spaces import Discrete, split_action_mask
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.learning.agent_networks import SingleNetwork
 from memorax.learning.auxiliary import Auxiliary, check_value_head
@@ -70,7 +69,9 @@ class QFunction(SingleNetwork):
             if behavior == "exploit":
                 return carry, jnp.argmax(values, axis=-1), {"q": q}
             probability = 1.0 if behavior == "random" else epsilon
-            return carry, epsilon_greedy(key, values, probability, _allowed(timestep.observation)), {"q": q}
+            _, mask = split_action_mask(timestep.observation)
+            allowed = None if mask is None else mask.astype(bool)
+            return carry, epsilon_greedy(key, values, probability, allowed), {"q": q}
 
         return act
 
@@ -81,8 +82,3 @@ class QFunction(SingleNetwork):
             return remove_time(greedy_values(self.unroll(params, add_time(timestep), carry)[1]))
 
         return value
-
-
-def _allowed(observation: PyTree) -> Array | None:
-    masked = isinstance(observation, Mapping) and "action_mask" in observation
-    return observation["action_mask"].astype(bool) if masked else None

@@ -1,12 +1,13 @@
 """Reconstruction of the observation: an auxiliary loss that teaches a memory to represent what the agent sees."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.spaces import split_action_mask
 from memorax.core.types import Array, Carry, PyTree, Timestep
 from memorax.networks import MLP, Network
 
@@ -152,9 +153,7 @@ def _decoder(shape: tuple[int, ...]) -> nn.Module:
 
 def _observation(observation: PyTree) -> Array:
     """Give the observation without an action mask, if it is an image or a vector."""
-    if isinstance(observation, Mapping):
-        rest = [part for name, part in observation.items() if name != "action_mask"]
-        observation = rest[0] if len(rest) == 1 else rest
+    observation, _ = split_action_mask(observation)
     fits = getattr(observation, "ndim", 0) in (3, 5) and jnp.issubdtype(observation.dtype, jnp.floating)
     if not fits:
         kinds = ", ".join(f"{x.dtype}{list(x.shape[2:])}" for x in jax.tree.leaves(observation))

@@ -18,7 +18,8 @@ from memorax.environments import Environment, as_environment
 from memorax.environments.memory import Task
 from memorax.environments.multi_agent import MultiAgentEnvironment
 from memorax.environments.wrappers import Wrapper
-from memorax.testing.visits import Visit, flat, is_key, jit, require, require_close, require_equal, rows, types, visit
+from memorax.testing.comparison import compiled
+from memorax.testing.visits import Visit, flat, is_key, require, require_close, require_equal, rows, types, visit
 
 
 def check_environment(env: Any, env_params: PyTree | None = None, *, steps: int | None = None) -> None:
@@ -112,7 +113,7 @@ def resets_in_the_step_that_ends(visited: Visit) -> None:
         raw = env.step_env(step_key, state, action, params)
         return raw[:4], env.is_truncated(raw[1], params), env.reset_env(reset_key, params)
 
-    (observation, state, reward, terminated), truncated, fresh = jit(jax.vmap(by_hand))(
+    (observation, state, reward, terminated), truncated, fresh = compiled(jax.vmap(by_hand))(
         log["key"], log["state"], log["action"]
     )
     require_equal(env, "`terminated` must be that of `step_env`", log["terminated"], terminated)
@@ -160,7 +161,7 @@ def is_repeatable(visited: Visit) -> None:
 def batches_like_one(visited: Visit) -> None:
     """One environment of a batch, under `jax.vmap`, does what it does alone."""
     log = jax.tree.map(lambda x: x[1, 2], {k: v for k, v in visited.log.items() if k != "observation"})
-    alone = jit(visited.env.step)(log["key"], log["state"], log["action"], visited.params)
+    alone = compiled(visited.env.step)(log["key"], log["state"], log["action"], visited.params)
     names = ("after", "next_state", "reward", "terminated", "truncated", "final")
     for name, got in zip(names, (*alone[:5], alone[5]["final_observation"]), strict=True):
         require_close(visited.env, f"under `jax.vmap` a step must do what it does alone ({name})", log[name], got)
@@ -190,7 +191,7 @@ def clips_its_actions(visited: Visit) -> None:
     space = env.action_space(params)
     assert isinstance(space, Box | Discrete), f"{env.name}: a task must have Box or Discrete actions, got {space!r}"
     low, high = (space.low, space.high) if isinstance(space, Box) else (jnp.int32(0), jnp.int32(space.n - 1))
-    step = jit(lambda action: env.step_env(key, state, action, params)[:3])
+    step = compiled(lambda action: env.step_env(key, state, action, params)[:3])
     for outside, inside in ((high + 5, high), (low - 3, low)):
         require_equal(env, f"action {outside} must be clipped to {inside}", step(outside), step(inside))
 
@@ -201,7 +202,7 @@ def renders_its_state(visited: Visit) -> None:
     every = max(1, visited.log["reward"].shape[1] // 9)
     states = jax.tree.map(lambda x: x[0, ::every], visited.log["state"])
     try:
-        images = jit(jax.vmap(lambda state: env.render(state, visited.params)))(states)  # type: ignore[attr-defined]
+        images = compiled(jax.vmap(lambda state: env.render(state, visited.params)))(states)  # type: ignore[attr-defined]
     except NotImplementedError:
         return
     form = (images.dtype.name, images.ndim, images.shape[-1])
@@ -225,7 +226,7 @@ def resets_once_all_agents_are_done(visited: Visit) -> None:
         step_key, reset_key = jax.random.split(key)
         return env.step_env(step_key, state, action, params)[:2], env.reset_env(reset_key, params)
 
-    stepped, fresh = jit(jax.vmap(by_hand))(log["key"], log["state"], log["action"])
+    stepped, fresh = compiled(jax.vmap(by_hand))(log["key"], log["state"], log["action"])
     raw = {"fresh": fresh, "stepped": stepped, "got": (log["after"], log["next_state"])}
     require_close(env, "`final_observation` must be that of `step_env`", log["final"], stepped[0])
     require_close(env, "once all agents are done, a reset must follow", *rows(done, raw, "got", "fresh"))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from memorax.core.spaces import Box, Discrete, Space
+from memorax.core.spaces import Box, Dict, Discrete, Space
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments import Environment
 
@@ -181,6 +181,11 @@ class Masked(Clock):
     def __init__(self, where: str = "observation") -> None:
         super().__init__()
         self.where = where
+
+    def observation_space(self, params: Any = None) -> Space:
+        """The step of the episode, with the mask where it belongs there."""
+        time, mask = Box(0.0, 1e6, (1,)), Box(0, 1, (3,), bool)
+        return Dict({"time": time, "action_mask": mask}) if self.where == "observation" else time
 
     def mask(self, state: Any) -> Array:
         """Make the mask of allowed actions."""

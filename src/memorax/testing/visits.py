@@ -11,12 +11,10 @@ import numpy as np
 
 from memorax.core.types import PyTree
 from memorax.environments import Environment
+from memorax.testing.comparison import compiled
 
 _NUM_ENVS = 3
 _STEPS_WITHOUT_HORIZON = 700
-
-# These programs run once: compiling without optimizations halves the time.
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def visit(env: Environment, params: PyTree, steps: int | None = None) -> Visit:
         reset_key, step_key = jax.random.split(key)
         return jax.lax.scan(act, env.reset(reset_key, params), jax.random.split(step_key, steps))[1]
 
-    play = jit(lambda key: jax.vmap(walk)(jax.random.split(key, _NUM_ENVS)))
+    play = compiled(lambda key: jax.vmap(walk)(jax.random.split(key, _NUM_ENVS)))
     return Visit(env, params, play, play(jax.random.key(0)))
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from memorax.core.checks import check, size, steps
+from memorax.core.checks import boolean, check, size, steps
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
@@ -80,10 +80,12 @@ class AssociativeRecall(Task[RecallState, RecallParams]):
         """
         self.length = check("length", length, steps(0))
         self.pairs = check("pairs", pairs, steps())
-        self.keys = check("keys", keys, size(1 if overwrite else self.pairs))
+        self.overwrite = check("overwrite", overwrite, boolean())
+        self.keys = check("keys", keys, size())
+        if self.keys < self.pairs and not self.overwrite:
+            raise ValueError(f"`keys` ({self.keys}) must be at least `pairs` ({self.pairs}) without `overwrite`")
         self.values = check("values", values, size(2))
         self.queries = check("queries", queries, steps())
-        self.overwrite = overwrite
         self.memoryless_return = 1.0 / self.values
 
     @property
