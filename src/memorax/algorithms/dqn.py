@@ -13,6 +13,7 @@ from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State
 from memorax.buffers.protocol import Buffer
 from memorax.core.checks import between, whole
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
+from memorax.learning.dropout import dropout
 from memorax.learning.q_function import QFunction
 from memorax.learning.replay import ReplayConfig, default_buffer, use_sequences
 from memorax.learning.target_network import target_copy, update_target
@@ -141,7 +142,8 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
         batch = sample.experience
         carry = self.networks.replayed_carry(key, batch)
         arguments = learner.target, batch, carry, self.importance(sample, step)
-        gradients, (metrics, priorities) = jax.grad(self.loss, has_aux=True)(learner.online.params, *arguments)
+        with dropout(jax.random.fold_in(key, 1)):
+            gradients, (metrics, priorities) = jax.grad(self.loss, has_aux=True)(learner.online.params, *arguments)
         online = learner.online.update(self.optimizer, gradients)
         target = update_target(self.config, step, online.params, learner.target)
         lox.log({"losses": metrics})

@@ -18,7 +18,8 @@ class FFN(nn.Module):
         hidden_dim: Width of the hidden layer.
         features: Width of the output; None keeps that of the input.
         activation: Activation function of the hidden layer.
-        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), if a random stream `dropout` is given.
+        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), where a random stream `dropout` is
+            given: all algorithms give one in their losses, none in acting, evaluation and targets.
         dtype: Type of the activations; None: that of the inputs.
 
     Example:
@@ -62,7 +63,8 @@ class GLU(nn.Module):
         hidden_dim: Width of the hidden layer.
         features: Width of the output; None keeps that of the input.
         activation: Activation function of the gate.
-        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), if a random stream `dropout` is given.
+        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), where a random stream `dropout` is
+            given: all algorithms give one in their losses, none in acting, evaluation and targets.
         use_bias: Whether the layers have biases; the paper's have none.
         dtype: Type of the activations; None: that of the inputs.
         up_init: Initializer of the kernels of gate and hidden layer.
@@ -126,7 +128,7 @@ class Projection(nn.Module):
 
 
 def _dropout(module: FFN | GLU, hidden: Array) -> Array:
-    """Nothing is dropped without a random stream `dropout`: in acting, and in learning unless one is given."""
+    """Nothing is dropped without a random stream `dropout`, so not in acting and evaluation."""
     return nn.Dropout(module.dropout_rate, deterministic=not module.has_rng("dropout"))(hidden)
 
 

@@ -59,7 +59,7 @@ class FFMCell(ConfiguredModule):
     `u_t = W_p x_t σ(W_i x_t)`, `S_t = γ S_{t-1} + u_t 1ᵀ` with `γ = exp(α + iω)`, `z_t = W_mix [Re S_t; Im S_t]`,
     `o_t = σ(W_o x_t)`, `y_t = o_t LN(z_t) + (1 - o_t) W_s x_t`. Differs from the official code in that decays are
     applied step by step, without absolute times, so that episodes may have any length; and decay rates are kept
-    negative by a minimum of `α` and -1e-8 in the forward pass, whose gradient is passed on unchanged (straight-through),
+    negative by a minimum of `α` and -1e-8 in the forward pass, with a straight-through gradient,
     where the official code clamps the parameters. The carry is the real and the imaginary part of `S`, each
     `[batch, memory_size, context_size]`; only the states of a chunk of steps exist at the same time.
 
