@@ -27,7 +27,18 @@ import math
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from memorax.core.kinds import Boolean, Choice, Instance, Integer, Kind, Real, Sequence, check
+from memorax.core.kinds import (
+    Boolean,
+    Choice,
+    FloatingType,
+    Function,
+    Instance,
+    Integer,
+    Kind,
+    Real,
+    Sequence,
+    check,
+)
 
 T = TypeVar("T")
 
@@ -117,6 +128,16 @@ def instance(*types: type[T], called: str | None = None) -> Kind[T]:
         called: What such an object is called in the message; by default the names of the classes.
     """
     return Instance(types=types, called=called)
+
+
+def floating() -> Kind[Any]:
+    """A floating-point dtype, such as `jnp.float32` or `"bfloat16"`."""
+    return FloatingType()
+
+
+def function() -> Kind[Any]:
+    """A function, or anything else that can be called."""
+    return Function()
 
 
 def sequence(of: Kind[T], *, empty: bool = False) -> Kind[tuple[T, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 from flax.linen import initializers
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import boolean, check_fields, floating, function, optional, real, size
 from memorax.core.types import Array
 
 
@@ -91,6 +91,7 @@ class GLU(nn.Module):
             ValueError: If a size is below 1, or `dropout_rate` outside [0, 1).
         """
         _check(self)
+        check_fields(self, use_bias=boolean(), up_init=function(), down_init=function())
         super().__post_init__()
 
     @nn.compact
@@ -118,7 +119,7 @@ class Projection(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that `features` is a positive integer."""
-        check_fields(self, features=size())
+        check_fields(self, features=size(), use_bias=boolean(), dtype=optional(floating()))
         super().__post_init__()
 
     @nn.compact
@@ -133,10 +134,11 @@ def _dropout(module: FFN | GLU, hidden: Array) -> Array:
 
 
 def _check(module: FFN | GLU) -> None:
-    check_fields(module, hidden_dim=size())
-    if module.features is not None:
-        check_fields(module, features=size())
-    if not callable(module.activation):
-        raise TypeError(f"`activation` must be callable, got {module.activation!r}")
-    if not 0 <= module.dropout_rate < 1:
-        raise ValueError(f"`dropout_rate` must be in [0, 1), got {module.dropout_rate}")
+    check_fields(
+        module,
+        hidden_dim=size(),
+        features=optional(size()),
+        activation=function(),
+        dropout_rate=real(0, below=1),
+        dtype=optional(floating()),
+    )

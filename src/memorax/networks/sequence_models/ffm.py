@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import check, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.kernels.remat import scan_chunks
@@ -46,11 +46,16 @@ class FFMConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        check_fields(self, features=size(), memory_size=size(), context_size=size())
-        if not 0 < self.min_period <= self.max_period:
-            raise ValueError(
-                f"`min_period` must be above 0 and at most `max_period` ({self.max_period}), got {self.min_period}"
-            )
+        check_fields(
+            self,
+            features=size(),
+            memory_size=size(),
+            context_size=size(),
+            min_period=real(above=0),
+            max_period=real(above=0),
+            dtype=optional(floating()),
+        )
+        check("max_period", self.max_period, real(self.min_period))
 
 
 class FFMCell(ConfiguredModule):

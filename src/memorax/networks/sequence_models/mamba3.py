@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, divides, optional, real, size
+from memorax.core.checks import check_fields, divides, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks import initializers
@@ -56,6 +56,7 @@ class Mamba3Config:
             rope_fraction=real(0, 1),
             decay_floor=real(0),
             chunk_size=optional(size()),
+            dtype=optional(floating()),
         )
         divides(("num_groups", self.num_groups), ("num_heads", self.num_heads), "heads that share `B` and `C`")
 

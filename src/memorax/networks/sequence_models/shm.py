@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import boolean, check_fields, optional, real, size
+from memorax.core.checks import boolean, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.remat import scan_chunks
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -59,6 +59,7 @@ class SHMConfig:
             clip=optional(real(above=0)),
             shortcut=boolean(),
             output_features=optional(size()),
+            dtype=optional(floating()),
         )
         if self.output_features is not None:
             default = type(self).memory_dim
