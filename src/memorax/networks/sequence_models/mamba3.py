@@ -90,9 +90,9 @@ class Mamba3Cell(ConfiguredModule):
     log-uniform in [0.001, 0.1]; heads share their angles up to `Δ`.
 
     Differs from the authors' code: the state rotates, where theirs rotates `B` and `C` by angles summed since the
-    beginning, with the same result. `g`, which falls to 0 more slowly than a softplus, is the activation of their code
-    since June 2026. Left out: several inputs and outputs per state (MIMO), and the optional norm
-    before `W_out`.
+    beginning, with the same result; state `i` is paired with `pairs + i`, where theirs pairs neighbours. `g`, which
+    falls to 0 more slowly than a softplus, is the activation of their code since June 2026. Left out: several inputs
+    and outputs per state (MIMO), and the optional norm before `W_out`.
 
     Attributes:
         config: The hyper-parameters. The constructor takes them whole, or by field: see `Mamba3Config`.
