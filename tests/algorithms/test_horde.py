@@ -248,7 +248,7 @@ def test_a_demon_of_actions_predicts_for_the_best_policy_whatever_is_done():
 def stream_ac(head):
     agent = agents.stream_ac(Clock())
     critic = Network(agents.extractor(), agents.TORSOS["mlp"](), head)
-    return type(agent)(agent.config, Clock(), Clock.default_params, agent.networks.actor.network, critic)
+    return type(agent)(agent.config, Clock(), Clock().default_params, agent.networks.actor.network, critic)
 
 
 def column(transition):

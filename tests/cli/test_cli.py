@@ -84,7 +84,7 @@ def test_help_has_every_field_with_its_docstring(algorithm, monkeypatch):
         for field in dataclasses.fields(cls):
             name = {"loggers": "logger", "imports": "import"}.get(field.name, field.name).replace("_", "-")
             assert re.search(rf"--{name}[ ,]", out) or name in ("algorithm", "hyperparameters")
-    for words in ("Discount per step", "Number of random seeds", "--no-share-trunk", "--resume", "--out"):
+    for words in ("Discount factor per step", "Number of random seeds", "--no-share-trunk", "--resume", "--out"):
         assert words in out
     assert "run.hyperparameters" not in out
 
@@ -114,7 +114,7 @@ def test_what_is_misspelt_is_answered_with_what_is_near(here):
     assert_refused(run("train", "pppo"), "unknown algorithm `pppo`; nearest: ppo")
     assert_refused(run("train", "--env", "memory::RepeatPreviousEasi"), "nearest: memory::RepeatPreviousEasy")
     assert_refused(run("train", "--model", "gruu"), "unknown memory model `gruu`; nearest: gru")
-    assert_refused(run("train", "--env", "memory::Nothing"), "in all); `memorax list environments` shows all")
+    assert_refused(run("train", "--env", "memory::Nothing"), "in all; `memorax list environments` shows them")
     assert_refused(run("train", "--env", "CartPole-v1"), "did you mean `gymnax::CartPole-v1`")
     assert_refused(run("train", "--lr", "0.1"), "unknown option `--lr`; did you mean `--learning-rate`")
     assert_refused(run("train", "--n_envs=3"), "unknown option `--n_envs`; did you mean `--num-envs`")

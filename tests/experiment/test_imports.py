@@ -120,7 +120,6 @@ def test_a_class_is_called(module, tmp_path):
         ("json:loads", {"s": "3"}, TypeError, "`env` must have `reset`"),
         ("CartPole-v1", {}, ValueError, "got `CartPole-v1`; did you mean `gymnax::CartPole-v1`"),
         ("RepeatFirstEasy", {}, ValueError, "did you mean `memory::RepeatFirstEasy`"),
-        ("Nowhere-v7", {}, ValueError, "must have the form `namespace::Name`, got `Nowhere-v7`; namespaces:"),
     ],
 )
 def test_a_reference_that_makes_no_environment_is_refused(module, env, options, error, message):

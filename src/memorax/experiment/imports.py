@@ -12,7 +12,6 @@ from typing import Any
 
 from memorax.core.types import PyTree
 from memorax.environments import Environment, as_environment, make
-from memorax.environments.registration import ADAPTERS
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -52,17 +51,7 @@ def make_environment(env: str, options: dict[str, Any]) -> tuple[Environment, Py
         environment, params = made if isinstance(made, tuple) else (made, None)
         environment = as_environment(environment, params)
         return environment, environment.default_params if params is None else params
-    try:
-        return make(env, **options)
-    except ValueError as error:
-        if "::" in env or "did you mean" in str(error):
-            raise
-        namespace = next((name for name in ADAPTERS if _exists(f"{name}::{env}")), None)
-        if namespace is None:
-            raise
-        raise ValueError(
-            f"`env` must have the form `namespace::Name`, got `{env}`; did you mean `{namespace}::{env}`"
-        ) from error
+    return make(env, **options)
 
 
 def _import(name: str) -> ModuleType:
@@ -102,11 +91,3 @@ def _call(env: str, found: Any, options: dict[str, Any]) -> Any:
     except TypeError as error:
         raise TypeError(f"`env_options` must be arguments of `{env}`, got {options} ({error})") from error
     return found(**options)
-
-
-def _exists(env_id: str) -> bool:
-    try:
-        make(env_id)
-    except Exception:
-        return False
-    return True

@@ -35,9 +35,6 @@ class Clock(Environment):
         blind: Whether the observation is always zero.
     """
 
-    name = "Clock"
-    default_params = Params()
-
     def __init__(
         self,
         ends: str = "terminated",
@@ -49,6 +46,11 @@ class Clock(Environment):
     ) -> None:
         self.ends, self.lengths, self.blind = ends, (min_length, max_length), blind
         self._action_space = Discrete(3) if action_space is None else action_space
+
+    @property
+    def default_params(self) -> Params:
+        """No parameters."""
+        return Params()
 
     def action_space(self, params: Any = None) -> Space:
         """The action space."""
@@ -139,11 +141,13 @@ class Recall(Environment):
         delay: Steps between the cue and the question.
     """
 
-    name = "Recall"
-    default_params = Params()
-
     def __init__(self, delay: int = 3) -> None:
         self.delay = delay
+
+    @property
+    def default_params(self) -> Params:
+        """No parameters."""
+        return Params()
 
     def action_space(self, params: Any = None) -> Space:
         """Two cues."""
