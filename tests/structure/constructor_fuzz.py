@@ -13,7 +13,6 @@ import numpy as np
 
 from memorax import algorithms, networks
 from memorax.environments import make, registered
-from memorax.environments import wrappers as environment_wrappers
 from memorax.experiment import RunConfig
 from memorax.networks import architectures, blocks, heads, layers, positional_embeddings, sequence_models
 from memorax.networks.sequence_models import GRU, MODELS
@@ -39,7 +38,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "network": lambda: GRU(4),
     "blocks": lambda: [GRU(4)],
     "expert": lambda: blocks.FFN(hidden_dim=4),
-    "head": lambda: heads.VNetwork(),
+    "head": heads.VNetwork,
     "feature_extractor": lambda: networks.FeatureExtractor(networks.MLP((4,))),
     "observation_extractor": lambda: networks.MLP((4,)),
     "features": lambda: 8,
@@ -96,23 +95,18 @@ def kind_of(name: str, annotation: Any, default: Any) -> str | None:
     text = text.split("Annotated[")[-1].split(",")[0] if "Annotated[" in text else text
     if name == "dtype":
         return "dtype"
-    for kind in ("int", "float", "bool", "str"):
-        if text == kind:
+    if text in ("int", "float", "bool", "str"):
+        return text
+    marks = {"Literal": "str", "Sequence[int]": "sequence", "Callable": "function", "Initializer": "function"}
+    for mark, kind in (marks | {"Module": "module"}).items():
+        if mark in text:
             return kind
-    if text.startswith("Literal"):
-        return "str"
-    if "Sequence[int]" in text:
-        return "sequence"
-    if "Callable" in text or "Initializer" in text:
-        return "function"
-    if "Module" in text:
-        return "module"
     return {bool: "bool", int: "int", float: "float", str: "str"}.get(type(default))
 
 
 def target(name: str, build: Callable[..., Any], base: dict[str, Any] | None = None) -> Target | None:
     """Describe a constructor by its signature; None where required arguments are unknown."""
-    short = name.split(".")[-1]
+    short = name.rsplit(".", maxsplit=1)[-1]
     fields, optional, given = {}, set(), dict(base or (SPECIAL[short]() if short in SPECIAL else {}))
     for parameter in inspect.signature(build).parameters.values():
         if parameter.name in NOT_FUZZED or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
@@ -207,10 +201,11 @@ def may_be_meant(case: Target, field: str, kind: str, value: Any) -> bool:
         return field in case.optional
     if kind in ("int", "float") and value == 0:
         return True
-    return (case.name.split(".")[-1], field, repr(value)) in MEANT or ("*", field, repr(value)) in MEANT
+    return (case.name.split(".")[-1], field, repr(value)) in MEANT
 
 
-MEANT: set[tuple[str, str, str]] = set()
+MEANT = {("Flatten", "end_dim", "-1")}
+"""Accepted values that look wrong, by constructor and field."""
 
 
 def scalars(kind: str, default: Any) -> list[Any]:

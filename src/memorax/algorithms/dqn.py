@@ -11,7 +11,7 @@ from flax import struct
 from memorax import lox
 from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State
 from memorax.buffers.protocol import Buffer
-from memorax.core.checks import between, whole
+from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
 from memorax.learning.dropout import dropout
 from memorax.learning.q_function import QFunction
@@ -50,10 +50,14 @@ class DQNConfig(ReplayConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(self, "n_step", 1)
-        between(self, "epsilon_start", 0, 1)
-        between(self, "epsilon_end", 0, 1)
-        whole(self, "epsilon_steps", 1)
+        check_fields(
+            self,
+            n_step=integer(1),
+            double=boolean(),
+            epsilon_start=real(0, 1),
+            epsilon_end=real(0, 1),
+            epsilon_steps=integer(1),
+        )
 
 
 @struct.dataclass

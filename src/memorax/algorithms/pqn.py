@@ -9,7 +9,7 @@ import optax
 
 from memorax import lox
 from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
-from memorax.core.checks import between, whole
+from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.dropout import dropout
 from memorax.learning.gvf import with_main_bootstrap
@@ -61,10 +61,10 @@ class PQNConfig(NormalizationConfig):
     """Transitions over which epsilon is annealed linearly."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_rollout_config(self)
-        whole(self, "epsilon_steps", 1)
-        for name in ("gamma", "td_lambda", "epsilon_start", "epsilon_end"):
-            between(self, name, 0, 1)
+        fractions = ("gamma", "td_lambda", "epsilon_start", "epsilon_end")
+        check_fields(self, **dict.fromkeys(fractions, real(0, 1)), epsilon_steps=integer(1), refresh_targets=boolean())
 
     def minibatches(self, recurrent: bool) -> int:
         """Give the number of minibatches per epoch, with networks that have a memory or have none."""

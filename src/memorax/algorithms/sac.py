@@ -11,7 +11,7 @@ from flax import struct
 from memorax import lox
 from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State
 from memorax.buffers.protocol import Buffer
-from memorax.core.checks import at_least, whole
+from memorax.core.checks import check_fields, integer, real
 from memorax.core.types import Array, Key, PyTree
 from memorax.learning.auxiliary import sown_metrics
 from memorax.learning.dropout import dropout
@@ -48,8 +48,7 @@ class SACConfig(ReplayConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(self, "gradient_steps", 1)
-        at_least(self, "target_entropy_scale", 0)
+        check_fields(self, gradient_steps=integer(1), target_entropy_scale=real(0))
 
 
 @struct.dataclass

@@ -10,7 +10,7 @@ from flax import struct
 
 from memorax import lox
 from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
-from memorax.core.checks import at_least, between, whole
+from memorax.core.checks import check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic
 from memorax.learning.dropout import dropout
@@ -43,14 +43,14 @@ class StreamACConfig(NormalizationConfig):
     """Weight of the entropy bonus."""
 
     def __post_init__(self) -> None:
-        whole(self, "num_envs", 1)
-        between(self, "gamma", 0, 1)
-        between(self, "trace_lambda", 0, 1)
-        for name in ("actor_lr", "critic_lr", "entropy_coefficient"):
-            at_least(self, name, 0)
-        for name in ("actor_kappa", "critic_kappa"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}")
+        super().__post_init__()
+        check_fields(
+            self,
+            num_envs=integer(1),
+            **dict.fromkeys(("gamma", "trace_lambda"), real(0, 1)),
+            **dict.fromkeys(("actor_lr", "critic_lr", "entropy_coefficient"), real(0)),
+            **dict.fromkeys(("actor_kappa", "critic_kappa"), real(above=0)),
+        )
 
     @property
     def num_steps(self) -> int:
