@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax import algorithms, networks
-from memorax.environments import make, registered
+from memorax.buffers import Layout
+from memorax.environments import make, registered, wrappers
 from memorax.experiment import RunConfig
 from memorax.networks import architectures, blocks, heads, layers, positional_embeddings, sequence_models
 from memorax.networks.sequence_models import GRU, MODELS
@@ -28,6 +29,7 @@ WRONG = {
     "sequence": ["x", 3, NAN, [NAN], ["x"], [None], [0], [-1], [True], [1.5], [10**20]],
     "module": ["x", 3, None, NAN, [1], True, nn.Dense, nn.GRUCell],
 }
+MODULES = ("cell", "model", "module", "expert", "torso", "head", "feature_extractor")
 NOT_FUZZED = {"parent", "name", "config", "env_params", "env", "environment", "options", "method"}
 PARTS: dict[str, Callable[[], Any]] = {
     "action_dim": lambda: 3,
@@ -56,8 +58,35 @@ SPECIAL: dict[str, Callable[[], dict[str, Any]]] = {
     "GVF": lambda: {"head": heads.VNetwork(), "gamma": 0.9, "cumulant": _reward},
     "Projection": lambda: {"features": 4},
     "RL2Wrapper": lambda: {"model": GRU(4), "episodes_per_trial": 2},
+    "PatchEmbedding": lambda: {"features": 4, "patch_size": 2},
+    "Frames": lambda: {"features": 4, "count": 2},
+    "BlockDiagonalDense": lambda: {"features": 4, "num_heads": 2},
+    "MultiHeadLayerNorm": lambda: {"num_heads": 2},
+    "RunConfig": lambda: {
+        "algorithm": "ppo",
+        "env": "memory::RepeatPreviousEasy",
+        "hyperparameters": algorithms.PPOConfig(),
+    },
+    "Layout": lambda: {
+        "max_length": 64,
+        "min_length": 8,
+        "sample_batch_size": 2,
+        "sample_sequence_length": 4,
+    },
 }
 """Arguments of single constructors, where those of `PARTS` do not fit."""
+WRAPPERS: dict[str, dict[str, Any]] = {
+    "DelayedObservation": {"steps": 2},
+    "FlickeringObservation": {},
+    "FrameStack": {"frames": 2},
+    "MaskObservation": {"hide": [0]},
+    "NoisyObservation": {"scale": 0.1},
+    "NormalizeObservation": {"mean": np.zeros(2), "variance": np.ones(2)},
+    "PeriodicObservation": {"period": 2},
+    "NormalizeReward": {"variance": 1.0},
+    "ScaleReward": {"scale": 2.0},
+    "TimeLimit": {"max_steps": 5},
+}
 
 
 def _reward(transition: Any) -> Any:
@@ -93,8 +122,8 @@ def kind_of(name: str, annotation: Any, default: Any) -> str | None:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     text = re.sub(r"\s*\|\s*None|NoneType|typing\.|collections\.abc\.", "", text)
     text = text.split("Annotated[")[-1].split(",")[0] if "Annotated[" in text else text
-    if name == "dtype":
-        return "dtype"
+    if name in ("dtype", "param_dtype") or (name in MODULES and text != "str"):
+        return "dtype" if name.endswith("dtype") else "module"
     if text in ("int", "float", "bool", "str"):
         return text
     marks = {"Literal": "str", "Sequence[int]": "sequence", "Callable": "function", "Initializer": "function"}
@@ -150,13 +179,21 @@ def targets() -> Iterator[Target]:
         build = MODELS.get(model).build
         if found := target(f"model {model}", build, {next(iter(inspect.signature(build).parameters)): 8}):
             yield found
-    for name, value in public(algorithms):
-        if name.endswith("Config") and (found := target(name, value)):
-            yield found
-    required = {"algorithm": "ppo", "env": "memory::RepeatPreviousEasy"}
-    if found := target("experiment.RunConfig", RunConfig, required):
-        yield found
+    configs = ((name, value) for name, value in public(algorithms) if name.endswith("Config"))
+    yield from filter(None, (target(name, value) for name, value in configs))
+    others = [RunConfig, Layout, networks.streaming_network]
+    yield from filter(None, (target(value.__name__, value) for value in others))
     yield from tasks()
+    yield from wrapped()
+
+
+def wrapped() -> Iterator[Target]:
+    """Wrappers, around a task with vectors as observations."""
+    for name, value in vars(wrappers).items():
+        if isinstance(value, type) and name in WRAPPERS:
+            env, _ = make("memory::PositionOnlyPendulumEasy")
+            if found := target(f"wrappers.{name}", value, {"env": env} | WRAPPERS[name]):
+                yield found
 
 
 def tasks() -> Iterator[Target]:
@@ -204,7 +241,15 @@ def may_be_meant(case: Target, field: str, kind: str, value: Any) -> bool:
     return (case.name.split(".")[-1], field, repr(value)) in MEANT
 
 
-MEANT = {("Flatten", "end_dim", "-1")}
+MEANT = {
+    ("Flatten", "end_dim", "-1"),
+    ("RunConfig", "algorithm", "'no such thing'"),  # names may be those of plugins, which are loaded later
+    ("RunConfig", "model", "'no such thing'"),
+    ("MaskObservation", "hide", "[0]"),
+    ("NoisyObservation", "scale", "[1.0]"),
+    ("NormalizeObservation", "clip", "inf"),
+    ("NormalizeReward", "clip", "inf"),
+}
 """Accepted values that look wrong, by constructor and field."""
 
 
@@ -234,5 +279,5 @@ def findings(case: Target) -> Iterator[Finding]:
                 yield Finding(f"{case.name}.{field}", value, "refused though good", str(error)[:160])
                 continue
             kept = getattr(built, field, default)
-            if isinstance(kept, np.generic | np.ndarray | jnp.ndarray):
+            if isinstance(kept, np.generic | np.ndarray | jnp.ndarray) and "ndarray" not in str(signature[field]):
                 yield Finding(f"{case.name}.{field}", value, "refused though good", f"kept as {kept!r}")
