@@ -63,7 +63,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name."""
+    """Import a public name, or the module `checkpoint` under its former path."""
+    if name == "checkpoint":
+        return importlib.import_module(f"{__name__}.run.checkpoint")
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
