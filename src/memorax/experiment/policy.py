@@ -127,12 +127,12 @@ class TrainedPolicy:
             ValueError: Shapes do not fit, or `reward` is missing.
         """
         observation, single = self._as_batch(observation)
-        memory = self._prepare(observation, memory, seed, count=not deterministic)
-        start, reward = self._flags_and_rewards(memory, episode_start, reward, single)
+        before = self._prepare(observation, memory, seed, count=not deterministic)
+        start, reward = self._flags_and_rewards(before, episode_start, reward, single)
         behavior: Behavior = "exploit" if deterministic else "explore"
-        action, memory = self._act(self._learned, memory, observation, reward, start, behavior=behavior)
+        action, after = self._act(self._learned, before, observation, reward, start, behavior=behavior)
         action = np.asarray(action)
-        return (action[0] if single else action), memory
+        return (action[0] if single else action), after
 
     def value(
         self, observation: PyTree, memory: PolicyMemory | None = None, episode_start: Any = None, reward: Any = None
