@@ -20,6 +20,19 @@ from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
 from memorax.environments.wrappers.reset_pool import ResetPool
 
 _LIST = "memorax list environments"
+LIBRARIES = (
+    "brax",
+    "craftax",
+    "gymnax",
+    "jaxmarl",
+    "jumanji",
+    "navix",
+    "pgx",
+    "playground",
+    "popgym_arcade",
+    "xminigrid",
+)
+"""Libraries with an adapter: their namespaces, the modules in `adapters`, and the extras that install them."""
 _LIKE_GYMNASIUM = re.compile(r"[A-Z]\w*-v\d+")
 
 
@@ -302,13 +315,5 @@ for _name, _task in TASKS.items():
     register(f"memory::{_name}", _task)
 for _name, _task in MULTI_AGENT_TASKS.items():
     register(f"multi_agent::{_name}", _task)
-register_adapter("brax", "memorax.environments.adapters.brax", extra="memorax[brax]")
-register_adapter("craftax", "memorax.environments.adapters.craftax", extra="memorax[craftax]")
-register_adapter("gymnax", "memorax.environments.adapters.gymnax", extra="memorax[gymnax]")
-register_adapter("jaxmarl", "memorax.environments.adapters.jaxmarl", extra="memorax[jaxmarl]")
-register_adapter("jumanji", "memorax.environments.adapters.jumanji", extra="memorax[jumanji]")
-register_adapter("navix", "memorax.environments.adapters.navix", extra="memorax[navix]")
-register_adapter("pgx", "memorax.environments.adapters.pgx", extra="memorax[pgx]")
-register_adapter("playground", "memorax.environments.adapters.playground", extra="memorax[playground]")
-register_adapter("popgym_arcade", "memorax.environments.adapters.popgym_arcade", extra="memorax[popgym_arcade]")
-register_adapter("xminigrid", "memorax.environments.adapters.xminigrid", extra="memorax[xminigrid]")
+for _name in LIBRARIES:
+    register_adapter(_name, f"memorax.environments.adapters.{_name}", extra=f"memorax[{_name}]")
