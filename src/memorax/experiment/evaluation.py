@@ -10,7 +10,7 @@ from memorax import lox
 from memorax.experiment.config_file import load_config
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.statistics import summarize
-from memorax.experiment.run import checkpoint
+from memorax.experiment.run import checkpoint, origin
 from memorax.experiment.run.files import CHECKPOINTS, EVALUATION_FILE, write_json
 from memorax.experiment.run.session import restore_state, seed_keys
 
@@ -42,7 +42,7 @@ def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_00
         )
     agent = build_agent(config)
     init_keys, _, keys = seed_keys(config.seed_numbers())
-    state = restore_state(agent, init_keys, path)
+    state = restore_state(agent, init_keys, path, lambda found: origin.check(found, config, path))
 
     def run_episodes(key: Any, state: Any) -> dict[str, Any]:
         return lox.spool(agent.evaluate)(key, state, num_steps=max_steps, num_episodes=episodes)[1]

@@ -129,6 +129,8 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     display.note(f"{config.algorithm} with {config.model} on {config.task()}, {seeds} -> {session.folder}")
     if session.step:
         display.note(f"resuming from step {session.step:,}")
+    for warning in session.warnings:
+        display.note(f"warning: {warning}")
     try:
         outcome = session.run(display)
     finally:
