@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import pytest
 from rich.console import Console
@@ -87,3 +88,12 @@ def test_hyperparameters_of_another_kind_are_refused(run):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"hyperparameters": []}))
     with pytest.raises(ValueError, match=r"`hyperparameters` in .* must map names to values"):
         load_config(run)
+
+
+def test_lost_checkpoints_are_refused_and_metrics_left(run):
+    shutil.rmtree(run / "checkpoints")
+    (run / "summary.json").unlink(missing_ok=True)
+    before = (run / "metrics.jsonl").read_text()
+    with pytest.raises(ValueError, match=r"must hold a checkpoint to be resumed, got metrics up to step"):
+        resume(run)
+    assert (run / "metrics.jsonl").read_text() == before

@@ -62,13 +62,14 @@ def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
     rows: list[Row] = []
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines[:-1], start=1):
+        text = line.decode("utf-8", errors="replace")
         try:
             row = json.loads(line.decode("utf-8"))
         except ValueError as error:
-            raise ValueError(f"line {number} of {path} must be JSON, got {line[:60]!r}; restore the file") from error
+            raise ValueError(f"line {number} of {path} must be JSON, got {text[:60]!r}; restore the file") from error
         if not isinstance(row, dict) or not row.keys() >= _NEEDED:
             needed = ", ".join(sorted(_NEEDED))
-            raise ValueError(f"line {number} of {path} must have {needed}, got {line[:60]!r}; restore the file")
+            raise ValueError(f"line {number} of {path} must have {needed}, got {text[:60]!r}; restore the file")
         rows.append(row)
     return [row for row in rows if last_step is None or row["step"] <= last_step]
 

@@ -1,5 +1,6 @@
 """What a checkpoint belongs to: its run's configuration, step and metrics, and the versions that wrote it."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import jaxlib
 import memorax
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import numeric_fields
-from memorax.experiment.run.files import CONFIG_FILE, METRICS_FILE
+from memorax.experiment.loggers import read_rows
+from memorax.experiment.run.files import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE
 
 
 def describe(config: RunConfig, step: int, rows: int) -> dict[str, Any]:
@@ -69,6 +71,26 @@ def check(origin: dict[str, Any] | None, config: RunConfig, path: Path, rows: in
         for name, (before, after) in changed.items()
         if before != after
     ]
+
+
+def check_not_lost(folder: Path, stored: RunConfig) -> None:
+    """Refuse to begin a run again whose checkpoints are gone: its metrics would be lost.
+
+    Args:
+        folder: The run's folder, without any checkpoint.
+        stored: Its configuration. A checkpoint is complete before there are metrics after the next one has begun.
+
+    Raises:
+        ValueError: The metrics go further than a run without a checkpoint gets.
+    """
+    steps = sorted({row["step"] for row in read_rows(folder / METRICS_FILE)})
+    every = stored.checkpoint_every
+    begun = [b for a, b in itertools.pairwise([0, *steps]) if b // every > a // every]
+    if (folder / SUMMARY_FILE).exists() or (len(begun) > 1 and steps[-1] > begun[1]):
+        raise ValueError(
+            f"{folder} must hold a checkpoint to be resumed, got metrics up to step {max(steps, default=0):,} and no "
+            "checkpoint; restore the checkpoints, or start a new run with another `--out`"
+        )
 
 
 def _versions() -> dict[str, str]:
