@@ -237,7 +237,7 @@ def test_second_networks_that_do_not_fit_are_refused(network, message):
 
 
 def test_a_critic_that_is_learned_by_classification_is_refused():
-    actor = agents.ppo(Clock(), "mlp", cls=PPO).network.actor
+    actor = agents.ppo(Clock(), "mlp", cls=PPO).networks.actor.network
     critic = Network(agents.extractor(), agents.TORSOS["mlp"](), heads.HLGaussVNetwork())
     with pytest.raises(TypeError, match="`critic` must have a head that gives one value per step, got HLGaussV"):
         GradientPPO(GradientPPOConfig(), Clock(), None, actor, critic, optax.sgd(0.1), optax.sgd(0.1))

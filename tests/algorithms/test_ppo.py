@@ -197,7 +197,15 @@ def test_heads_in_the_wrong_place_are_refused():
     ):
         build(heads.Categorical(action_dim=3), heads.DiscreteQNetwork(action_dim=3))
     with pytest.raises(TypeError, match="`critic` must be a Network, got MLP"):
-        PPO(PPOConfig(), Clock(), None, agents.ppo(Clock()).network.actor, MLP(), optax.sgd(0.1), optax.sgd(0.1))
+        PPO(
+            PPOConfig(),
+            Clock(),
+            None,
+            agents.ppo(Clock()).networks.actor.network,
+            MLP(),
+            optax.sgd(0.1),
+            optax.sgd(0.1),
+        )
 
 
 def test_half_a_shared_trunk_is_refused():

@@ -276,7 +276,7 @@ def test_counters_may_pass_their_end(replay, key):
         ({"sample_sequence_length": 0}, ValueError, "`sample_sequence_length` must be at least 1"),
         ({"add_batch_size": 0}, ValueError, "`add_batch_size` must be at least 1"),
         ({"period": 0}, ValueError, "`period` must be at least 1"),
-        ({"get_start_flags": "done"}, TypeError, "`get_start_flags` must be a function of the experience, got 'done'"),
+        ({"get_start_flags": "done"}, TypeError, "`get_start_flags` must be callable, got 'done'"),
         ({"max_length": 19}, ValueError, r"`max_length` must be at least 20, .* in each of 4 rows, got 19"),
         ({"max_length": 31, "period": 4}, ValueError, "`max_length` must be at least 32"),
         ({"min_length": 41}, ValueError, "`min_length` must be at most 40, the capacity of the buffer, got 41"),

@@ -131,7 +131,7 @@ def test_defaults_have_the_width_that_is_asked_for(name):
 REFUSED = [
     (lambda: gtrxl(16, num_layers=0), ValueError, "`num_layers` must be at least 1, got 0"),
     (lambda: gtrxl(16, memory_length=0), ValueError, "`memory_length` must be at least 1, got 0"),
-    (lambda: gtrxl(16, remember="values"), ValueError, "`remember` must be 'inputs' or 'keys', got 'values'"),
+    (lambda: gtrxl(16, remember="values"), ValueError, "`remember` must be one of inputs, keys, got 'values'"),
     (lambda: gtrxl(16, layers=2), TypeError, "layers"),
     (lambda: gpt2(16, num_layers=1.5), TypeError, "`num_layers` must be an integer, got 1.5"),
     (lambda: gpt2(0), ValueError, "`features` must be at least 1, got 0"),

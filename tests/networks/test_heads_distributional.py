@@ -89,8 +89,8 @@ def test_action_spaces_that_do_not_fit_are_refused(kind):
         (lambda: heads.HLGaussQNetwork(action_dim=2, num_bins=1), "`num_bins` must be at least 2, got 1"),
         (lambda: heads.HLGaussQNetwork(action_dim=-1), "`action_dim` must be at least 1, got -1"),
         (lambda: heads.HLGaussVNetwork(num_bins=0), "`num_bins` must be at least 2, got 0"),
-        (lambda: heads.HLGaussVNetwork(v_min=3.0, v_max=3.0), r"`v_min` must be below `v_max` \(3.0\), got 3.0"),
-        (lambda: heads.C51QNetwork(action_dim=2, v_min=float("nan")), "`v_min` must be below `v_max`"),
+        (lambda: heads.HLGaussVNetwork(v_min=3.0, v_max=3.0), "`v_max` must be above 3.0, got 3.0"),
+        (lambda: heads.C51QNetwork(action_dim=2, v_min=float("nan")), "`v_min` must be finite, got nan"),
     ],
 )
 def test_bad_sizes_are_refused(build, message):

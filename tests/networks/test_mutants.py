@@ -120,6 +120,16 @@ class NestedCarry(Healthy):
         return (last,), outputs
 
 
+class ChangesWhenCopied(Healthy):
+    scale: float = 1.0
+
+    def prepare(self, inputs):
+        return self.scale * inputs
+
+    def __deepcopy__(self, memo):
+        return ChangesWhenCopied(scale=0.5)
+
+
 REJECTED_BY = [
     (LateReset, ("forgets", "stepwise", "causal")),
     (EarlyReset, ("forgets", "causal")),
@@ -136,6 +146,7 @@ REJECTED_BY = [
     (DeadParameter, ("gradients_agree",)),
     (HalfCarry, ("stable_types",)),
     (NestedCarry, ("stable_types",)),
+    (ChangesWhenCopied, ("copies",)),
 ]
 
 

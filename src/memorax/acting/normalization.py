@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
+from memorax.core.checks import boolean, check_fields
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.objectives import RunningStatistics
 
@@ -26,6 +27,9 @@ class NormalizationConfig:
     normalize_rewards: bool = False
     """Whether to divide rewards by the running standard deviation of the discounted return before learning from them.
     The previous reward that networks are fed, and episode statistics, are not normalized."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, normalize_observations=boolean(), normalize_rewards=boolean())
 
 
 @struct.dataclass

@@ -11,8 +11,9 @@ from flax import struct
 from memorax import lox
 from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State
 from memorax.buffers.protocol import Buffer
-from memorax.core.checks import between, whole
+from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
+from memorax.learning.dropout import dropout
 from memorax.learning.q_function import QFunction
 from memorax.learning.replay import ReplayConfig, default_buffer, use_sequences
 from memorax.learning.target_network import target_copy, update_target
@@ -49,10 +50,14 @@ class DQNConfig(ReplayConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(self, "n_step", 1)
-        between(self, "epsilon_start", 0, 1)
-        between(self, "epsilon_end", 0, 1)
-        whole(self, "epsilon_steps", 1)
+        check_fields(
+            self,
+            n_step=integer(1),
+            double=boolean(),
+            epsilon_start=real(0, 1),
+            epsilon_end=real(0, 1),
+            epsilon_steps=integer(1),
+        )
 
 
 @struct.dataclass
@@ -141,7 +146,8 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
         batch = sample.experience
         carry = self.networks.replayed_carry(key, batch)
         arguments = learner.target, batch, carry, self.importance(sample, step)
-        gradients, (metrics, priorities) = jax.grad(self.loss, has_aux=True)(learner.online.params, *arguments)
+        with dropout(jax.random.fold_in(key, 1)):
+            gradients, (metrics, priorities) = jax.grad(self.loss, has_aux=True)(learner.online.params, *arguments)
         online = learner.online.update(self.optimizer, gradients)
         target = update_target(self.config, step, online.params, learner.target)
         lox.log({"losses": metrics})

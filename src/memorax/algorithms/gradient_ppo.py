@@ -10,7 +10,7 @@ from flax import struct
 
 from memorax.acting import RolloutState, State, VectorEnv
 from memorax.algorithms.ppo import PPO, Batch, PPOConfig
-from memorax.core.checks import at_least, divides, whole
+from memorax.core.checks import check_fields, divides, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner, check_state_values, flatten_losses
 from memorax.learning.agent_networks import SingleNetwork
@@ -44,8 +44,7 @@ class GradientPPOConfig(PPOConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, "regularization_coefficient", 0)
-        whole(self, "truncation_length", 1)
+        check_fields(self, regularization_coefficient=real(0), truncation_length=integer(1))
         chunk = ("truncation_length", self.truncation_length)
         divides(chunk, ("num_steps", self.num_steps), "chunks of equal length")
         if self.burn_in_length >= self.truncation_length:

@@ -13,6 +13,7 @@ from memorax import lox
 from memorax.acting import Behavior, OnPolicy, Policy, RolloutState, State, Value
 from memorax.acting.multi_agent import MultiAgentVectorEnv, SingleAgentView
 from memorax.algorithms.ppo import PPO, Batch, PPOConfig
+from memorax.core.checks import boolean, check_fields
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner
 from memorax.learning.centralized_critic import joint_observation, joint_space, restrict_to
@@ -29,6 +30,10 @@ class MAPPOConfig(PPOConfig):
     """Parameter sharing: whether all agents have the same networks, which learn from the transitions of all."""
     centralized_critic: bool = False
     """Whether the critic sees the observations of all agents, its own first, encoded as one vector."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, share_parameters=boolean(), centralized_critic=boolean())
 
 
 class Member(PPO):

@@ -8,7 +8,7 @@ import optax
 
 from memorax import lox
 from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
-from memorax.core.checks import at_least, between
+from memorax.core.checks import boolean, check_fields, optional, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner
 from memorax.learning.gvf import with_main_bootstrap
@@ -57,13 +57,15 @@ class PPOConfig(NormalizationConfig):
     """First steps of each rollout that only refresh the memory and are not learned from."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_rollout_config(self)
-        for name in ("clip_coefficient", "entropy_coefficient", "value_coefficient"):
-            at_least(self, name, 0)
-        between(self, "gamma", 0, 1)
-        between(self, "gae_lambda", 0, 1)
-        if self.target_kl is not None and not self.target_kl > 0:
-            raise ValueError(f"`target_kl` must be above 0, got {self.target_kl}; use None for no limit")
+        check_fields(
+            self,
+            **dict.fromkeys(("clip_coefficient", "entropy_coefficient", "value_coefficient"), real(0)),
+            **dict.fromkeys(("gamma", "gae_lambda"), real(0, 1)),
+            **dict.fromkeys(("normalize_advantage", "clip_value_loss"), boolean()),
+            target_kl=optional(real(above=0)),
+        )
 
     def minibatches(self, recurrent: bool) -> int:
         """Give the number of minibatches per epoch, with networks that have a memory or have none."""

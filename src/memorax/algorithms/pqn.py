@@ -9,8 +9,9 @@ import optax
 
 from memorax import lox
 from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
-from memorax.core.checks import between, whole
+from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.learning.dropout import dropout
 from memorax.learning.gvf import with_main_bootstrap
 from memorax.learning.minibatches import append, as_single_steps, minibatch_indices, take
 from memorax.learning.q_function import QFunction
@@ -60,10 +61,10 @@ class PQNConfig(NormalizationConfig):
     """Transitions over which epsilon is annealed linearly."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_rollout_config(self)
-        whole(self, "epsilon_steps", 1)
-        for name in ("gamma", "td_lambda", "epsilon_start", "epsilon_end"):
-            between(self, name, 0, 1)
+        fractions = ("gamma", "td_lambda", "epsilon_start", "epsilon_end")
+        check_fields(self, **dict.fromkeys(fractions, real(0, 1)), epsilon_steps=integer(1), refresh_targets=boolean())
 
     def minibatches(self, recurrent: bool) -> int:
         """Give the number of minibatches per epoch, with networks that have a memory or have none."""
@@ -155,14 +156,16 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
         """Learn from the rollout for `update_epochs` epochs."""
         batch = self.split(self.batch(learner, trajectory, rollout_state))
 
-        def gradient_step(learner: TrainState, indices: Array) -> tuple[TrainState, Metrics]:
-            gradients, metrics = jax.grad(self.loss, has_aux=True)(learner.params, *take((batch, carry), indices))
+        def gradient_step(learner: TrainState, now: tuple[Array, Key]) -> tuple[TrainState, Metrics]:
+            with dropout(now[1]):
+                gradients, metrics = jax.grad(self.loss, has_aux=True)(learner.params, *take((batch, carry), now[0]))
             return learner.update(self.optimizer, gradients), metrics
 
         def epoch(learner: TrainState, i: Array) -> tuple[TrainState, Metrics]:
             epoch_key = jax.random.fold_in(key, i)
             indices = minibatch_indices(epoch_key, batch.action.shape[0], self.num_minibatches)
-            return jax.lax.scan(gradient_step, learner, indices)
+            keys = jax.random.split(jax.random.fold_in(epoch_key, 1), self.num_minibatches)
+            return jax.lax.scan(gradient_step, learner, (indices, keys))
 
         learner, metrics = jax.lax.scan(epoch, learner, jnp.arange(self.config.update_epochs, dtype=jnp.uint32))
         lox.log({"losses": jax.tree.map(jnp.mean, metrics)})

@@ -10,7 +10,7 @@ from memorax.acting import State
 from memorax.algorithms.dqn import DQN
 from memorax.buffers import compute_importance_weights, make_prioritised_episode_buffer
 from memorax.buffers.protocol import Buffer, PrioritizedBuffer
-from memorax.core.checks import at_least, between, whole
+from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, PyTree, Transition
 from memorax.learning.replay import ReplayConfig, default_buffer
 from memorax.learning.train_state import Schedule, check_schedule
@@ -57,12 +57,15 @@ class R2D2Config(ReplayConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(self, "n_step", 1)
-        for name in ("priority_exponent", "priority_eta", "importance_sampling_exponent"):
-            between(self, name, 0, 1)
-        if not 0.0 < self.epsilon_base <= 1.0:
-            raise ValueError(f"`epsilon_base` must be above 0 and at most 1, got {self.epsilon_base}")
-        at_least(self, "epsilon_exponent", 0)
+        exponents = ("priority_exponent", "priority_eta", "importance_sampling_exponent")
+        check_fields(
+            self,
+            n_step=integer(1),
+            **dict.fromkeys(("double", "value_rescaling"), boolean()),
+            **dict.fromkeys(exponents, real(0, 1)),
+            epsilon_base=real(above=0, maximum=1),
+            epsilon_exponent=real(0),
+        )
 
 
 class R2D2(DQN):

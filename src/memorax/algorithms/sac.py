@@ -11,9 +11,10 @@ from flax import struct
 from memorax import lox
 from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State
 from memorax.buffers.protocol import Buffer
-from memorax.core.checks import at_least, whole
+from memorax.core.checks import check_fields, integer, real
 from memorax.core.types import Array, Key, PyTree
 from memorax.learning.auxiliary import sown_metrics
+from memorax.learning.dropout import dropout
 from memorax.learning.replay import ReplayConfig, default_buffer, use_sequences
 from memorax.learning.soft_actor_critic import PolicyActions, ReplayedSequences, SoftActorCritic
 from memorax.learning.target_network import target_copy, update_target
@@ -47,8 +48,7 @@ class SACConfig(ReplayConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(self, "gradient_steps", 1)
-        at_least(self, "target_entropy_scale", 0)
+        check_fields(self, gradient_steps=integer(1), target_entropy_scale=real(0))
 
 
 @struct.dataclass
@@ -158,9 +158,11 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
     ) -> tuple[SACLearner, Metrics]:
         """Take one optimizer step of the critics, then of the policy and of the temperature; update the targets."""
         config, temperature = self.config, self.alpha.apply(learner.alpha.params)
+        actor_key, critic_key = jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)
 
         def policy_actions(params: PyTree) -> tuple[tuple[PolicyActions, Array], Metrics]:
-            actions, sown = sequences.policy_actions(params, key)
+            with dropout(actor_key):
+                actions, sown = sequences.policy_actions(params, key)
             return (actions, sum(sown.values(), jnp.zeros(()))), sown_metrics(sown)
 
         (actions, sown), pull_back, actor_sown = jax.vjp(policy_actions, learner.actor.params, has_aux=True)
@@ -170,7 +172,8 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         entropy, unit = actions.entropy[:, :-1], actions.unit[:, :-1]
 
         def critic_loss(params: PyTree) -> tuple[Array, Metrics]:
-            values, sown = sequences.values(params)
+            with dropout(critic_key):
+                values, sown = sequences.values(params)
             loss = jnp.sum(jnp.stack([weighted_mean(value_losses(value, target), weight) for value in values]))
             q = expected_values(values[0])
             error, q = weighted_mean(jnp.abs(target - q), weight), weighted_mean(q, weight)

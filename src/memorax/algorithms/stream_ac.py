@@ -10,9 +10,10 @@ from flax import struct
 
 from memorax import lox
 from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
-from memorax.core.checks import at_least, between, whole
+from memorax.core.checks import check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic
+from memorax.learning.dropout import dropout
 from memorax.learning.unroll import add_time, remove_time
 from memorax.networks import Network
 from memorax.objectives import episode_ends, lambda_returns, obgd
@@ -42,14 +43,14 @@ class StreamACConfig(NormalizationConfig):
     """Weight of the entropy bonus."""
 
     def __post_init__(self) -> None:
-        whole(self, "num_envs", 1)
-        between(self, "gamma", 0, 1)
-        between(self, "trace_lambda", 0, 1)
-        for name in ("actor_lr", "critic_lr", "entropy_coefficient"):
-            at_least(self, name, 0)
-        for name in ("actor_kappa", "critic_kappa"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}")
+        super().__post_init__()
+        check_fields(
+            self,
+            num_envs=integer(1),
+            **dict.fromkeys(("gamma", "trace_lambda"), real(0, 1)),
+            **dict.fromkeys(("actor_lr", "critic_lr", "entropy_coefficient"), real(0)),
+            **dict.fromkeys(("actor_kappa", "critic_kappa"), real(above=0)),
+        )
 
     @property
     def num_steps(self) -> int:
@@ -142,7 +143,8 @@ class StreamAC(OnPolicy[StreamACConfig, ActorCritic]):
         error = remove_time(target - values[:, :-1])
 
         inputs, action = remove_time((trajectory.inputs, trajectory.action))
-        gradients, entropy = jax.vmap(partial(self.gradients, params))(inputs, action, carry, error)
+        keys = jax.random.split(key, error.shape[0])
+        gradients, entropy = jax.vmap(partial(self.gradients, params))(inputs, action, carry, error, keys)
         decay = config.gamma * config.trace_lambda
         traces = jax.tree.map(lambda z, g: decay * z + g, learner.traces, gradients)
 
@@ -158,7 +160,7 @@ class StreamAC(OnPolicy[StreamACConfig, ActorCritic]):
         return StreamACLearner(params, clear(ended, traces))
 
     def gradients(
-        self, params: dict[str, PyTree], inputs: Timestep, action: Array, carry: Carry, error: Array
+        self, params: dict[str, PyTree], inputs: Timestep, action: Array, carry: Carry, error: Array, key: Key
     ) -> tuple[dict[str, Any], Array]:
         """Compute the gradients that a step of one stream adds to its traces.
 
@@ -169,6 +171,7 @@ class StreamAC(OnPolicy[StreamACConfig, ActorCritic]):
             carry: The memory before it.
             error: TD error of the step, `[]`. Parameters move by it times the trace, so its sign in front of the
                 entropy makes that a bonus for positive and negative errors alike.
+            key: Random key of dropout.
 
         Returns:
             Gradients, in the shape of the traces of one stream, and the policy's entropy.
@@ -176,13 +179,15 @@ class StreamAC(OnPolicy[StreamACConfig, ActorCritic]):
         inputs, action, carry = jax.tree.map(lambda x: x[None], (inputs, action, carry))
 
         def policy(params: PyTree) -> tuple[Array, Array]:
-            _, (distribution, _) = self.networks.unroll(params, add_time(inputs), carry)
+            with dropout(key):
+                _, (distribution, _), _ = self.networks.unroll_with_losses(params, add_time(inputs), carry)
             entropy = distribution.entropy()[0, 0]
             bonus = self.config.entropy_coefficient * jnp.sign(error) * entropy
             return distribution.log_prob(add_time(action))[0, 0] + bonus, entropy
 
         def value(params: PyTree) -> Array:
-            return self.networks.unroll(params, add_time(inputs), carry)[1][1][0, 0]
+            with dropout(key):
+                return self.networks.unroll_with_losses(params, add_time(inputs), carry)[1][1][0, 0]
 
         actor, entropy = jax.grad(policy, has_aux=True)(params)
         return {

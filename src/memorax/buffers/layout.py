@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from memorax.buffers.starts import get_start_flags_from_done
 from memorax.buffers.sum_tree import Window
-from memorax.core.checks import whole
+from memorax.core.checks import boolean, check_fields, function, integer, optional
 from memorax.core.types import Array, PyTree, Transition
 
 MOST_STARTS = 2**31 - 1
@@ -49,13 +49,14 @@ class Layout:
     period: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "min_length", "sample_batch_size", "sample_sequence_length", "period"):
-            whole(self, name, 1)
-        for name in ("add_batch_size", "min_length_time_axis"):
-            if getattr(self, name) is not None:
-                whole(self, name, 1)
-        if not callable(self.get_start_flags):
-            raise TypeError(f"`get_start_flags` must be a function of the experience, got {self.get_start_flags!r}")
+        sizes = ("max_length", "min_length", "sample_batch_size", "sample_sequence_length", "period")
+        check_fields(
+            self,
+            **dict.fromkeys(sizes, integer(1)),
+            **dict.fromkeys(("add_batch_size", "min_length_time_axis"), optional(integer(1))),
+            get_start_flags=function(),
+            add_sequences=boolean(),
+        )
         if self.period > 1 and self.begins_with_episodes:
             raise ValueError(
                 f"`period` ({self.period}) must be 1 if sequences start at episode starts only; "

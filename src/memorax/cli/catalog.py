@@ -42,6 +42,21 @@ def environments() -> Table:
     return table
 
 
+def libraries() -> Table | None:
+    """Names of the environments of each library that is installed; None where there is none."""
+    from memorax.environments.registration import library_names
+
+    found = library_names()
+    if not found:
+        return None
+    table = Table(title="environments of libraries, as `NAMESPACE::NAME`", padding=(0, 1, 0, 0))
+    table.add_column("namespace", no_wrap=True)
+    table.add_column("names", overflow="fold")
+    for namespace, names in found.items():
+        table.add_row(namespace, ", ".join(names))
+    return table
+
+
 def models(*, costs: bool = False) -> Table:
     """All registered memory models.
 

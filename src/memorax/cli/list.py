@@ -35,5 +35,9 @@ def run(arguments: list[str]) -> int:
         "models": lambda: catalog.models(costs=options.costs),
         "algorithms": catalog.algorithms,
     }
-    make_console().print(tables[what]())
+    console = make_console()
+    console.print(tables[what]())
+    libraries = catalog.libraries() if what == "environments" else None
+    if libraries is not None:
+        console.print(libraries)
     return 0

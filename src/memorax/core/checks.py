@@ -27,7 +27,18 @@ import math
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from memorax.core.kinds import Boolean, Choice, Instance, Integer, Kind, Real, Sequence, check
+from memorax.core.kinds import (
+    Boolean,
+    Choice,
+    FloatingType,
+    Function,
+    Instance,
+    Integer,
+    Kind,
+    Real,
+    Sequence,
+    check,
+)
 
 T = TypeVar("T")
 
@@ -119,6 +130,16 @@ def instance(*types: type[T], called: str | None = None) -> Kind[T]:
     return Instance(types=types, called=called)
 
 
+def floating() -> Kind[Any]:
+    """A floating-point dtype, such as `jnp.float32` or `"bfloat16"`."""
+    return FloatingType()
+
+
+def function() -> Kind[Any]:
+    """A function, or anything else that can be called."""
+    return Function()
+
+
 def sequence(of: Kind[T], *, empty: bool = False) -> Kind[tuple[T, ...]]:
     """A list or tuple, kept as a tuple; a string is refused.
 
@@ -150,18 +171,3 @@ def _divisors(number: int) -> list[int]:
     """The divisors in ascending order; of a number above 10^10 only those found with factors up to 10^5."""
     small = [d for d in range(1, min(math.isqrt(number), _MOST_DIVISORS_TRIED) + 1) if number % d == 0]
     return small + [number // d for d in reversed(small) if d * d != number]
-
-
-def at_least(config: Any, field: str, minimum: float) -> None:
-    """Check that a field is a real number from `minimum` on; `check_fields` with `real(minimum)`."""
-    check_fields(config, **{field: real(minimum)})
-
-
-def whole(config: Any, field: str, minimum: int) -> None:
-    """Check that a field is a whole number from `minimum` on; `check_fields` with `integer(minimum)`."""
-    check_fields(config, **{field: integer(minimum)})
-
-
-def between(config: Any, field: str, low: float, high: float) -> None:
-    """Check that a field is a real number in a closed interval; `check_fields` with `real(low, high)`."""
-    check_fields(config, **{field: real(low, high)})

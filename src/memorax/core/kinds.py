@@ -4,8 +4,11 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar, cast
+
+import numpy as np
 
 T = TypeVar("T")
 
@@ -163,6 +166,41 @@ class Instance(Kind[Any]):
             is_class = isinstance(value, type) and issubclass(value, self.types)
             hint = f"; write `{value.__name__}(...)`, an object of the class" if is_class else ""
             self.refuse(TypeError, name, value, self.allowed(), hint)
+        return value
+
+
+@dataclass(frozen=True)
+class FloatingType(Kind[Any]):
+    """A floating-point dtype, as JAX or NumPy name it."""
+
+    def allowed(self) -> str:
+        """As it is told in messages."""
+        return "a floating-point type such as jnp.bfloat16"
+
+    def accept(self, name: str, value: Any) -> Any:
+        """Check a value; see `check`."""
+        try:
+            # The dtypes of 16 and 8 bits that NumPy lacks count as void there.
+            is_floating = not isinstance(value, int | float | None) and np.dtype(value).kind in "fV"
+        except TypeError:
+            is_floating = False
+        if not is_floating:
+            self.refuse(TypeError, name, value, self.allowed())
+        return value
+
+
+@dataclass(frozen=True)
+class Function(Kind[Callable[..., Any]]):
+    """Something that can be called."""
+
+    def allowed(self) -> str:
+        """As it is told in messages."""
+        return "callable"
+
+    def accept(self, name: str, value: Any) -> Callable[..., Any]:
+        """Check a value; see `check`."""
+        if not callable(value):
+            self.refuse(TypeError, name, value, self.allowed())
         return value
 
 

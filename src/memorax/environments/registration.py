@@ -17,6 +17,7 @@ from memorax.environments.environment import Environment
 from memorax.environments.memory import ALIASES, TASKS
 from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
+from memorax.environments.wrappers.reset_pool import ResetPool
 
 _LIST = "memorax list environments"
 _LIKE_GYMNASIUM = re.compile(r"[A-Z]\w*-v\d+")
@@ -150,7 +151,8 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
 
     Args:
         env_id: `namespace::Name`, for example `memory::RepeatPreviousEasy` or `gymnax::CartPole-v1`.
-        **kwargs: Arguments of the environment.
+        **kwargs: Arguments of the environment. Besides, `reset_pool` sets how many resets are computed at once, for
+            those environments of a batch whose episode ended (see `ResetPool`): faster where a reset is expensive.
 
     Returns:
         The environment and its default parameters.
@@ -169,8 +171,10 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     if namespace not in _namespaces():
         raise ValueError(f"unknown namespace `{namespace}` in `{env_id}`{suggest(namespace, _namespaces())}")
     factory = ENVIRONMENTS.get(env_id).factory
+    reset_pool = kwargs.pop("reset_pool", None)
     _check_arguments(env_id, factory, kwargs)
-    return _with_params(factory(**kwargs))
+    env, params = _with_params(factory(**kwargs))
+    return env if reset_pool is None else ResetPool(env, reset_pool), params
 
 
 def _with_params(made: Any) -> tuple[Environment, PyTree]:
@@ -204,6 +208,11 @@ def _import(namespace: str, source: str, extra: str | None) -> Any:
         if extra is None or source.startswith(str(error.name)):
             raise
         raise MissingExtraError(namespace, extra) from error
+
+
+def library_names() -> dict[str, tuple[str, ...]]:
+    """Names of the environments of all libraries that are installed, by namespace; imports each of them."""
+    return {namespace: names for namespace in ADAPTERS if (names := _names_of(namespace))}
 
 
 def registered() -> tuple[Card, ...]:
@@ -293,5 +302,13 @@ for _name, _task in TASKS.items():
     register(f"memory::{_name}", _task)
 for _name, _task in MULTI_AGENT_TASKS.items():
     register(f"multi_agent::{_name}", _task)
+register_adapter("brax", "memorax.environments.adapters.brax", extra="memorax[brax]")
+register_adapter("craftax", "memorax.environments.adapters.craftax", extra="memorax[craftax]")
 register_adapter("gymnax", "memorax.environments.adapters.gymnax", extra="memorax[gymnax]")
 register_adapter("jaxmarl", "memorax.environments.adapters.jaxmarl", extra="memorax[jaxmarl]")
+register_adapter("jumanji", "memorax.environments.adapters.jumanji", extra="memorax[jumanji]")
+register_adapter("navix", "memorax.environments.adapters.navix", extra="memorax[navix]")
+register_adapter("pgx", "memorax.environments.adapters.pgx", extra="memorax[pgx]")
+register_adapter("playground", "memorax.environments.adapters.playground", extra="memorax[playground]")
+register_adapter("popgym_arcade", "memorax.environments.adapters.popgym_arcade", extra="memorax[popgym_arcade]")
+register_adapter("xminigrid", "memorax.environments.adapters.xminigrid", extra="memorax[xminigrid]")

@@ -69,6 +69,7 @@ class RunConfig(Generic[C]):
         names = sequence(instance(str, called="a name"), empty=True)
         check_fields(
             self,
+            algorithm=instance(str, called="a name"),
             env=instance(str, called="a name"),
             model=instance(str, called="a name"),
             steps=integer(1, _MOST_STEPS),

@@ -135,7 +135,7 @@ def episode_steps(reset: Array, count: Array) -> Array:
     Returns:
         Zero at an episode's first step, `[batch, time]`, int32.
     """
-    time = jnp.arange(reset.shape[1])
+    time = jnp.arange(reset.shape[1], dtype=jnp.int32)
     begin = jax.lax.cummax(jnp.where(reset, time, -1), axis=1)
     return jnp.where(begin < 0, count[:, None] + time, time - begin)
 

@@ -8,6 +8,7 @@ from jax.custom_batching import sequential_vmap
 
 from memorax.acting.vector_env import VectorEnv
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.learning.dropout import dropout, dropout_stream, needs_no_stream, only_parameters
 from memorax.learning.unroll import add_time, encode_actions, sown_losses, unroll_with_losses
 from memorax.networks import Network
 
@@ -49,8 +50,9 @@ class AgentNetworks(abc.ABC):
         """
 
     def unroll(self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0) -> tuple[Carry, Any]:
-        """Run the networks over a sequence as `unroll_with_losses` does; return the memory and the outputs."""
-        carry, outputs, _ = self.unroll_with_losses(params, inputs, carry, burn_in)
+        """Run the networks over a sequence as `unroll_with_losses` does, without dropout; return memory and outputs."""
+        with dropout(None):
+            carry, outputs, _ = self.unroll_with_losses(params, inputs, carry, burn_in)
         return carry, outputs
 
     def trace(self) -> Any:
@@ -104,7 +106,7 @@ class SingleNetwork(AgentNetworks):
         """Make the parameters; arguments of the head, such as `action`, are `[batch, 1, ...]`."""
 
         def make(key: Key, inputs: Timestep, carry: Carry, head_arguments: dict[str, Any]) -> PyTree:
-            return self.network.init(key, inputs, carry, **head_arguments)
+            return only_parameters(self.name, self.network.init(key, inputs, carry, **head_arguments))
 
         # One seed after the other: orthogonal initializers are QR decompositions, and XLA's CPU backend can wait
         # forever for a batch of these.
@@ -114,7 +116,7 @@ class SingleNetwork(AgentNetworks):
         """Make the parameters of the head alone, which reads features of another network's torso."""
 
         def make(key: Key, features: Array, inputs: Timestep) -> PyTree:
-            return self.network.init(key, features, inputs, method="readout")
+            return only_parameters(self.name, self.network.init(key, features, inputs, method="readout"))
 
         return sequential_vmap(make)(key, features, self._encode(timestep))
 
@@ -127,7 +129,10 @@ class SingleNetwork(AgentNetworks):
     ) -> tuple[Carry, Any, dict[str, Array]]:
         """Run the network over a sequence."""
         space = self.vector_env.action_space
-        return unroll_with_losses(self.network, params, inputs, carry, action_space=space, burn_in=burn_in, **kwargs)
+        with needs_no_stream(self.name):
+            return unroll_with_losses(
+                self.network, params, inputs, carry, action_space=space, burn_in=burn_in, **kwargs
+            )
 
     def embed(
         self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
@@ -140,7 +145,9 @@ class SingleNetwork(AgentNetworks):
     ) -> tuple[Any, dict[str, Array]]:
         """Run the head on features of the inputs after the burn-in; return its outputs and sown losses."""
         seen = jax.tree.map(lambda x: x[:, burn_in:], inputs)
-        outputs, sown = cast(
-            Any, self.network.apply(params, features, seen, method="readout", mutable="losses", **head_arguments)
-        )
+        head_arguments |= dropout_stream()
+        with needs_no_stream(self.name):
+            outputs, sown = cast(
+                Any, self.network.apply(params, features, seen, method="readout", mutable="losses", **head_arguments)
+            )
         return outputs, sown_losses(sown)

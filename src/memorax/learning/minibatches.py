@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key, PyTree
+from memorax.learning.dropout import dropout
 from memorax.objectives import weighted_mean
 
 
@@ -105,9 +106,15 @@ def minibatch_epochs(
     """
 
     def epoch(learner: PyTree, i: Array) -> tuple[PyTree, dict[str, Array]]:
-        size = jax.tree.leaves(data)[0].shape[0]
-        indices = minibatch_indices(jax.random.fold_in(key, i), size, num_minibatches)
-        learner, metrics = jax.lax.scan(lambda learner, x: gradient_step(learner, *take(data, x)), learner, indices)
+        size, epoch_key = jax.tree.leaves(data)[0].shape[0], jax.random.fold_in(key, i)
+        indices = minibatch_indices(epoch_key, size, num_minibatches)
+
+        def minibatch(learner: PyTree, now: tuple[Array, Key]) -> tuple[PyTree, dict[str, Array]]:
+            with dropout(now[1]):
+                return gradient_step(learner, *take(data, now[0]))
+
+        keys = jax.random.split(jax.random.fold_in(epoch_key, 1), num_minibatches)
+        learner, metrics = jax.lax.scan(minibatch, learner, (indices, keys))
         return learner, jax.tree.map(jnp.mean, metrics)
 
     def skip(learner: PyTree, i: Array) -> tuple[PyTree, dict[str, Array]]:

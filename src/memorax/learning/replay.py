@@ -10,7 +10,7 @@ from memorax.acting.off_policy import OffPolicy
 from memorax.acting.vector_env import RolloutState
 from memorax.buffers import get_full_start_flags, make_episode_buffer
 from memorax.buffers.protocol import Buffer
-from memorax.core.checks import between, whole
+from memorax.core.checks import boolean, check_fields, integer, optional, real
 from memorax.core.types import Key
 
 _DEFAULT_BUFFER_SIZE = 100_000
@@ -49,15 +49,17 @@ class ReplayConfig(NormalizationConfig):
     """Transitions between two target network updates."""
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "train_frequency", "batch_size", "learning_starts", "target_update_frequency"):
-            whole(self, name, 1)
-        for name in ("sequence_length", "sequence_period", "buffer_size"):
-            if getattr(self, name) is not None:
-                whole(self, name, 1)
-        whole(self, "burn_in_length", 0)
-        between(self, "gamma", 0, 1)
-        if not 0.0 < self.tau <= 1.0:
-            raise ValueError(f"`tau` must be above 0 and at most 1, got {self.tau}")
+        super().__post_init__()
+        counts = ("num_envs", "train_frequency", "batch_size", "learning_starts", "target_update_frequency")
+        check_fields(
+            self,
+            **dict.fromkeys(counts, integer(1)),
+            **dict.fromkeys(("sequence_length", "sequence_period", "buffer_size"), optional(integer(1))),
+            burn_in_length=integer(0),
+            gamma=real(0, 1),
+            store_carry=boolean(),
+            tau=real(above=0, maximum=1),
+        )
         if self.buffer_size is not None and self.learning_starts > self.buffer_size:
             raise ValueError(
                 f"`learning_starts` ({self.learning_starts}) must be at most `buffer_size` ({self.buffer_size}), or "

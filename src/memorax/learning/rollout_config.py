@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from memorax.core.checks import divides, whole
+from memorax.core.checks import check_fields, divides, integer, optional
 
 
 def check_rollout_config(config: Any) -> None:
@@ -12,11 +12,12 @@ def check_rollout_config(config: Any) -> None:
         TypeError: A size is not an integer.
         ValueError: A size is too small, or the burn-in leaves nothing to learn from.
     """
-    for name in ("num_envs", "num_steps", "update_epochs"):
-        whole(config, name, 1)
-    if config.num_minibatches is not None:
-        whole(config, "num_minibatches", 1)
-    whole(config, "burn_in_length", 0)
+    check_fields(
+        config,
+        **dict.fromkeys(("num_envs", "num_steps", "update_epochs"), integer(1)),
+        num_minibatches=optional(integer(1)),
+        burn_in_length=integer(0),
+    )
     if config.burn_in_length >= config.num_steps:
         raise ValueError(f"`burn_in_length` ({config.burn_in_length}) must be below `num_steps` ({config.num_steps})")
 

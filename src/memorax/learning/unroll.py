@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from memorax.core.spaces import Space, encode
 from memorax.core.types import Array, Carry, PyTree, Timestep
+from memorax.learning.dropout import dropout_stream
 
 
 def encode_actions(action_space: Space, inputs: Timestep) -> Timestep:
@@ -57,7 +58,7 @@ def unroll_with_losses(
     """Run a network as `unroll` does, and collect the auxiliary losses that its modules sowed.
 
     Modules such as `MoE` sow them, already weighted, into the collection `losses`; algorithms add them to their own
-    loss.
+    loss. Inside `dropout(key)` modules drop out, but not in the burn-in.
 
     Args:
         network: As for `unroll`; its `apply` takes `mutable` as Flax modules do.
@@ -73,7 +74,7 @@ def unroll_with_losses(
         by their path in the network, such as `torso/blocks_1/balance`; empty where nothing was sown.
     """
     inputs, carry = _burn_in(network, params, inputs, carry, action_space=action_space, burn_in=burn_in, **kwargs)
-    (carry, outputs), sown = network.apply(params, inputs, carry, mutable="losses", **kwargs)
+    (carry, outputs), sown = network.apply(params, inputs, carry, mutable="losses", **kwargs, **dropout_stream())
     return carry, outputs, sown_losses(sown)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
-from memorax.core.checks import check, size
+from memorax.core.checks import check, choice, size
 from memorax.networks import initializers
 from memorax.networks.blocks import (
     FFN,
@@ -61,17 +61,17 @@ def gtrxl(
         Parisotto et al. 2020, "Stabilizing Transformers for Reinforcement Learning", https://arxiv.org/abs/1910.06764
     """
     _check_options("gtrxl", options)
-    check("num_layers", num_layers, size())
+    features, num_layers = check("features", features, size()), check("num_layers", num_layers, size())
     check("memory_length", memory_length, size())
-    if remember not in ("inputs", "keys"):
-        raise ValueError(f"`remember` must be 'inputs' or 'keys', got {remember!r}")
+    check("remember", remember, choice("inputs", "keys"))
+    ffn_dim = 4 * features if ffn_dim is None else check("ffn_dim", ffn_dim, size())
     dtype = options.get("dtype")
     options = {"positional_embedding": "relative", **options, "context_length": memory_length + 1}
     blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
     for _ in range(num_layers):
         attention = Attention(features, **options)
         memory = SegmentRecurrence(attention, memory_length) if remember == "inputs" else attention
-        ffn = FFN(ffn_dim or 4 * features, activation=nn.relu, dtype=dtype)
+        ffn = FFN(ffn_dim, activation=nn.relu, dtype=dtype)
         blocks += [GatedResidual(PreNorm(Stack(blocks=[layer, nn.relu]))) for layer in (memory, ffn)]
     return Stack(blocks=blocks)
 
@@ -108,8 +108,8 @@ def xlstm(
     Source:
         Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
-    for name, value in (("features", features), ("repeats", repeats), ("num_heads", num_heads)):
-        check(name, value, size())
+    features, repeats = check("features", features, size()), check("repeats", repeats, size())
+    num_heads = check("num_heads", num_heads, size())
     count = repeats * sum(_check_ratio(ratio))
     step = math.lcm(num_heads, 4)  # whole heads, and whole blocks of queries, keys and values
     inner = -(-2 * features // step) * step if inner_dim is None else inner_dim
@@ -171,13 +171,14 @@ def gpt2(features: int = 64, *, num_layers: int = 2, ffn_dim: int | None = None,
         https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
     """
     _check_options("gpt2", options)
-    check("num_layers", num_layers, size())
+    features, num_layers = check("features", features, size()), check("num_layers", num_layers, size())
+    ffn_dim = 4 * features if ffn_dim is None else check("ffn_dim", ffn_dim, size())
     dtype = options.get("dtype")
     options = {"positional_embedding": "learned", **options}
     blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
     for _ in range(num_layers):
         attention = Attention(features, **options)
-        ffn = FFN(ffn_dim or 4 * features, dtype=dtype)
+        ffn = FFN(ffn_dim, dtype=dtype)
         blocks += [Residual(PreNorm(layer)) for layer in (attention, ffn)]
     return PostNorm(Stack(blocks=blocks))
 
@@ -204,7 +205,7 @@ def mamba2_stack(features: int = 64, *, num_layers: int = 2, **options: Any) -> 
         Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
         Space Duality", https://arxiv.org/abs/2405.21060
     """
-    check("num_layers", num_layers, size())
+    features, num_layers = check("features", features, size()), check("num_layers", num_layers, size())
     check("num_heads", heads := options.get("num_heads", 4), size())
     options = {"head_dim": -(-2 * features // heads)} | options
     layers = [Residual(PreNorm(Mamba2(features, **options), norm=_RMSNorm)) for _ in range(num_layers)]

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from memorax.core.checks import check, check_fields, sequence, size
+from memorax.core.checks import check, check_fields, choice, function, sequence, size
 from memorax.core.types import Array
 
 
@@ -58,10 +58,8 @@ class CNN(nn.Module):
                 raise ValueError(
                     f"`{name}` must have one entry for each of the {len(self.features)} `features`, got {len(values)}"
                 )
-        if self.padding not in ("VALID", "SAME"):
-            raise ValueError(f"`padding` must be 'VALID' or 'SAME', got {self.padding!r}")
-        if not callable(self.activation):
-            raise TypeError(f"`activation` must be callable, got {self.activation!r}")
+        check_fields(self, padding=choice("VALID", "SAME"))
+        check_fields(self, **dict.fromkeys(("activation", "kernel_init", "bias_init"), function()))
         super().__post_init__()
 
     @nn.compact

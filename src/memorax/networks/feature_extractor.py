@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from memorax.core.checks import boolean, check_fields
 from memorax.core.types import Array, PyTree, Timestep
 
 
@@ -42,6 +43,7 @@ class FeatureExtractor(nn.Module):
             extractor = getattr(self, name)
             if extractor is not None and not callable(extractor):
                 raise TypeError(f"`{name}` must be callable or None, got {extractor!r}")
+        check_fields(self, mask_at_start=boolean())
         super().__post_init__()
 
     def __call__(self, timestep: Timestep) -> Array:

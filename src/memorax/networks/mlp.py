@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from memorax.core.checks import check_fields, sequence, size
+from memorax.core.checks import boolean, check_fields, function, sequence, size
 from memorax.core.types import Array
 
 
@@ -40,9 +40,8 @@ class MLP(nn.Module):
             TypeError: If `features` is not a sequence of integers or `activation` is not callable.
             ValueError: If `features` is empty or holds a number below 1.
         """
-        check_fields(self, features=sequence(size()))
-        if not callable(self.activation):
-            raise TypeError(f"`activation` must be callable, got {self.activation!r}")
+        check_fields(self, features=sequence(size()), activate_final=boolean())
+        check_fields(self, **dict.fromkeys(("activation", "kernel_init", "bias_init"), function()))
         super().__post_init__()
 
     @nn.compact

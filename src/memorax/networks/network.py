@@ -9,10 +9,11 @@ import flax.linen as nn
 import jax
 
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
+from memorax.networks.pickling import Picklable
 from memorax.networks.sequence_models.parts.base import is_sequence_model
 
 
-class Network(nn.Module):
+class Network(Picklable, nn.Module):
     """`head(torso(feature_extractor(timestep)))`, with the memory of the torso carried from call to call.
 
     An observation that is a mapping with the key `"action_mask"` is split: the mask goes to the head if the head takes

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from memorax.core.checks import check_fields, real
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.kernels.sensitivity import attach, pack
 from memorax.networks.sequence_models.parts.base import check_sequence, is_sequence_model, select_carry
@@ -63,8 +64,7 @@ class RTRL(nn.Module):
         """Check the model."""
         if not is_sequence_model(self.model):
             raise TypeError(f"`model` must be a sequence model such as RNN(cell=...), got {self.model!r}")
-        if not self.max_mib > 0:
-            raise ValueError(f"`max_mib` must be above 0, got {self.max_mib}")
+        check_fields(self, max_mib=real(above=0))
         super().__post_init__()
 
     @nn.nowrap

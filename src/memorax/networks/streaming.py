@@ -6,12 +6,14 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from memorax.core.checks import check, instance, sequence, size
 from memorax.core.types import Array
 from memorax.networks.blocks import Stack
 from memorax.networks.feature_extractor import FeatureExtractor
 from memorax.networks.initializers import sparse
 from memorax.networks.mlp import MLP
 from memorax.networks.network import Network
+from memorax.networks.sequence_models.parts.wrapper import as_sequence_model
 
 
 def normalized_leaky_relu(x: Array) -> Array:
@@ -56,8 +58,11 @@ def streaming_network(
         Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally Works",
         https://arxiv.org/abs/2410.14606
     """
+    check("head", head, instance(nn.Module, called="a head"))
     if not hasattr(head, "kernel_init"):
         raise TypeError(f"`head` must have a `kernel_init` to make sparse, got {type(head).__name__}")
+    memory = None if memory is None else as_sequence_model("memory", memory)
+    features = check("features", features, sequence(size()))
     kernel_init = sparse(sparsity)
     layers = MLP(tuple(features), activation=normalized_leaky_relu, kernel_init=kernel_init)
     extract = _identity if observation_extractor is None else observation_extractor

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from memorax.core.checks import check, check_fields, size
+from memorax.core.checks import check_fields, optional, size
 from memorax.core.types import Array
 from memorax.networks.blocks.feed_forward import FFN
 from memorax.networks.layers.patch_embedding import PatchEmbedding
@@ -49,10 +49,8 @@ class ViT(nn.Module):
             TypeError: If a size is no integer.
             ValueError: If a size is below 1, or `features` no multiple of `num_heads`.
         """
-        for name in ("features", "num_layers", "num_heads", "patch_size"):
-            check(name, getattr(self, name), size())
-        if self.hidden_dim is not None:
-            check_fields(self, hidden_dim=size())
+        check_fields(self, **dict.fromkeys(("features", "num_layers", "num_heads", "patch_size"), size()))
+        check_fields(self, hidden_dim=optional(size()))
         if self.features % self.num_heads:
             raise ValueError(f"`features` must be a multiple of `num_heads` ({self.num_heads}), got {self.features}")
         super().__post_init__()

@@ -1,7 +1,9 @@
 """The properties that every memory model has: functions of a `Case` that raise where the model lacks them."""
 
+import copy
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -273,6 +275,17 @@ def transforms(case: Case) -> None:
     close(got_carry, want_carry, 1e-6, "carry of a call with a donated carry")
 
 
+def copies(case: Case) -> None:
+    """A deep copy computes the very same program."""
+
+    def program(model: Any) -> str:
+        traced = jax.make_jaxpr(model.apply)(case.params, case.inputs, jnp.asarray(DONE), case.carry)
+        return re.sub(r"0x[0-9a-f]+", "", str(traced))
+
+    same_program = program(copy.deepcopy(case.model)) == program(case.model)
+    require(same_program, "the program of a deep copy differs; compare functions by their names, not their identity")
+
+
 def _fields(model: nn.Module) -> dict[str, Any]:
     names = (field.name for field in dataclasses.fields(model) if field.init)
     return {name: getattr(model, name) for name in names if name not in ("parent", "name")}
@@ -290,5 +303,6 @@ PROPERTIES: dict[str, Callable[[Case], None]] = {
         quarantines_nan,
         stable_types,
         transforms,
+        copies,
     )
 }

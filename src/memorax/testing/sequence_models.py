@@ -33,6 +33,7 @@ def check_sequence_model(
     * `quarantines_nan`: NaN in one episode does not reach the next one or other rows.
     * `stable_types`: carries keep structure, shapes and dtypes; outputs are `[batch, time, features]`, float32.
     * `transforms`: `jit`, `vmap` over parameters, `checkpoint`, `remat`, `eval_shape` and donation change nothing.
+    * `copies`: a deep copy computes the very same program.
 
     Args:
         model: A sequence model such as `RNN(cell=MyCell(...))`; or a cell, which is run by `Memoroid` if it computes

@@ -12,16 +12,11 @@ from flax import struct
 from memorax.core.registry import suggest
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space, encode, from_foreign
 from memorax.core.types import Array, Key, PyTree
+from memorax.environments.adapters.raw import import_library
 from memorax.environments.environment import EnvParams
-from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import MultiAgentEnvironment
 
-try:
-    import jaxmarl  # pyright: ignore[reportMissingImports] (an extra that the checker does without)
-except ModuleNotFoundError as error:
-    if error.name != "jaxmarl":
-        raise
-    raise MissingExtraError("jaxmarl") from error
+jaxmarl = import_library("jaxmarl", "jaxmarl")
 
 
 def names() -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from memorax.environments.wrappers.noise import NoisyObservation as NoisyObserva
 from memorax.environments.wrappers.normalize import NormalizeObservation as NormalizeObservation
 from memorax.environments.wrappers.periodic import PeriodicObservation as PeriodicObservation
 from memorax.environments.wrappers.previous import PreviousActionReward as PreviousActionReward
+from memorax.environments.wrappers.reset_pool import ResetPool as ResetPool
 from memorax.environments.wrappers.reward import NormalizeReward as NormalizeReward
 from memorax.environments.wrappers.reward import ScaleReward as ScaleReward
 from memorax.environments.wrappers.statistics import RecordEpisodeStatistics as RecordEpisodeStatistics

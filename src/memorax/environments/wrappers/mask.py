@@ -1,6 +1,6 @@
 """MaskObservation and HideVelocity: remove parts of the observation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class MaskObservation(ObservationWrapper):
             raise TypeError(
                 f"`env` of {type(self).__name__} must have observations in a Box [n] or a Dict, got {space!r}"
             )
+        if not isinstance(hide, Iterable):
+            raise TypeError(f"`hide` must be a sequence of indices or keys, got {hide!r}")
         hidden: list[Any] = [hide] if isinstance(hide, str) else list(hide)
         unknown = [part for part in hidden if isinstance(part, bool) or part not in parts]
         if unknown:

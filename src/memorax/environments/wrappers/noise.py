@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import boolean, check
+from memorax.core.checks import boolean, check, real
 from memorax.core.spaces import Box, Space
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.wrappers.base import ObservationWrapper, check_broadcast, map_boxes
@@ -30,6 +30,7 @@ class NoisyObservation(ObservationWrapper):
             ValueError: If `scale` is negative, not finite, or of another shape.
         """
         super().__init__(env)
+        scale = scale if isinstance(scale, list | tuple) or np.ndim(scale) else check("scale", scale, real(0))
         self.scale = np.asarray(scale, np.float32)
         self.clip = check("clip", clip, boolean())
         if not (np.isfinite(self.scale).all() and (self.scale >= 0).all()):

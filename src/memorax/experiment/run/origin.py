@@ -1,11 +1,11 @@
 """What a checkpoint belongs to: its run's configuration, step and metrics, and the versions that wrote it."""
 
+import importlib.metadata
 import itertools
 from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
 
 import memorax
 from memorax.experiment.config import RunConfig
@@ -97,6 +97,6 @@ def _versions() -> dict[str, str]:
     return {
         "memorax": memorax.__version__,
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
         "device": jax.devices()[0].device_kind,
     }

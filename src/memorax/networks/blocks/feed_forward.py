@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 from flax.linen import initializers
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import boolean, check_fields, floating, function, optional, real, size
 from memorax.core.types import Array
 
 
@@ -18,7 +18,8 @@ class FFN(nn.Module):
         hidden_dim: Width of the hidden layer.
         features: Width of the output; None keeps that of the input.
         activation: Activation function of the hidden layer.
-        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), if a random stream `dropout` is given.
+        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), where a random stream `dropout` is
+            given: all algorithms give one in their losses, none in acting, evaluation and targets.
         dtype: Type of the activations; None: that of the inputs.
 
     Example:
@@ -62,7 +63,8 @@ class GLU(nn.Module):
         hidden_dim: Width of the hidden layer.
         features: Width of the output; None keeps that of the input.
         activation: Activation function of the gate.
-        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), if a random stream `dropout` is given.
+        dropout_rate: Fraction of the hidden features that is zeroed, [0, 1), where a random stream `dropout` is
+            given: all algorithms give one in their losses, none in acting, evaluation and targets.
         use_bias: Whether the layers have biases; the paper's have none.
         dtype: Type of the activations; None: that of the inputs.
         up_init: Initializer of the kernels of gate and hidden layer.
@@ -89,6 +91,7 @@ class GLU(nn.Module):
             ValueError: If a size is below 1, or `dropout_rate` outside [0, 1).
         """
         _check(self)
+        check_fields(self, use_bias=boolean(), up_init=function(), down_init=function())
         super().__post_init__()
 
     @nn.compact
@@ -116,7 +119,7 @@ class Projection(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that `features` is a positive integer."""
-        check_fields(self, features=size())
+        check_fields(self, features=size(), use_bias=boolean(), dtype=optional(floating()))
         super().__post_init__()
 
     @nn.compact
@@ -126,15 +129,16 @@ class Projection(nn.Module):
 
 
 def _dropout(module: FFN | GLU, hidden: Array) -> Array:
-    """Nothing is dropped without a random stream `dropout`: in acting, and in learning unless one is given."""
+    """Nothing is dropped without a random stream `dropout`, so not in acting and evaluation."""
     return nn.Dropout(module.dropout_rate, deterministic=not module.has_rng("dropout"))(hidden)
 
 
 def _check(module: FFN | GLU) -> None:
-    check_fields(module, hidden_dim=size())
-    if module.features is not None:
-        check_fields(module, features=size())
-    if not callable(module.activation):
-        raise TypeError(f"`activation` must be callable, got {module.activation!r}")
-    if not 0 <= module.dropout_rate < 1:
-        raise ValueError(f"`dropout_rate` must be in [0, 1), got {module.dropout_rate}")
+    check_fields(
+        module,
+        hidden_dim=size(),
+        features=optional(size()),
+        activation=function(),
+        dropout_rate=real(0, below=1),
+        dtype=optional(floating()),
+    )

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import check_fields, real, size
 from memorax.core.types import Array
 from memorax.networks.sequence_models.parts.base import is_sequence_model
 from memorax.networks.sequence_models.parts.cell import wide
@@ -65,8 +65,7 @@ class MoE(nn.Module):
         check_fields(self, num_experts=size(), top_k=size())
         if self.top_k > self.num_experts:
             raise ValueError(f"`top_k` must be at most `num_experts` ({self.num_experts}), got {self.top_k}")
-        if not self.balance_coefficient >= 0:
-            raise ValueError(f"`balance_coefficient` must be at least 0, got {self.balance_coefficient}")
+        check_fields(self, balance_coefficient=real(0))
         super().__post_init__()
 
     @nn.compact

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, choice, real
 from memorax.core.types import Array, Carry
 from memorax.networks.blocks.wrapping import Wrapping, check_widths
 from memorax.networks.sequence_models.parts.cell import wide
@@ -83,8 +84,7 @@ class GatedResidual(Wrapping):
             TypeError: If `module` is neither a sequence model nor feed-forward.
             ValueError: If `kind` is unknown.
         """
-        if self.kind not in get_args(Gate):
-            raise ValueError(f"`kind` must be 'gru' or 'output', got {self.kind!r}")
+        check_fields(self, kind=choice(*get_args(Gate)), bias=real())
         super().__post_init__()
 
     @nn.compact

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.rtrl import RTRL
-from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
+from memorax.networks.sequence_models.parts.wrapper import as_sequence_model
 
 
 class Stack(nn.Module):
@@ -46,7 +46,7 @@ class Stack(nn.Module):
             raise TypeError(f"`blocks` must be a sequence of modules, got {type(self.blocks).__name__}")
         if not self.blocks:
             raise ValueError("`blocks` must hold at least one block, got none")
-        self.blocks = tuple(SequenceModelWrapper(block) for block in self.blocks)
+        self.blocks = tuple(as_sequence_model("blocks", block) for block in self.blocks)
         super().__post_init__()
 
     @nn.nowrap

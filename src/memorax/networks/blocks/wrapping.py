@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 
 from memorax.core.types import Array, Carry, Key
-from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
+from memorax.networks.sequence_models.parts.wrapper import as_sequence_model
 
 
 class Wrapping(nn.Module):
@@ -24,7 +24,7 @@ class Wrapping(nn.Module):
         Raises:
             TypeError: If `module` is a recurrent cell, or not callable.
         """
-        self.module = SequenceModelWrapper(self.module)
+        self.module = as_sequence_model("module", self.module)
         super().__post_init__()
 
     @nn.nowrap

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from flax.linen import initializers
 
-from memorax.core.checks import check, check_fields, size
+from memorax.core.checks import check, check_fields, real, size
 from memorax.core.types import Array
 from memorax.networks.checks import check_discrete
 from memorax.networks.heads.hidden import check_hidden, hidden_layers
@@ -84,7 +84,7 @@ class HLGaussVNetwork(nn.Module):
 
     def __post_init__(self) -> None:
         """Check the bins."""
-        _check_range("num_bins", self.num_bins, self.v_min, self.v_max)
+        _check_range(self, "num_bins")
         check_hidden(self)
         super().__post_init__()
 
@@ -128,7 +128,7 @@ class HLGaussQNetwork(nn.Module):
     def __post_init__(self) -> None:
         """Check the sizes."""
         check_fields(self, action_dim=size())
-        _check_range("num_bins", self.num_bins, self.v_min, self.v_max)
+        _check_range(self, "num_bins")
         check_hidden(self)
         super().__post_init__()
 
@@ -185,7 +185,7 @@ class C51QNetwork(nn.Module):
     def __post_init__(self) -> None:
         """Check the sizes."""
         check_fields(self, action_dim=size())
-        _check_range("num_atoms", self.num_atoms, self.v_min, self.v_max)
+        _check_range(self, "num_atoms")
         check_hidden(self)
         super().__post_init__()
 
@@ -232,10 +232,9 @@ class _ActionLogits(nn.Module):
         return logits(1, "value") + advantage - jnp.mean(advantage, axis=-2, keepdims=True)
 
 
-def _check_range(name: str, count: int, low: float, high: float) -> None:
-    check(name, count, size(2))
-    if not low < high:
-        raise ValueError(f"`v_min` must be below `v_max` ({high}), got {low}")
+def _check_range(head: Any, count: str) -> None:
+    check_fields(head, **{count: size(2)}, v_min=real(), v_max=real())
+    check("v_max", head.v_max, real(above=head.v_min))
 
 
 def _centers(num_bins: int, low: float, high: float) -> Array:

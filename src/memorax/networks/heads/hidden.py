@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from memorax.core.checks import check_fields, sequence, size
+from memorax.core.checks import boolean, check_fields, function, sequence, size
 from memorax.core.types import Array
 from memorax.networks.mlp import MLP
 
@@ -21,15 +21,15 @@ class HasHidden(Protocol):
 
 
 def check_hidden(head: Any) -> None:
-    """Check a head's hidden layers.
+    """Check a head's hidden layers, and the fields that nearly all heads have.
 
     Raises:
-        TypeError: If `hidden` is not a sequence of integers, or `activation` not callable.
+        TypeError: If a field is of another type.
         ValueError: If a width is below 1.
     """
-    check_fields(head, hidden=sequence(size(), empty=True))
-    if not callable(head.activation):
-        raise TypeError(f"`activation` must be callable, got {head.activation!r}")
+    kinds = {"kernel_init": function(), "bias_init": function(), "dueling": boolean()}
+    known = {name: kind for name, kind in kinds.items() if hasattr(head, name)}
+    check_fields(head, hidden=sequence(size(), empty=True), activation=function(), **known)
 
 
 def hidden_layers(head: HasHidden, features: Array) -> Array:

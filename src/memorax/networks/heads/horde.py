@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
-import numpy as np
 from flax import struct
 
-from memorax.core.checks import between
+from memorax.core.checks import check_fields, real
 from memorax.core.types import Array, Transition
 from memorax.networks.heads.policy import Beta, Categorical, Gaussian, SquashedGaussian
 from memorax.networks.heads.temperature import Alpha
@@ -55,9 +54,7 @@ class GVF(nn.Module):
             ValueError: The discount is out of range.
         """
         _check_head("GVF", self.head)
-        if isinstance(self.gamma, bool) or not isinstance(self.gamma, int | float | np.number):
-            raise TypeError(f"`gamma` must be a number, got {self.gamma!r}")
-        between(self, "gamma", 0, 1)
+        check_fields(self, gamma=real(0, 1))
         if not callable(self.cumulant):
             raise TypeError(f"`cumulant` must be a function of transitions, got {self.cumulant!r}")
         super().__post_init__()

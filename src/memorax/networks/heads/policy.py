@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax.linen import initializers
 
 from memorax.core import distributions
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import check, check_fields, real, size
 from memorax.core.types import Array
 from memorax.networks.checks import check_box, check_discrete
 from memorax.networks.heads.hidden import check_hidden, hidden_layers
@@ -83,7 +83,7 @@ class Gaussian(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that `action_dim` is a positive integer."""
-        check_fields(self, action_dim=size())
+        check_fields(self, action_dim=size(), initial_log_std=real())
         check_hidden(self)
         super().__post_init__()
 
@@ -142,9 +142,8 @@ class SquashedGaussian(nn.Module):
         Raises:
             ValueError: If the range of the log standard deviation is empty.
         """
-        check_fields(self, action_dim=size())
-        if not self.min_log_std < self.max_log_std:
-            raise ValueError(f"`min_log_std` must be below `max_log_std` ({self.max_log_std}), got {self.min_log_std}")
+        check_fields(self, action_dim=size(), min_log_std=real(), max_log_std=real())
+        check("max_log_std", self.max_log_std, real(above=self.min_log_std))
         check_hidden(self)
         super().__post_init__()
 

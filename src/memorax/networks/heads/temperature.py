@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.checks import check_fields, real
 from memorax.core.types import Array
 
 
@@ -23,8 +24,7 @@ class Alpha(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that `initial_alpha` is positive."""
-        if not 0.0 < self.initial_alpha < math.inf:
-            raise ValueError(f"`initial_alpha` must be above 0 and finite, got {self.initial_alpha}")
+        check_fields(self, initial_alpha=real(above=0))
         super().__post_init__()
 
     @nn.compact

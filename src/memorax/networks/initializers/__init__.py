@@ -1,5 +1,6 @@
 """Initializers of kernels, biases and decay rates that Flax does not have."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.initializers import Initializer
 
-from memorax.core.checks import check, size
+from memorax.core.checks import check, real, size
 from memorax.core.types import Array, Key
 
 
@@ -31,7 +32,7 @@ def small(features: int) -> Initializer:
         https://arxiv.org/abs/1910.05895
     """
     check("features", features, size())
-    return nn.initializers.normal((2 / (5 * features)) ** 0.5)
+    return _Normal((2 / (5 * features)) ** 0.5)
 
 
 def wang(features: int, num_blocks: int) -> Initializer:
@@ -56,7 +57,7 @@ def wang(features: int, num_blocks: int) -> Initializer:
     """
     check("features", features, size())
     check("num_blocks", num_blocks, size())
-    return nn.initializers.normal(2 / (num_blocks * features**0.5))
+    return _Normal(2 / (num_blocks * features**0.5))
 
 
 def step_size_bias(key: Key, shape: Any, dtype: Any = jnp.float32) -> Array:
@@ -117,16 +118,30 @@ def sparse(sparsity: float = 0.9) -> Initializer:
         Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally Works",
         https://arxiv.org/abs/2410.14606
     """
-    if not 0 <= sparsity < 1:
-        raise ValueError(f"`sparsity` must be in [0, 1), got {sparsity}")
+    return _Sparse(check("sparsity", sparsity, real(0, below=1)))
 
-    def init(key: Key, shape: Any, dtype: Any = jnp.float32) -> Array:
+
+@dataclasses.dataclass(frozen=True)
+class _Normal:
+    """A normal distribution around zero; unlike a local function it can be pickled, as can those below."""
+
+    stddev: float
+
+    def __call__(self, key: Key, shape: Any, dtype: Any = jnp.float32) -> Array:
+        return nn.initializers.normal(self.stddev)(key, shape, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sparse:
+    """See `sparse`."""
+
+    sparsity: float
+
+    def __call__(self, key: Key, shape: Any, dtype: Any = jnp.float32) -> Array:
         value_key, place_key = jax.random.split(key)
         fan_in = math.prod(shape[:-1])
         bound = fan_in**-0.5
         kernel = jax.random.uniform(value_key, (fan_in, shape[-1]), dtype, -bound, bound)
         places = jnp.broadcast_to(jnp.arange(fan_in)[:, None], kernel.shape)
         places = jax.random.permutation(place_key, places, axis=0, independent=True)
-        return jnp.where(places < math.floor(sparsity * fan_in), 0, kernel).reshape(shape)
-
-    return init
+        return jnp.where(places < math.floor(self.sparsity * fan_in), 0, kernel).reshape(shape)

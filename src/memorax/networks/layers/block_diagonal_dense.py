@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import boolean, check_fields, floating, function, optional, size
 from memorax.core.types import Array
 
 
@@ -38,10 +38,11 @@ class BlockDiagonalDense(nn.Module):
         """Check the sizes.
 
         Raises:
-            TypeError: If a size is no integer.
+            TypeError: If a field is of another type.
             ValueError: If a size is below 1, or `features` no multiple of `num_heads`.
         """
-        check_fields(self, features=size(), num_heads=size())
+        check_fields(self, features=size(), num_heads=size(), use_bias=boolean(), dtype=optional(floating()))
+        check_fields(self, kernel_init=function(), bias_init=function())
         if self.features % self.num_heads:
             raise ValueError(f"`features` must be a multiple of `num_heads` ({self.num_heads}), got {self.features}")
         super().__post_init__()

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from memorax.core.checks import check_fields, sequence, size
+from memorax.core.checks import boolean, check_fields, function, sequence, size
 from memorax.core.types import Array, Carry, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.networks.sequence_models.parts.base import check_sequence
@@ -50,7 +50,8 @@ class ParallelCausalConv1d(nn.Module):
             TypeError: If a size is no integer.
             ValueError: If a size is below 1, or `kernel_sizes` empty.
         """
-        check_fields(self, features=size(), kernel_sizes=sequence(size()))
+        check_fields(self, features=size(), kernel_sizes=sequence(size()), use_bias=boolean())
+        check_fields(self, kernel_init=function(), bias_init=function())
         super().__post_init__()
 
     @nn.nowrap
@@ -108,7 +109,8 @@ class CausalConv1d(nn.Module):
 
     def __post_init__(self) -> None:
         """Check that the sizes are positive integers."""
-        check_fields(self, features=size(), kernel_size=size())
+        check_fields(self, features=size(), kernel_size=size(), use_bias=boolean())
+        check_fields(self, kernel_init=function(), bias_init=function())
         super().__post_init__()
 
     @nn.nowrap

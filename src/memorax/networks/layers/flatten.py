@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import check_fields, integer, size
 from memorax.core.types import Array
 
 
@@ -26,10 +26,10 @@ class Flatten(nn.Module):
         """Check the axes.
 
         Raises:
-            TypeError: If `start_dim` is not an integer.
+            TypeError: If an axis is not an integer.
             ValueError: If `start_dim` is below 1: the batch is never flattened.
         """
-        check_fields(self, start_dim=size())
+        check_fields(self, start_dim=size(), end_dim=integer(-(2**31)))
         super().__post_init__()
 
     def __call__(self, inputs: Array) -> Array:

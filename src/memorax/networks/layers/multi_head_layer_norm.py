@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import boolean, check_fields, real, size
 from memorax.core.types import Array
 from memorax.networks.sequence_models.parts.cell import wide
 
@@ -33,12 +33,10 @@ class MultiHeadLayerNorm(nn.Module):
         """Check the fields.
 
         Raises:
-            TypeError: If `num_heads` is no integer.
+            TypeError: If a field is of another type.
             ValueError: If `num_heads` is below 1, or `epsilon` not above 0.
         """
-        check_fields(self, num_heads=size())
-        if not self.epsilon > 0:
-            raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
+        check_fields(self, num_heads=size(), epsilon=real(above=0), use_scale=boolean(), use_bias=boolean())
         super().__post_init__()
 
     @nn.compact

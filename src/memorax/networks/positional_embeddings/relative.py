@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.checks import check_fields, real
 from memorax.core.types import Array
 from memorax.kernels.attention import Positions
 from memorax.networks.positional_embeddings.base import PositionalEmbedding
@@ -24,6 +25,11 @@ class RelativePositionalEmbedding(PositionalEmbedding):
     """
 
     base: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        """Check that `base` is above 0."""
+        check_fields(self, base=real(above=0))
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, queries: Array, window: int) -> tuple[Array, Positions]:

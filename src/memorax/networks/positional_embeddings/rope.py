@@ -3,6 +3,7 @@
 import flax.linen as nn
 import numpy as np
 
+from memorax.core.checks import check_fields, real
 from memorax.kernels.attention import Positions
 from memorax.networks.positional_embeddings.base import PositionalEmbedding
 
@@ -22,6 +23,11 @@ class RoPE(PositionalEmbedding):
     """
 
     base: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        """Check that `base` is above 0."""
+        check_fields(self, base=real(above=0))
+        super().__post_init__()
 
     @nn.nowrap
     def keys(self, dim: int) -> Positions:

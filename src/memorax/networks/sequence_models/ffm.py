@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import check, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.kernels.remat import scan_chunks
@@ -46,11 +46,16 @@ class FFMConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        check_fields(self, features=size(), memory_size=size(), context_size=size())
-        if not 0 < self.min_period <= self.max_period:
-            raise ValueError(
-                f"`min_period` must be above 0 and at most `max_period` ({self.max_period}), got {self.min_period}"
-            )
+        check_fields(
+            self,
+            features=size(),
+            memory_size=size(),
+            context_size=size(),
+            min_period=real(above=0),
+            max_period=real(above=0),
+            dtype=optional(floating()),
+        )
+        check("max_period", self.max_period, real(self.min_period))
 
 
 class FFMCell(ConfiguredModule):
@@ -59,9 +64,9 @@ class FFMCell(ConfiguredModule):
     `u_t = W_p x_t σ(W_i x_t)`, `S_t = γ S_{t-1} + u_t 1ᵀ` with `γ = exp(α + iω)`, `z_t = W_mix [Re S_t; Im S_t]`,
     `o_t = σ(W_o x_t)`, `y_t = o_t LN(z_t) + (1 - o_t) W_s x_t`. Differs from the official code in that decays are
     applied step by step, without absolute times, so that episodes may have any length; and decay rates are kept
-    negative by a minimum of `α` and -1e-8 in the forward pass, where the official code clamps the parameters. The carry
-    is the real and the imaginary part of `S`, each `[batch, memory_size, context_size]`; only the states of a chunk of
-    steps exist at the same time.
+    negative by a minimum of `α` and -1e-8 in the forward pass, with a straight-through gradient,
+    where the official code clamps the parameters. The carry is the real and the imaginary part of `S`, each
+    `[batch, memory_size, context_size]`; only the states of a chunk of steps exist at the same time.
 
     Attributes:
         config: The hyper-parameters. The constructor takes them whole, or by field: see `FFMConfig`.
@@ -100,7 +105,7 @@ class FFMCell(ConfiguredModule):
             self.param("mix_bias", _uniform(shape[0]), (features,)),
         )
 
-        size = jnp.exp(jnp.minimum(alpha, -1e-8))[:, None]
+        size = jnp.exp(_negative(alpha))[:, None]
         decay = size * jnp.cos(omega), size * jnp.sin(omega)
 
         def run(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
@@ -123,6 +128,11 @@ class FFMCell(ConfiguredModule):
     def _init_frequencies(self, key: Key) -> Array:
         del key
         return 2 * jnp.pi / jnp.linspace(self.config.min_period, self.config.max_period, self.config.context_size)
+
+
+def _negative(alpha: Array) -> Array:
+    """Clamp below zero with a straight-through gradient, so that a trace at the bound can leave it again."""
+    return jax.lax.stop_gradient(jnp.minimum(alpha, -1e-8)) + (alpha - jax.lax.stop_gradient(alpha))
 
 
 def _uniform(fan_in: int) -> Any:

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, optional, real, size
+from memorax.core.checks import check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -39,7 +39,15 @@ class LinearAttentionConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        check_fields(self, features=size(), num_heads=size(), head_dim=size(), eps=real(0), chunk_size=optional(size()))
+        check_fields(
+            self,
+            features=size(),
+            num_heads=size(),
+            head_dim=size(),
+            eps=real(0),
+            chunk_size=optional(size()),
+            dtype=optional(floating()),
+        )
 
 
 class LinearAttentionCell(ConfiguredModule):

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, optional, size
+from memorax.core.checks import check_fields, floating, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.selective_scan import selective_scan
@@ -49,6 +49,7 @@ class MambaConfig:
             expansion=size(),
             conv_kernel_size=size(),
             step_rank=optional(size()),
+            dtype=optional(floating()),
         )
 
     @property

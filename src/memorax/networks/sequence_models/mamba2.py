@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, divides, optional, size
+from memorax.core.checks import check_fields, divides, floating, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
@@ -53,6 +53,7 @@ class Mamba2Config:
             conv_kernel_size=size(),
             num_groups=size(),
             chunk_size=optional(size()),
+            dtype=optional(floating()),
         )
         divides(("num_groups", self.num_groups), ("num_heads", self.num_heads), "heads that share `B` and `C`")
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, divides, optional, real, size
+from memorax.core.checks import check_fields, divides, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks import initializers
@@ -56,6 +56,7 @@ class Mamba3Config:
             rope_fraction=real(0, 1),
             decay_floor=real(0),
             chunk_size=optional(size()),
+            dtype=optional(floating()),
         )
         divides(("num_groups", self.num_groups), ("num_heads", self.num_heads), "heads that share `B` and `C`")
 
@@ -77,9 +78,10 @@ class Mamba3Carry(NamedTuple):
 class Mamba3Cell(ConfiguredModule):
     """A Mamba-3 layer with a single input and output per state (SISO).
 
-    `[z, x, B, C, Δ, A, λ, θ] = W_in u`; `Δ = softplus(Δ + b)`, `A = max(softplus(A), decay_floor)`, `λ = σ(λ)`; `B` and
+    `[z, x, B, C, Δ, A, λ, θ] = W_in u`; `Δ = softplus(Δ + b)`, `A = max(g(A), decay_floor)` with `g(a) = 1 + a` for
+    `a >= 0` and `1 / (1 - a)` below, `λ = σ(λ)`; `B` and
     `C` are brought to root mean square 1, scaled, and get a bias for each head and state, 1 at first. Then for each
-    head, with `α_t = exp(-Δ_t A_t)` and `R_t` rotating pairs of states by `π tanh(θ_t) Δ_t`,
+    head, with `α_t = exp(-Δ_t A_t)` and `R_t` rotating pairs of states by `-π tanh(θ_t) Δ_t`,
 
         h_t = α_t R_t h_{t-1} + (1 - λ_t) Δ_t α_t R_t B_{t-1} x_{t-1}ᵀ + λ_t Δ_t B_t x_tᵀ,   y_t = h_tᵀ C_t + D x_t,
 
@@ -88,10 +90,9 @@ class Mamba3Cell(ConfiguredModule):
     log-uniform in [0.001, 0.1]; heads share their angles up to `Δ`.
 
     Differs from the authors' code: the state rotates, where theirs rotates `B` and `C` by angles summed since the
-    beginning; it rotates in the opposite direction, so that for weights of theirs the sign of those columns of `W_in`
-    that give `θ` must be changed; the decay is `softplus(A)`, as in their code before June 2026, when an activation
-    that becomes less small replaced it. Left out: several inputs and outputs per state (MIMO), and the optional norm
-    before `W_out`.
+    beginning, with the same result; state `i` is paired with `pairs + i`, where theirs pairs neighbours. `g`, which
+    falls to 0 more slowly than a softplus, is the activation of their code since June 2026. Left out: several inputs
+    and outputs per state (MIMO), and the optional norm before `W_out`.
 
     Attributes:
         config: The hyper-parameters. The constructor takes them whole, or by field: see `Mamba3Config`.
@@ -135,10 +136,10 @@ class Mamba3Cell(ConfiguredModule):
         b, c = self._normalize("B", b), self._normalize("C", c)
 
         delta = nn.softplus(wide(delta) + self.param("dt_bias", initializers.step_size_bias, (heads,)))
-        log_decay = -delta * jnp.maximum(nn.softplus(wide(rate)), config.decay_floor)
+        log_decay = -delta * jnp.maximum(_heavy_tail(wide(rate)), config.decay_floor)
         trapezoid = nn.sigmoid(wide(trapezoid))
         own, before = trapezoid * delta, (1 - trapezoid) * delta
-        turns = math.pi * jnp.tanh(wide(angles))[:, :, None] * delta[..., None] if pairs else None
+        turns = -math.pi * jnp.tanh(wide(angles))[:, :, None] * delta[..., None] if pairs else None
 
         # What step t adds of step t - 1 is a second part of the write of step t - 1, from then on.
         state = carry.state + before[:, 0, :, None, None] * carry.key[..., None] * carry.value[..., None, :]
@@ -160,6 +161,11 @@ class Mamba3Cell(ConfiguredModule):
         x = nn.RMSNorm(epsilon=1e-5, name=f"{name}_norm")(x)
         bias = self.param(f"{name}_bias", nn.initializers.ones, (heads, self.config.state_dim))
         return jnp.repeat(x, heads // groups, axis=2) + bias
+
+
+def _heavy_tail(x: Array) -> Array:
+    """A positive activation whose lower tail falls as `1 / |x|`: `1 + x` from 0 on, `1 / (1 - x)` below."""
+    return jnp.maximum(x, 0) + 1 / (1 - jnp.minimum(x, 0))
 
 
 @torso(Mamba3Config)

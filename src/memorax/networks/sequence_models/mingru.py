@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import boolean, check_fields, size
+from memorax.core.checks import boolean, check_fields, floating, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -34,7 +34,7 @@ class MinGRUConfig:
             TypeError: If it is not an integer.
             ValueError: If it is below 1.
         """
-        check_fields(self, features=size(), log_space=boolean())
+        check_fields(self, features=size(), log_space=boolean(), dtype=optional(floating()))
 
 
 class MinGRUCell(ConfiguredModule):

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import check_fields, floating, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -32,7 +32,7 @@ class MinLSTMConfig:
             TypeError: If it is not an integer.
             ValueError: If it is below 1.
         """
-        check_fields(self, features=size())
+        check_fields(self, features=size(), dtype=optional(floating()))
 
 
 class MinLSTMCell(ConfiguredModule):

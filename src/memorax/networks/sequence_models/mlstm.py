@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, divides, optional, real, size
+from memorax.core.checks import check, check_fields, divides, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.mlstm import EMPTY, MLSTMSteps, mlstm
@@ -61,6 +61,7 @@ class mLSTMConfig:  # noqa: N801 (the paper's name)
             num_blocks=size(),
             eps=real(0),
             chunk_size=optional(size()),
+            dtype=optional(floating()),
         )
         divides(("num_heads", self.num_heads), ("inner_dim", self.inner_dim), "heads of one width")
         divides(("qkv_block_size", self.qkv_block_size), ("inner_dim", self.inner_dim), "blocks of one width")
@@ -113,7 +114,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         return mLSTMCarry(
             jnp.zeros((batch, heads, inner // heads, inner // heads)),
             jnp.zeros((batch, heads, inner // heads)),
-            jnp.full((batch, heads), EMPTY, jnp.float32),
+            jnp.full((batch, heads), EMPTY, float),
             jnp.zeros((batch, self.config.conv_kernel_size - 1, inner)),
         )
 
@@ -182,6 +183,6 @@ def mLSTM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as th
         Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
     """
     if "inner_dim" not in options:
-        step = math.lcm(options.get("num_heads", 4), options.get("qkv_block_size", 4))
+        step = math.lcm(*(check(name, options.get(name, 4), size()) for name in ("num_heads", "qkv_block_size")))
         options["inner_dim"] = math.ceil(features / step) * step
     return Memoroid(cell=mLSTMCell(mLSTMConfig(features=features, **options)))

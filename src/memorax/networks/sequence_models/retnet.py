@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import boolean, check_fields, optional, real, size
+from memorax.core.checks import boolean, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -53,6 +53,7 @@ class RetNetConfig:
             rotation=boolean(),
             eps=real(above=0),
             chunk_size=optional(size()),
+            dtype=optional(floating()),
         )
         if self.rotation and self.head_dim % 2:
             raise ValueError(f"`head_dim` must be even for rotated keys, got {self.head_dim}; or set `rotation=False`")

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, size
+from memorax.core.checks import check, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -41,11 +41,15 @@ class RGLRUConfig:
             TypeError: If a size is not an integer.
             ValueError: If a field is out of range.
         """
-        check_fields(self, features=size(), state_dim=size())
-        if not 0 < self.decay_min <= self.decay_max < 1:
-            raise ValueError(
-                f"`decay_min` and `decay_max` must be in (0, 1) and in order, got {self.decay_min}, {self.decay_max}"
-            )
+        check_fields(
+            self,
+            features=size(),
+            state_dim=size(),
+            decay_min=real(above=0, below=1),
+            decay_max=real(above=0, below=1),
+            dtype=optional(floating()),
+        )
+        check("decay_max", self.decay_max, real(self.decay_min, below=1))
 
 
 class RGLRUCell(ConfiguredModule):

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import boolean, check_fields, real, size
+from memorax.core.checks import boolean, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -52,6 +52,7 @@ class RTUConfig:
             r_min=real(0, 1),
             r_max=real(self.r_min, 1),
             max_phase=real(above=0),
+            dtype=optional(floating()),
         )
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import boolean, check_fields, choice, divides, real, size
+from memorax.core.checks import boolean, check, check_fields, choice, divides, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -55,14 +55,15 @@ class S5Config:
             **dict.fromkeys(("features", "state_dim", "blocks"), size()),
             **dict.fromkeys(("conj_sym", "clip_eigs"), boolean()),
             dt_min=real(above=0),
+            dt_max=real(above=0),
             discretization=choice("zoh", "bilinear"),
+            dtype=optional(floating()),
         )
         divides(("blocks", self.blocks), ("state_dim", self.state_dim), "blocks of equal size")
         if self.conj_sym and self.state_dim // self.blocks % 2:
             got = f"{self.state_dim} / {self.blocks}; or set `conj_sym=False`"
             raise ValueError(f"`state_dim` / `blocks` must be even for conjugate pairs, got {got}")
-        if not self.dt_min <= self.dt_max:
-            raise ValueError(f"`dt_min` must be at most `dt_max` ({self.dt_max}), got {self.dt_min}")
+        check("dt_max", self.dt_max, real(self.dt_min))
 
     @property
     def modes(self) -> int:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import check, check_fields, divides, optional, size
+from memorax.core.checks import check, check_fields, choice, divides, floating, optional, size
 from memorax.core.types import Array, Carry, Key
 from memorax.kernels.attention import Cache, empty_cache, episode_steps, place, slot_steps, window_attention
 from memorax.networks.positional_embeddings import POSITIONAL_EMBEDDINGS, RoPE
@@ -44,12 +44,10 @@ class SelfAttentionConfig:
         check_fields(self, num_heads=size(), context_length=size(), head_dim=optional(size()))
         if self.features is None:
             object.__setattr__(self, "features", 64 if self.head_dim is None else self.num_heads * self.head_dim)
-        check_fields(self, features=size())
+        check_fields(self, features=size(), dtype=optional(floating()))
         if self.head_dim is None:
             divides(("num_heads", self.num_heads), ("features", self.width), "heads without `head_dim`")
-        if self.positional_embedding not in POSITIONAL_EMBEDDINGS:
-            names = ", ".join(repr(name) for name in POSITIONAL_EMBEDDINGS)
-            raise ValueError(f"`positional_embedding` must be one of {names}, got {self.positional_embedding!r}")
+        check_fields(self, positional_embedding=optional(choice(*(x for x in POSITIONAL_EMBEDDINGS if x is not None))))
         if self.positional_embedding == "rope":
             RoPE().keys(self.dim)
 

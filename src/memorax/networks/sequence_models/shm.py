@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import boolean, check_fields, optional, real, size
+from memorax.core.checks import boolean, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.remat import scan_chunks
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -16,6 +16,8 @@ from memorax.networks.sequence_models.parts.synonyms import torso
 
 _CHUNK = 16
 """Steps whose memories exist at the same time."""
+_FIRST_COUNTER = 1470
+"""The counter that is hashed at an episode's start; the first 39 steps have different rows of a table of 128."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +35,8 @@ class SHMConfig:
     clip: float | None = None
     """Bound of the entries of the memory, 100 in the authors' code for tasks; None: no bound, as in the paper."""
     shortcut: bool = False
-    """Whether a linear map of the input is added to the output of the memory. It maps the input itself, where the
-    authors' code for tasks maps the layer-normed input."""
+    """Whether a linear map of the layer-normed input is added to what is read from the memory, as in the authors' code
+    for tasks."""
     output_features: int | None = None
     """Width of the output in `SHMConfig(features=64, output_features=32)`, as published code has it: `features` is the
     side of the memory there. What is built has `memory_dim=64, features=32`, and None here."""
@@ -57,6 +59,7 @@ class SHMConfig:
             clip=optional(real(above=0)),
             shortcut=boolean(),
             output_features=optional(size()),
+            dtype=optional(floating()),
         )
         if self.output_features is not None:
             default = type(self).memory_dim
@@ -125,7 +128,7 @@ class SHMCell(ConfiguredModule):
         memory, read = scan_chunks(self._run, memory, now, _CHUNK)
         read = read.astype(dtype)
         if config.shortcut:
-            read += nn.Dense(side, dtype=dtype, name="shortcut")(inputs)
+            read += nn.Dense(side, dtype=dtype, name="shortcut")(x)
         outputs = nn.Dense(config.features, dtype=dtype, name="output")(read)
         return (memory, ages[:, -1] + 1), outputs
 
@@ -161,7 +164,7 @@ def _ages(done: Array, age: Array) -> Array:
 
 def _hash(x: Array) -> Array:
     """Scatter counters over 31 bits: multiplications and shifts that leave no pattern in the low bits."""
-    x = x.astype(jnp.uint32)
+    x = x.astype(jnp.uint32) + _FIRST_COUNTER
     for factor, shift in ((0x9E3779B1, 16), (0x85EBCA77, 13), (0xC2B2AE3D, 16)):
         x = (x + 1) * jnp.uint32(factor)
         x ^= x >> shift

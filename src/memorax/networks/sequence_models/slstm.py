@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import check, check_fields, choice, divides, integer, size
+from memorax.core.checks import check, check_fields, choice, divides, floating, integer, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.slstm import State, initial_state, slstm
@@ -51,7 +51,9 @@ class sLSTMConfig:  # noqa: N801 (the paper's name)
             ValueError: If a size is out of range, heads do not divide the memory, or a name is unknown.
         """
         sizes = ("features", "inner_dim", "num_heads", "conv_kernel_size", "num_blocks")
-        check_fields(self, **dict.fromkeys(sizes, size()), forget_bias=choice(*FORGET_BIASES))
+        check_fields(
+            self, **dict.fromkeys(sizes, size()), forget_bias=choice(*FORGET_BIASES), dtype=optional(floating())
+        )
         check_fields(self, block_index=integer(0, self.num_blocks - 1))
         divides(("num_heads", self.num_heads), ("inner_dim", self.inner_dim), "the heads of an sLSTM")
         if self.inner_dim < 2 * self.num_heads:
@@ -127,7 +129,10 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
         if x.shape[-1] != config.inner_dim:
             x = nn.Dense(config.inner_dim, use_bias=False, dtype=x.dtype, name="into")(x)
         tail, u = self._convolve(x, done, carry.tail)
-        state, hidden = slstm(self._gates(u, x), self._recurrent(), done, carry.state)
+        gates, recurrent = self._gates(u, x), self._recurrent()
+        before = jax.tree.map(lambda part: part.astype(gates.dtype), carry.state)
+        state, hidden = slstm(gates, recurrent, done, before)
+        state = jax.tree.map(lambda part, old: part.astype(old.dtype), state, carry.state)
         gain = 1.0 + self.param("norm", nn.initializers.zeros, (config.inner_dim,), jnp.float32)
         normal = jax.nn.standardize(hidden, axis=-1, epsilon=1e-5).reshape(*x.shape)
         outputs = (normal * gain).astype(x.dtype)

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from memorax.core.checks import check_fields, optional, real, size
+from memorax.core.checks import check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.delta_rule import DeltaSteps, delta_rule
@@ -52,6 +52,7 @@ class DeltaConfig:
             conv_kernel_size=size(),
             eps=real(above=0),
             chunk_size=optional(size()),
+            dtype=optional(floating()),
         )
 
 

@@ -18,7 +18,7 @@ class Fused(NamedTuple):
         cell: The equations of the cell.
         weights: Maps the Linen cell's parameters to those of the kernel.
         has_parts: Whether the Linen cell's carry is a tuple rather than one array.
-        dtype: Type of inputs and outputs; the recurrence is computed in the parameters' type.
+        dtype: Type of inputs and outputs; the recurrence is in the parameters' type, the carry keeps its own.
     """
 
     cell: Cell
@@ -42,8 +42,10 @@ class Fused(NamedTuple):
         weights = self.weights(params)
         dtype = self.dtype or weights.input_kernels[0].dtype
         weights = weights._replace(input_kernels=tuple(kernel.astype(dtype) for kernel in weights.input_kernels))
-        inputs = inputs.astype(dtype)
-        state, outputs = recur(self.cell, weights, inputs, reset, self._state(carry), fresh=self._state(fresh))
+        recurrence = weights.recurrent_kernels[0].dtype
+        before, start = (tuple(part.astype(recurrence) for part in self._state(x)) for x in (carry, fresh))
+        state, outputs = recur(self.cell, weights, inputs.astype(dtype), reset, before, fresh=start)
+        state = tuple(part.astype(old.dtype) for part, old in zip(state, self._state(carry), strict=True))
         return (state if self.has_parts else state[0]), outputs.astype(dtype)
 
     def _state(self, carry: Carry) -> State:

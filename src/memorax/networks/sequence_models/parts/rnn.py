@@ -8,10 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.checks import boolean, check, check_fields, floating, function, optional, size
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.sequence_models.parts.base import check_sequence, select_carry
 from memorax.networks.sequence_models.parts.fused import find_kernel
 from memorax.networks.sequence_models.parts.nnx_cell import NNXCell, is_nnx_module
+
+_CELL_FIELDS = {
+    "features": size(),
+    "dtype": optional(floating()),
+    "param_dtype": floating(),
+    "residual": boolean(),
+    **dict.fromkeys(
+        ("activation_fn", "gate_fn", "kernel_init", "recurrent_kernel_init", "bias_init", "carry_init"), function()
+    ),
+}
+"""What cells of Flax do not check themselves."""
 
 
 class RNN(nn.Module):
@@ -48,6 +60,7 @@ class RNN(nn.Module):
         if is_nnx_module(self.cell):
             self.cell = NNXCell.adapt(self.cell)
         _check_cell(self.cell)
+        check_fields(self, fused=boolean())
         super().__post_init__()
 
     @nn.nowrap
@@ -126,9 +139,10 @@ def _check_cell(cell: Any) -> None:
         axes = 1
     if axes != 1:
         raise ValueError(f"`cell` must have one feature axis, got {type(cell).__name__} with {axes}")
-    features = getattr(cell, "features", None)
-    if isinstance(features, int) and features < 1:
-        raise ValueError(f"`features` of `cell` must be at least 1, got {features}")
+    if isinstance(cell, nn.RNNCellBase):
+        for name, kind in _CELL_FIELDS.items():
+            if hasattr(cell, name):
+                check(name, getattr(cell, name), kind)
 
 
 def _start(cell: Any, leaf: Any, batch: int) -> Array:

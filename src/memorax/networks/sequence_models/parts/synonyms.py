@@ -13,6 +13,9 @@ C = TypeVar("C")
 M = TypeVar("M")
 M_co = TypeVar("M_co", covariant=True)
 
+_DEFAULT: Any = object()
+"""Marks an argument that was not given, where None is not allowed."""
+
 
 class _Synonym:
     """Reads another field."""
@@ -136,12 +139,12 @@ def torso(kind: Callable[P, Any], **defaults: Any) -> Callable[[Callable[..., M]
         name = cast(Any, build).__name__
 
         @functools.wraps(build)
-        def construct(features: int | None = None, *, hidden_dim: int | None = None, **options: Any) -> M:
+        def construct(features: Any = _DEFAULT, *, hidden_dim: int | None = None, **options: Any) -> M:
             if hidden_dim is not None:
                 hidden_dim = check("hidden_dim", hidden_dim, size())
-                features = hidden_dim if features is None else features
+                features = hidden_dim if features is _DEFAULT else features
                 check_same(name, ("features", features), ("hidden_dim", hidden_dim))
-            features = check("features", 64 if features is None else features, size())
+            features = check("features", 64 if features is _DEFAULT else features, size())
             unknown = [option for option in options if option not in known]
             if unknown:
                 raise TypeError(f"`{unknown[0]}` is not an argument of `{name}`; its arguments are: {', '.join(known)}")

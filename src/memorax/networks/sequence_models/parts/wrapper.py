@@ -54,13 +54,26 @@ def SequenceModelWrapper(network: Any) -> Any:  # noqa: N802 (reads as the class
     Raises:
         TypeError: If `network` is a recurrent cell, or not callable.
     """
+    return as_sequence_model("network", network)
+
+
+def as_sequence_model(name: str, network: Any) -> Any:
+    """Do what `SequenceModelWrapper` does, for an argument of another name.
+
+    Args:
+        name: The argument, for messages.
+        network: What was given.
+
+    Raises:
+        TypeError: If `network` is a recurrent cell, a class, or not callable.
+    """
+    if isinstance(network, type) or not callable(network):
+        raise TypeError(f"`{name}` must be a module or a function, got {network!r}")
     if is_sequence_model(network):
         return network
     if callable(getattr(network, "initialize_carry", None)):
         raise TypeError(
-            f"`network` must be a sequence model or feed-forward, got the recurrent cell {type(network).__name__}; "
+            f"`{name}` must be a sequence model or feed-forward, got the recurrent cell {type(network).__name__}; "
             "write `RNN(cell=...)` or `Memoroid(cell=...)` around it"
         )
-    if isinstance(network, type) or not callable(network):
-        raise TypeError(f"`network` must be a module or a function, got {network!r}")
     return Memoryless(network)
