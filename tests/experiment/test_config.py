@@ -199,3 +199,10 @@ def test_an_option_of_another_form_is_refused(word):
 def test_options_that_a_file_cannot_hold_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         dataclasses.replace(CONFIG, env_options=options)
+
+
+def test_an_environment_option_given_twice_is_refused():
+    from memorax.experiment.env_options import read_env_options
+
+    with pytest.raises(ValueError, match="each name once, got length twice"):
+        read_env_options(["length=1", "length=2"])

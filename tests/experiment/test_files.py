@@ -62,8 +62,8 @@ def test_a_half_written_last_line_is_left_out(tmp_path):
 
 def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"line 2 of .*metrics.jsonl must be JSON, got 'nonsense'; delete that line"):
+    path.write_text('{"step": 1, "seed": 0}\nnonsense\n{"step": 3, "seed": 0}\n')
+    with pytest.raises(ValueError, match=r"line 2 of .*metrics.jsonl must be JSON, got 'nonsense'; restore the file"):
         read_rows(path)
 
 

@@ -1,6 +1,7 @@
 """`config.json`: the configuration of a run in its folder."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ def from_dict(content: dict[str, Any], source: str = "the configuration") -> Run
     import_modules(fields.get("imports", ()))
     cls = find_recipe(fields["algorithm"]).config
     hyperparameters = fields.pop("hyperparameters", {})
+    if not isinstance(hyperparameters, dict):
+        raise ValueError(
+            f"`hyperparameters` in {source} must map names to values, got {hyperparameters!r}; restore the file"
+        )
     _check_fields(cls, hyperparameters, source)
     _check_fields(RunConfig, fields, source)
     try:
@@ -79,6 +84,12 @@ def check_same_run(stored: RunConfig, wanted: RunConfig, folder: Path) -> None:
                 f"`{name}` must be {before.get(name)} to resume {folder}, got {after.get(name)}; "
                 "leave the option out, or start a new run with another `--out`"
             )
+
+
+def numeric_fields(config: RunConfig) -> dict[str, Any]:
+    """The fields that decide about the numbers of a run, as JSON has them: those that a resumed run may not change."""
+    free = _RESUMABLE - ({"steps"} if config.anneal_learning_rate else set())
+    return json.loads(json.dumps({name: value for name, value in _flat(config).items() if name not in free}))
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

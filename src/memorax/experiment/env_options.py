@@ -17,6 +17,8 @@ def read_env_options(words: list[str]) -> dict[str, Any]:
         key, separator, value = word.partition("=")
         if not key.isidentifier() or not separator:
             raise ValueError(f"`env_options` must have the form length=20, got {word}")
+        if key in options:
+            raise ValueError(f"`env_options` must have each name once, got {key} twice; leave one of them out")
         options[key] = _read_value(value)
     return options
 

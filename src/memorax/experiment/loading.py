@@ -11,7 +11,7 @@ from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import load_config
 from memorax.experiment.policy import TrainedPolicy
 from memorax.experiment.recipes import build_agent
-from memorax.experiment.run import checkpoint
+from memorax.experiment.run import checkpoint, origin
 from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.session import restore_state, seed_keys
 
@@ -70,7 +70,8 @@ def restore_run(folder: Path, step: int | str = "last") -> SavedRun:
     path = find_checkpoint(folder, step)
     agent = build_agent(config)
     init_keys, _, _ = seed_keys(config.seed_numbers())
-    return SavedRun(config, agent, restore_state(agent, init_keys, path), int(path.name))
+    state = restore_state(agent, init_keys, path, lambda found: origin.check(found, config, path))
+    return SavedRun(config, agent, state, int(path.name))
 
 
 def find_checkpoint(folder: Path, step: int | str = "last") -> Path:

@@ -9,6 +9,8 @@ from typing import Any, TextIO
 from memorax.experiment.loggers.base import Row
 from memorax.experiment.run.files import write_text
 
+_NEEDED = frozenset({"step", "seed"})
+
 
 class JsonLines:
     """Writes rows to a file; every run has one.
@@ -58,12 +60,17 @@ def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
         ValueError: A line other than the last is not JSON; the message names file and line.
     """
     rows: list[Row] = []
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines[:-1], start=1):
+        text = line.decode("utf-8", errors="replace")
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line.decode("utf-8"))
         except ValueError as error:
-            raise ValueError(f"line {number} of {path} must be JSON, got {line[:60]!r}; delete that line") from error
+            raise ValueError(f"line {number} of {path} must be JSON, got {text[:60]!r}; restore the file") from error
+        if not isinstance(row, dict) or not row.keys() >= _NEEDED:
+            needed = ", ".join(sorted(_NEEDED))
+            raise ValueError(f"line {number} of {path} must have {needed}, got {text[:60]!r}; restore the file")
+        rows.append(row)
     return [row for row in rows if last_step is None or row["step"] <= last_step]
 
 

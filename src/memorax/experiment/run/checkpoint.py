@@ -5,11 +5,12 @@ moment leaves the ones before it. Arrays only, no pickle; every array carries a 
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from memorax.core.types import PyTree
 KEEP = 3
 """Number of checkpoints of a run that are kept."""
 _CHECKSUMS = "checksums"
+_ORIGIN = "origin"
+"""What the checkpoint belongs to, as bytes of JSON; checkpoints of earlier versions lack it."""
 _COMPLETE = re.compile(r"\d{12,}")
 _LEFT_OVER = re.compile(r"\d{12,}\.(orbax-checkpoint-tmp.*|trash)")
 """Left behind by a kill: a checkpoint that orbax had begun to write, or one that was about to be removed."""
@@ -46,7 +49,7 @@ class CheckpointWriter:
             if path.is_dir() and _LEFT_OVER.fullmatch(path.name):
                 shutil.rmtree(path)
 
-    def save(self, step: int, state: PyTree) -> None:
+    def save(self, step: int, state: PyTree, origin: dict[str, Any] | None = None) -> None:
         """Start saving in the background; waits for an earlier save that is still under way.
 
         The state is copied before the call returns, so that its buffers may be donated to the next step of training.
@@ -54,6 +57,7 @@ class CheckpointWriter:
         Args:
             step: The step the state belongs to, which names the checkpoint. One that exists is left as it is.
             state: Arrays only.
+            origin: What the checkpoint belongs to, which JSON can hold; None to leave it out.
 
         Raises:
             OSError: The previous save failed.
@@ -64,6 +68,8 @@ class CheckpointWriter:
             return
         # A true copy: a view would keep the buffer from being donated.
         arrays = {name: np.array(leaf) for name, leaf in flatten(state).items() if np.size(leaf)}
+        if origin is not None:
+            arrays[_ORIGIN] = np.frombuffer(json.dumps(origin, sort_keys=True).encode(), np.uint8).copy()
         arrays[_CHECKSUMS] = _checksums(arrays)
         self._orbax.save(path, arrays)
         self._pending = step
@@ -112,12 +118,15 @@ def newest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def restore(path: Path, abstract: PyTree) -> PyTree:
+def restore(
+    path: Path, abstract: PyTree, check: Callable[[dict[str, Any] | None], object] = lambda origin: None
+) -> PyTree:
     """Restore a checkpoint.
 
     Args:
         path: Its folder.
         abstract: A tree of the arrays' shapes and dtypes, as `jax.eval_shape` makes it.
+        check: Given what the checkpoint belongs to, None if it does not say; raises to refuse it.
 
     Returns:
         The state, of the same tree, on the host.
@@ -136,15 +145,19 @@ def restore(path: Path, abstract: PyTree) -> PyTree:
             _check_readable(path)
             found: dict[str, Any] = dict(orbax.metadata(path).item_metadata.tree)
         checksums = found.pop(_CHECKSUMS, None)
+        origin = found.pop(_ORIGIN, None)
         if checksums is None or not found:
             raise ValueError(_damaged(path, "it does not say what is in it"))
         _compare(path, stored, found)
         target = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in stored.items()}
+        if origin is not None:
+            target[_ORIGIN] = np.empty(origin.shape, origin.dtype)
         target[_CHECKSUMS] = np.empty(checksums.shape, checksums.dtype)
         with _reading(path):
             arrays = orbax.restore(path, target)
     if not np.array_equal(arrays.pop(_CHECKSUMS), _checksums(arrays)):
         raise ValueError(_damaged(path, "a checksum does not match"))
+    check(None if origin is None else json.loads(arrays.pop(_ORIGIN).tobytes()))
     empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in expected.items() if name not in stored}
     arrays |= empty
     return jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in expected])

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from memorax import lox
 from memorax.core.types import Key, PyTree
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Logger, read_rows
-from memorax.experiment.run import checkpoint
+from memorax.experiment.run import checkpoint, origin
 from memorax.experiment.run.display import Display
 from memorax.experiment.run.files import CHECKPOINTS, METRICS_FILE
 from memorax.experiment.run.folders import Claim
@@ -68,6 +69,7 @@ class Session:
         state: The state of all seeds, `[seeds, ...]`.
         step: Environment steps that each seed has been trained for.
         total: Environment steps of each seed at the end.
+        warnings: Why the resumed run may not go on with the same bits.
         received_signal: SIGINT or SIGTERM, if one was received during `run`, even too late to stop anything.
     """
 
@@ -86,13 +88,20 @@ class Session:
             raise ValueError(
                 f"`steps` must be at least {self.step:,} to resume {folder}, which got that far, got {config.steps:,}"
             )
+        kept = read_rows(folder / METRICS_FILE, self.step)
+        self.warnings: list[str] = []
+
+        def check(found: dict[str, Any] | None) -> None:
+            if latest is not None:
+                self.warnings += origin.check(found, config, latest, len(kept))
+
         if latest is None:
             self.state = initialize(agent, init_keys, self._keys, config.warmup)
         else:
-            self.state = restore_state(agent, init_keys, latest)
-        kept = read_rows(folder / METRICS_FILE, self.step)
+            self.state = restore_state(agent, init_keys, latest, check)
+        self._rows = len(kept)
         self._seen = frozenset(name for row in kept for name in row)
-        self._elapsed = kept[-1]["time/elapsed_seconds"] if kept else 0.0
+        self._elapsed = kept[-1].get("time/elapsed_seconds", 0.0) if kept else 0.0
         logger.start(kept)
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
 
@@ -153,12 +162,13 @@ class Session:
         speed = {"time/steps_per_second": length * len(self.seeds) / seconds, "time/elapsed_seconds": self._elapsed}
         made = rows(interval, self.step, self.seeds, {name: round(value, 3) for name, value in speed.items()})
         self.logger.write(made)
+        self._rows += len(made)
         self._seen |= {name for row in made for name in row}
         display.show(self.step, made)
 
     def _save(self) -> None:
         self.logger.sync()
-        self.writer.save(self.step, self.state)
+        self.writer.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
 
     def _what_is_left(self) -> str:
         self.writer.wait()
@@ -201,11 +211,17 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.s
     return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
 
 
-def restore_state(agent: Any, init_keys: Key, path: Path) -> PyTree:
+def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[str, Any] | None], object]) -> PyTree:
     """Read the state of all seeds from a checkpoint.
+
+    Args:
+        agent: The agent.
+        init_keys: Keys of initialization, `[seeds]`.
+        path: The checkpoint's folder.
+        check: Given what the checkpoint belongs to; raises to refuse it.
 
     Raises:
         ValueError: It is damaged, or of another configuration.
     """
     abstract = jax.eval_shape(jax.vmap(agent.init), init_keys)
-    return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract))
+    return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check))

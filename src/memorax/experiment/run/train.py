@@ -14,8 +14,11 @@ from memorax.experiment.config_file import check_same_run, load_config, save_con
 from memorax.experiment.loggers import LOGGERS, Composite, Logger, LoggerError, make_loggers
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.summary import write_summary
+from memorax.experiment.run.checkpoint import newest
 from memorax.experiment.run.display import make_display
+from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
+from memorax.experiment.run.origin import check_not_lost
 from memorax.experiment.run.session import Outcome, Session
 
 _INTERVALS = 100
@@ -83,6 +86,7 @@ def prepare(
         The run, ready to be trained by `finish`; its folder belongs to it until it is closed.
     """
     folder = None if folder is None else Path(folder)
+    stored = config
     names = (*config.loggers, *(name for name in loggers if isinstance(name, str)))
     config = dataclasses.replace(config, loggers=tuple(dict.fromkeys(names)))
     objects = tuple(logger for logger in loggers if not isinstance(logger, str))
@@ -99,6 +103,8 @@ def prepare(
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
     try:
+        if resume and newest(claim.folder / CHECKPOINTS) is None:
+            check_not_lost(claim.folder, stored)
         logger = make_loggers(config.loggers, objects, claim.folder, to_dict(config))
         if not resume:
             save_config(claim.folder, config)
@@ -129,6 +135,8 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     display.note(f"{config.algorithm} with {config.model} on {config.task()}, {seeds} -> {session.folder}")
     if session.step:
         display.note(f"resuming from step {session.step:,}")
+    for warning in session.warnings:
+        display.note(f"warning: {warning}")
     try:
         outcome = session.run(display)
     finally:
