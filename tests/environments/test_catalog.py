@@ -19,6 +19,6 @@ def test_every_environment_is_listed_with_what_is_known():
     graded = [name for name in rows if name.startswith("memory::RepeatFirst")]
     assert graded == [f"memory::RepeatFirst{level}" for level in ("Easy", "Medium", "Hard")]
     assert [bool(rows[name][0]) for name in graded] == [True, False, False]
-    legend = " ".join(lines[-4:])
+    legend = " ".join(lines[-6:])
     for column in ("remember:", "steps:", "best:", "memoryless:", "-:"):
         assert column in legend

@@ -20,6 +20,7 @@ KNOWN = {
     ("docs_algorithms_mappo", 'attribute "agent_action_space" for class "Environment'): "`make` gives the base class",
     ("docs_environments", 'attribute "render" for class "Environment'): "`make` gives the base class",
     ("docs_getting_started", 'attribute "n" for class "Space"'): "`action_space` gives the base class",
+    ("docs_policies", 'attribute "n" for class "Space"'): "`action_space` gives the base class",
     ("docs_environments", "property"): "a task's name is an attribute where the base class has a property",
     ("docs_algorithms_r2d2", 'Buffer | None" in function "__init__"'): "flashbax types its buffers' functions loosely",
 }

@@ -10,18 +10,18 @@ _ENVIRONMENTS = """\
 remember: number of steps for which information must be remembered. steps: maximum episode length.
 best: expected return of the optimal policy. memoryless: the same for the best policy without memory.
 -: unknown, or not a single number. All with default arguments; `--env-options length=20` changes them."""
+_LIBRARIES = "Other libraries, as LIBRARY::NAME after `pip install memorax[LIBRARY]`:"
 
 
 def environments() -> Table:
     """All registered environments, with spaces, memory length, episode length and best returns."""
     from memorax.environments import ENVIRONMENTS, registered
-    from memorax.environments.registration import ADAPTERS
+    from memorax.environments.libraries import ADAPTERS
 
     ENVIRONMENTS.load_plugins()
-    extras = "; ".join(f"{name}::NAME after `pip install memorax[{name}]`" for name in ADAPTERS)
     table = Table(
         title="environments",
-        caption=Text(f"{_ENVIRONMENTS}\nAnd {extras}."),
+        caption=Text(f"{_ENVIRONMENTS}\n{_LIBRARIES} {', '.join(ADAPTERS)}."),
         caption_justify="left",
         padding=(0, 1, 0, 0),
     )
@@ -44,7 +44,7 @@ def environments() -> Table:
 
 def libraries() -> Table | None:
     """Names of the environments of each library that is installed; None where there is none."""
-    from memorax.environments.registration import library_names
+    from memorax.environments.libraries import library_names
 
     found = library_names()
     if not found:

@@ -1,6 +1,5 @@
 """Environments by name: `make`, `register`, `register_adapter`, and the list of registered environments."""
 
-import importlib
 import inspect
 import re
 import warnings
@@ -14,45 +13,14 @@ from memorax.core.spaces import Space
 from memorax.core.types import PyTree
 from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment
+from memorax.environments.libraries import ADAPTERS, LIBRARIES, Adapter, adapter_make, names_of
 from memorax.environments.memory import ALIASES, TASKS
-from memorax.environments.missing import MissingExtraError
 from memorax.environments.multi_agent import TASKS as MULTI_AGENT_TASKS
 from memorax.environments.wrappers.reset_pool import ResetPool
 
 _LIST = "memorax list environments"
-LIBRARIES = (
-    "brax",
-    "craftax",
-    "gymnax",
-    "jaxmarl",
-    "jumanji",
-    "navix",
-    "pgx",
-    "playground",
-    "popgym_arcade",
-    "xminigrid",
-)
-"""Libraries with an adapter: their namespaces, the modules in `adapters`, and the extras that install them."""
 _LIKE_GYMNASIUM = re.compile(r"[A-Z]\w*-v\d+")
 
-
-@dataclass(frozen=True)
-class Adapter:
-    """What makes the environments of another library.
-
-    Attributes:
-        source: The name of a module, imported when first needed, with a function `make(name, **kwargs)`, or such a
-            function. It returns an environment or `(environment, params)`. The module may also have a function
-            `names()` that returns the names of the library's environments, for suggestions.
-        extra: What to install where the library is missing, as `pip install` takes it.
-    """
-
-    source: str | Callable[..., Any]
-    extra: str | None
-
-
-ADAPTERS: Registry[Adapter] = Registry("adapter")
-"""Adapters of other libraries by namespace."""
 
 SYNONYMS: dict[str, str] = {f"memory::{alias}": f"memory::{name}" for alias, name in ALIASES.items()}
 """Further names that `make` accepts; they are not listed."""
@@ -178,7 +146,7 @@ def make(env_id: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     namespace, name = _split(env_id)
     env_id = SYNONYMS.get(env_id, env_id)
     if namespace in ADAPTERS:
-        return _with_params(_adapter_make(namespace)(name, **kwargs))
+        return _with_params(adapter_make(namespace)(name, **kwargs))
     if namespace not in _namespaces():
         ENVIRONMENTS.load_plugins()
     if namespace not in _namespaces():
@@ -195,37 +163,6 @@ def _with_params(made: Any) -> tuple[Environment, PyTree]:
     env, params = made if isinstance(made, tuple) else (made, None)
     env = adapt(env, params)
     return env, env.default_params if params is None else params
-
-
-def _adapter_make(namespace: str) -> Callable[..., Any]:
-    """The function that makes the environments of a library.
-
-    Raises:
-        MissingExtraError: If the library is not installed.
-        TypeError: If the adapter's module has no such function.
-    """
-    adapter = ADAPTERS.get(namespace)
-    if not isinstance(adapter.source, str):
-        return adapter.source
-    module = _import(namespace, adapter.source, adapter.extra)
-    if not callable(getattr(module, "make", None)):
-        raise TypeError(f"`{adapter.source}` must have a function `make(name, **kwargs)` to adapt `{namespace}`")
-    return module.make
-
-
-def _import(namespace: str, source: str, extra: str | None) -> Any:
-    try:
-        return importlib.import_module(source)
-    except ModuleNotFoundError as error:
-        # A misspelt name of the adapter itself is not a missing library.
-        if extra is None or source.startswith(str(error.name)):
-            raise
-        raise MissingExtraError(namespace, extra) from error
-
-
-def library_names() -> dict[str, tuple[str, ...]]:
-    """Names of the environments of all libraries that are installed, by namespace; imports each of them."""
-    return {namespace: names for namespace in ADAPTERS if (names := _names_of(namespace))}
 
 
 def registered() -> tuple[Card, ...]:
@@ -273,25 +210,13 @@ def _complete(name: str) -> str:
         return f"; namespaces: {', '.join(_namespaces())}"
     by_name = {known.partition("::")[2]: known for known in ENVIRONMENTS}
     for namespace in ADAPTERS:
-        by_name |= {found: f"{namespace}::{found}" for found in _names_of(namespace)}
+        by_name |= {found: f"{namespace}::{found}" for found in names_of(namespace)}
     near = [name] if name in by_name else nearest(name, tuple(by_name))
     if near:
         return f"; did you mean {' or '.join(f'`{by_name[found]}`' for found in near)}"
     if _LIKE_GYMNASIUM.fullmatch(name):
         return f"; did you mean `gymnax::{name}`; namespaces: {', '.join(_namespaces())}"
     return f"; namespaces: {', '.join(_namespaces())}"
-
-
-def _names_of(namespace: str) -> tuple[str, ...]:
-    """Names of a library's environments; none where it is not installed or does not tell."""
-    adapter = ADAPTERS.get(namespace)
-    if not isinstance(adapter.source, str):
-        return ()
-    try:
-        module = importlib.import_module(adapter.source)
-    except ImportError:
-        return ()
-    return tuple(module.names()) if hasattr(module, "names") else ()
 
 
 def _check_arguments(env_id: str, factory: Callable[..., Any], kwargs: dict[str, Any]) -> None:
