@@ -150,7 +150,7 @@ def test_ppo_is_registered():
         ("gamma", 1.5, r"`gamma` must be in \[0, 1\], got 1.5"),
         ("gae_lambda", -0.1, r"`gae_lambda` must be in \[0, 1\]"),
         ("clip_coefficient", -1.0, "`clip_coefficient` must be at least 0"),
-        ("target_kl", 0.0, "`target_kl` must be above 0, got 0.0; use None"),
+        ("target_kl", 0.0, "`target_kl` must be above 0 or None, got 0.0"),
         ("burn_in_length", 128, r"`burn_in_length` \(128\) must be below `num_steps` \(128\)"),
         ("gamma", float("nan"), "`gamma` must be in"),
         ("target_kl", float("nan"), "`target_kl` must be above 0"),
