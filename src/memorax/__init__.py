@@ -7,7 +7,8 @@ head. The names below are all that a first script needs:
 * `make` and `register` for environments,
 * `Network`, `FeatureExtractor`, `MLP`, `CNN`, `RNN`, `Memoroid` and `heads` for networks,
 * `lox` for logging from inside compiled code,
-* `RunConfig`, `default_run` and `train` for whole runs with checkpoints, metrics and learning curves.
+* `RunConfig`, `default_run` and `train` for whole runs with checkpoints, metrics and learning curves, and `load` for
+  the policies they have learned.
 
 The subpackages have everything else: `memorax.networks`, `memorax.environments.wrappers` and so on. `import memorax`
 loads none of them; each is imported when one of its names is first used.
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
         StreamACConfig,
     )
     from memorax.environments import make, register
-    from memorax.experiment import RunConfig, default_run, train
+    from memorax.experiment import RunConfig, default_run, load, train
     from memorax.networks import CNN, MLP, RNN, FeatureExtractor, Memoroid, Network, heads
 
 __version__ = "0.1.0"
@@ -90,6 +91,7 @@ __all__ = [
     "heads",
     "kernels",
     "learning",
+    "load",
     "lox",
     "make",
     "networks",
@@ -102,6 +104,7 @@ __all__ = [
 _HOMES = {
     "RunConfig": "experiment",
     "default_run": "experiment",
+    "load": "experiment",
     "train": "experiment",
     "make": "environments",
     "register": "environments",

@@ -5,7 +5,7 @@ import pytest
 
 from memorax.acting import VectorEnv
 from memorax.acting.vector_env import bootstrap
-from memorax.core.spaces import Box
+from memorax.core.spaces import Box, Discrete
 from memorax.testing.probe_environments import Clock, LooselyTyped, Masked
 
 NUM_ENVS, NUM_STEPS = 3, 23
@@ -121,3 +121,13 @@ def test_seeds_side_by_side_value_final_observations_only_where_there_are_some()
 def test_rewards_of_any_number_type_arrive_as_float32():
     _, _, steps = roll(LooselyTyped())
     assert steps.reward.dtype == jnp.float32
+
+
+def test_discrete_actions_arrive_in_the_dtype_of_their_space():
+    class Small(Clock):
+        def action_space(self, params):
+            return Discrete(2, jnp.int8)
+
+    seen = VectorEnv(Small(), None, 3).to_env(jnp.asarray([0, 1, 1], jnp.int32))
+    assert seen.dtype == jnp.int8
+    np.testing.assert_array_equal(seen, [0, 1, 1])

@@ -46,3 +46,18 @@ def test_they_neither_shrink_nor_grow_where_a_step_is_below_the_precision(count)
     np.testing.assert_allclose([after.mean, after.variance], [1.0, 4.0], rtol=1e-3)
     assert int(after.count) == count + 20_000
     assert after.count.dtype == jnp.uint32
+
+
+def test_the_count_stays_at_its_largest_value_and_keeps_the_statistics():
+    statistics = RunningStatistics(jnp.uint32(2**32 - 100), jnp.float32([5.0]), jnp.float32([4.0]))
+    after = UPDATE(UPDATE(statistics, jnp.full((512, 1), 5.0)), jnp.full((512, 1), 5.0))
+    assert int(after.count) == 2**32 - 1
+    np.testing.assert_allclose([after.mean[0], after.variance[0]], [5.0, 4.0], rtol=1e-5)
+
+
+def test_statistics_of_bfloat16_samples_are_kept_in_float32():
+    statistics = RunningStatistics.start(jnp.zeros(1, jnp.bfloat16))
+    for sample in [3.0] * 4 + [10.0] * 396:
+        statistics = UPDATE(statistics, jnp.full((32, 1), sample, jnp.bfloat16))
+    assert statistics.mean.dtype == jnp.float32
+    np.testing.assert_allclose(statistics.mean[0], (4 * 3.0 + 396 * 10.0) / 400, rtol=1e-4)

@@ -101,7 +101,7 @@ class VectorEnv:
         """Map the policy's actions to actions that the environment accepts."""
         space = self.action_space
         if not isinstance(space, Box):
-            return action
+            return action.astype(space.dtype)
         low, high = (jnp.broadcast_to(end, action.shape) for end in (space.low, space.high))
         if self.bounded:
             action = low + 0.5 * (action + 1.0) * (high - low)

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from memorax.experiment.config import RunConfig
     from memorax.experiment.config_file import load_config
     from memorax.experiment.evaluation import evaluate
+    from memorax.experiment.loading import load
     from memorax.experiment.loggers import LOGGERS, Logger
+    from memorax.experiment.policy import PolicyMemory, TrainedPolicy
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
     from memorax.experiment.report.plot import plot_runs
     from memorax.experiment.report.statistics import bootstrap_interval, interquartile_mean
@@ -22,13 +24,16 @@ _WHERE = {
     "LOGGERS": "loggers",
     "Logger": "loggers",
     "Outcome": "run.session",
+    "PolicyMemory": "policy",
     "Recipe": "recipes",
     "RunConfig": "config",
+    "TrainedPolicy": "policy",
     "bootstrap_interval": "report.statistics",
     "build_agent": "recipes",
     "default_run": "recipes",
     "evaluate": "evaluation",
     "interquartile_mean": "report.statistics",
+    "load": "loading",
     "load_config": "config_file",
     "plot_runs": "report.plot",
     "register_algorithm": "recipes",
@@ -40,13 +45,16 @@ __all__ = [
     "DivergenceError",
     "Logger",
     "Outcome",
+    "PolicyMemory",
     "Recipe",
     "RunConfig",
+    "TrainedPolicy",
     "bootstrap_interval",
     "build_agent",
     "default_run",
     "evaluate",
     "interquartile_mean",
+    "load",
     "load_config",
     "plot_runs",
     "register_algorithm",
@@ -55,7 +63,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name."""
+    """Import a public name, or the module `checkpoint` under its former path."""
+    if name == "checkpoint":
+        return importlib.import_module(f"{__name__}.run.checkpoint")
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -7,12 +7,10 @@ import jax
 import numpy as np
 
 from memorax import lox
-from memorax.experiment.config_file import load_config
-from memorax.experiment.recipes import build_agent
+from memorax.experiment.loading import restore_run
 from memorax.experiment.report.statistics import summarize
-from memorax.experiment.run import checkpoint
-from memorax.experiment.run.files import CHECKPOINTS, EVALUATION_FILE, write_json
-from memorax.experiment.run.session import restore_state, seed_keys
+from memorax.experiment.run.files import EVALUATION_FILE, write_json
+from memorax.experiment.run.session import seed_keys
 
 
 def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_000) -> dict[str, Any]:
@@ -33,16 +31,8 @@ def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_00
         if number < 1:
             raise ValueError(f"`{name}` must be at least 1, got {number}")
     folder = Path(folder)
-    config = load_config(folder)
-    path = checkpoint.newest(folder / CHECKPOINTS)
-    if path is None:
-        raise ValueError(
-            f"{folder} must hold a checkpoint to be evaluated, got none; "
-            f"resume the run with `memorax train --resume --out {folder}`"
-        )
-    agent = build_agent(config)
-    init_keys, _, keys = seed_keys(config.seed_numbers())
-    state = restore_state(agent, init_keys, path)
+    config, agent, state, step = restore_run(folder)
+    _, _, keys = seed_keys(config.seed_numbers())
 
     def run_episodes(key: Any, state: Any) -> dict[str, Any]:
         return lox.spool(agent.evaluate)(key, state, num_steps=max_steps, num_episodes=episodes)[1]
@@ -51,7 +41,7 @@ def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_00
     ended = logs["returned_episode"].reshape(config.seeds, -1)
     if not np.all(np.any(ended, axis=1)):
         raise ValueError(f"`max_steps` must be long enough for every seed to complete an episode, got {max_steps}")
-    result: dict[str, Any] = {"step": int(path.name), "episodes": ended.sum(axis=1).tolist()}
+    result: dict[str, Any] = {"step": step, "episodes": ended.sum(axis=1).tolist()}
     for name, log in (("return", "returned_episode_returns"), ("length", "returned_episode_lengths")):
         values = logs[log].reshape(config.seeds, -1).astype(np.float64)
         means = np.sum(values * ended, axis=1) / ended.sum(axis=1)

@@ -12,8 +12,8 @@ class RunningStatistics:
     """Running mean and sample variance of all samples so far, starting from zero samples.
 
     Attributes:
-        count: Number of samples, uint32 `[]`.
-        mean: Mean of the samples, elementwise: a pytree like one sample.
+        count: Number of samples, uint32 `[]`; it stays at its largest value rather than wrap to zero.
+        mean: Mean of the samples, elementwise: a pytree like one sample, in float32 where samples are less precise.
         variance: Sample variance, the sum of squared deviations divided by `count - 1`; zero before the second sample.
     """
 
@@ -31,7 +31,7 @@ class RunningStatistics:
         Returns:
             Statistics with a count of zero.
         """
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), like)
         return cls(jnp.zeros((), jnp.uint32), zeros, zeros)
 
     def update(self, batch: PyTree) -> "RunningStatistics":
@@ -51,9 +51,11 @@ class RunningStatistics:
         """
         size = jax.tree.leaves(batch)[0].shape[0]
         count = self.count + jnp.uint32(size)
+        count = jnp.where(count < self.count, jnp.uint32(2**32 - 1), count)
         before, after = self.count.astype(jnp.float32), count.astype(jnp.float32)
 
         def merge(mean: Array, variance: Array, x: Array) -> tuple[Array, Array]:
+            x = x.astype(mean.dtype)
             center = jnp.mean(x, axis=0)
             shift = center - mean
             squares = jnp.sum(jnp.square(x - center), axis=0) + jnp.square(shift) * before * (size / after)

@@ -1,0 +1,280 @@
+"""A trained agent as a policy that takes and gives numpy arrays."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from memorax.acting import Behavior, State
+from memorax.core.checks import check, integer
+from memorax.core.spaces import ACTION_MASK, Box, Dict, Space
+from memorax.core.types import Array, Carry, PyTree, Timestep
+from memorax.experiment.config import RunConfig
+from memorax.learning.q_function import QFunction
+from memorax.learning.values import main_values
+
+_MOST_SEEDS = 2**32 - 1
+
+
+@struct.dataclass
+class PolicyMemory:
+    """What a policy remembers between two steps; it can be copied, pickled, and converted to numpy arrays.
+
+    Attributes:
+        carry: Memory of the networks, `[batch, ...]`.
+        action: The previous action as the policy gave it, before it was scaled to the action space, `[batch, ...]`.
+        is_first: True where the next observation is the first of an episode, `[batch]`; of several agents
+            `[batch, agents]`.
+        seed: Random seed of sampled actions, `[]`, uint32.
+        step: Steps since that seed was set, `[]`, uint32.
+    """
+
+    carry: Carry
+    action: Array
+    is_first: Array
+    seed: Array
+    step: Array
+
+
+class TrainedPolicy:
+    """A trained agent that acts in one environment or in a batch of them, with numpy arrays in and out.
+
+    Everything is compiled once for each batch size.
+
+    Args:
+        agent: The agent.
+        state: Its state after training, of a single seed.
+        config: The run it comes from; None if it was not trained by one.
+
+    Attributes:
+        agent: The agent.
+        state: Its state, of the one seed.
+        config: The configuration of the run.
+        env: The environment that it was trained in.
+        env_params: The environment's parameters.
+        action_space: Space of the actions.
+        observation_space: Space of the observations of one environment; with an `"action_mask"` where the environment
+            gives one in its `info`.
+
+    Example:
+        >>> policy = memorax.load("runs/first")
+        >>> action, memory = policy.predict(observation)
+        >>> action, memory = policy.predict(observation, memory, reward=reward, episode_start=done)
+    """
+
+    def __init__(self, agent: Any, state: State, config: RunConfig | None = None) -> None:
+        self.agent, self.state, self.config = agent, state, config
+        self.env, self.env_params = agent.vector_env.env, agent.vector_env.env_params
+        self.action_space: Space = agent.vector_env.action_space
+        self._first = self._first_timestep(1)
+        self.observation_space: Space = self._observation_space()
+        # Neither the environments nor the replay buffer of training are needed to act.
+        self._learned = dataclasses.replace(state, loop=None, buffer=None)
+        self._start = jax.jit(self._start_memory, static_argnames="batch")
+        self._act = jax.jit(self._step, static_argnames="behavior")
+        self._value = jax.jit(self._estimate)
+        self._unseeded = 0
+
+    def initial_memory(self, batch: int = 1, seed: int = 0) -> PolicyMemory:
+        """Make the memory before the first step of an episode.
+
+        Args:
+            batch: Number of environments.
+            seed: Random seed of sampled actions, `[0, 2**32)`.
+
+        Raises:
+            TypeError: `batch` or `seed` is not an integer.
+            ValueError: `batch` is below 1, or `seed` out of range.
+        """
+        batch = check("batch", batch, integer(1))
+        return self._start(np.uint32(check("seed", seed, integer(0, _MOST_SEEDS))), batch=batch)
+
+    def predict(
+        self,
+        observation: PyTree,
+        memory: PolicyMemory | None = None,
+        episode_start: Any = None,
+        reward: Any = None,
+        deterministic: bool = True,
+        *,
+        seed: int | None = None,
+    ) -> tuple[np.ndarray, PolicyMemory]:
+        """Choose an action.
+
+        Args:
+            observation: Of one environment, or of a batch, `[batch, ...]`; the observation space tells which. Where the
+                environment gives action masks in its `info`, `{"observation": ..., "action_mask": ...}`.
+            memory: What the previous call returned; None at the first step of an episode.
+            episode_start: Whether the observation is the first of an episode, `[batch]`; the memory is reset there
+                before it is used. None: only where the memory is new.
+            reward: Reward of the previous action, `[batch]`, or one number for all; it has no effect where an episode
+                starts, and must be given where none does.
+            deterministic: Whether to take the best action, as `memorax evaluate` does, rather than to sample as in
+                training.
+            seed: Random seed of sampled actions from this call on. None: that of the memory; without a memory, the
+                number of calls so far that had neither.
+
+        Returns:
+            The action as the environment takes it, continuous ones scaled to the action space, and the memory for the
+            next call. Neither argument is changed: the same arguments give the same action.
+
+        Raises:
+            TypeError: Observation or memory is of the wrong kind.
+            ValueError: Shapes do not fit, or `reward` is missing.
+        """
+        observation, single = self._as_batch(observation)
+        memory = self._prepare(observation, memory, seed, count=not deterministic)
+        start, reward = self._flags_and_rewards(memory, episode_start, reward, single)
+        behavior: Behavior = "exploit" if deterministic else "explore"
+        action, memory = self._act(self._learned, memory, observation, reward, start, behavior=behavior)
+        action = np.asarray(action)
+        return (action[0] if single else action), memory
+
+    def value(
+        self, observation: PyTree, memory: PolicyMemory | None = None, episode_start: Any = None, reward: Any = None
+    ) -> np.ndarray:
+        """Estimate the value of an observation; of Q-functions the value of the greedy action.
+
+        Args:
+            observation: As `predict` takes it.
+            memory: The memory before this observation: what the `predict` of the step before returned.
+            episode_start: As `predict` takes it.
+            reward: As `predict` takes it.
+
+        Returns:
+            The expected discounted return, `[batch]`, or `[]` for one environment; of several agents
+            `[batch, agents]`. In units of the normalized reward where rewards were normalized.
+
+        Raises:
+            TypeError: The algorithm has no value function of observations, or an argument is of the wrong kind.
+            ValueError: Shapes do not fit, or `reward` is missing.
+        """
+        observation, single = self._as_batch(observation)
+        memory = self._prepare(observation, memory, None, count=False)
+        start, reward = self._flags_and_rewards(memory, episode_start, reward, single)
+        value = np.asarray(self._value(self._learned, memory, observation, reward, start))
+        return value[0] if single else value
+
+    def _first_timestep(self, batch: int) -> Timestep:
+        """Shapes and dtypes of what the agent sees, `[batch, ...]`."""
+        reset = self.agent.vector_env.reset
+        return jax.eval_shape(lambda key: reset(key, (), batch), jax.random.key(0)).timestep
+
+    def _observation_space(self) -> Space:
+        space, seen = self.env.observation_space(self.env_params), self._first.observation
+        if not isinstance(seen, Mapping) or ACTION_MASK not in seen:
+            return space
+        parts = dict(space.spaces) if isinstance(space, Dict) else {"observation": space}
+        return Dict({ACTION_MASK: Box(0, 1, seen[ACTION_MASK].shape[1:], jnp.bool_)} | parts)
+
+    def _start_memory(self, seed: Array, batch: int) -> PolicyMemory:
+        timestep = self._first_timestep(batch)
+        action = jnp.zeros(timestep.action.shape, timestep.action.dtype)
+        carry = self.agent.initialize_carry(jax.random.key(0), batch)
+        return PolicyMemory(carry, action, jnp.ones(timestep.done.shape, bool), seed, jnp.uint32(0))
+
+    def _step(
+        self, learned: State, memory: PolicyMemory, observation: PyTree, reward: Array, start: Array, behavior: Behavior
+    ) -> tuple[Array, PolicyMemory]:
+        policy, _ = self.agent.acting(learned, behavior)
+        key = jax.random.fold_in(jax.random.key(memory.seed), memory.step)
+        timestep = Timestep(observation, memory.action, reward, memory.is_first | start)
+        carry, action, _ = policy(key, memory.carry, timestep)
+        action = jax.lax.convert_element_type(action, memory.action.dtype)
+        after = PolicyMemory(carry, action, jnp.zeros_like(memory.is_first), memory.seed, memory.step + jnp.uint32(1))
+        return self.agent.vector_env.to_env(action), after
+
+    def _estimate(
+        self, learned: State, memory: PolicyMemory, observation: PyTree, reward: Array, start: Array
+    ) -> Array:
+        policy, value = self.agent.acting(learned, "exploit")
+        timestep = Timestep(observation, memory.action, reward, memory.is_first | start)
+        if value is not None:
+            return main_values(value(memory.carry, timestep))
+        if isinstance(self.agent.networks, QFunction):
+            _, _, aux = policy(jax.random.key(0), memory.carry, timestep)
+            return jnp.max(main_values(aux["q"]), axis=-1)
+        raise TypeError(
+            f"`value` needs an algorithm with a value function of observations, got {type(self.agent).__name__}"
+        )
+
+    def _as_batch(self, observation: PyTree) -> tuple[PyTree, bool]:
+        """Give the observations of a batch in the dtypes the agent was trained with, and whether there was just one."""
+        wanted, structure = jax.tree.flatten(self._first.observation)
+        given = [np.asarray(x) for x in _leaves(self.observation_space, observation, structure)]
+        pairs = list(zip(given, wanted, strict=True))
+        single = all(x.shape == like.shape[1:] for x, like in pairs)
+        sizes = {x.shape[:1] for x in given}
+        if not single and (
+            any(x.shape[1:] != like.shape[1:] or x.ndim != like.ndim for x, like in pairs)
+            or len(sizes) > 1
+            or (0,) in sizes
+        ):
+            shapes = ", ".join(str(x.shape) for x in given)
+            raise ValueError(
+                f"`observation` must be one of {self.observation_space!r}, or a batch of them with one axis in front, "
+                f"got shape {shapes}"
+            )
+        arrays = [_convert(x, like.dtype) for x, like in pairs]
+        return jax.tree.unflatten(structure, [x[None] for x in arrays] if single else arrays), single
+
+    def _prepare(self, observation: PyTree, memory: PolicyMemory | None, seed: int | None, count: bool) -> PolicyMemory:
+        """Give the memory before a step: a new one where there is none, with another seed where one is given."""
+        batch = jax.tree.leaves(observation)[0].shape[0]
+        if memory is None:
+            if seed is None and count:
+                seed, self._unseeded = self._unseeded, self._unseeded + 1
+            return self.initial_memory(batch, 0 if seed is None else seed)
+        if not isinstance(memory, PolicyMemory):
+            raise TypeError(f"`memory` must be what `predict` returned, or None, got {type(memory).__name__}")
+        if memory.is_first.shape[0] != batch:
+            raise ValueError(
+                f"`memory` must be of as many environments as `observation` ({batch}), got {memory.is_first.shape[0]}; "
+                "start with `memory=None`"
+            )
+        if seed is None:
+            return memory
+        return memory.replace(seed=np.uint32(check("seed", seed, integer(0, _MOST_SEEDS))), step=np.uint32(0))  # type: ignore[attr-defined]
+
+    def _flags_and_rewards(
+        self, memory: PolicyMemory, episode_start: Any, reward: Any, single: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        shape = memory.is_first.shape
+        start = _rows("episode_start", False if episode_start is None else episode_start, np.bool_, shape, single)
+        if reward is None and not np.all(start | np.asarray(memory.is_first)):
+            raise ValueError(
+                "`reward` must be given after the first step of an episode, got None: the agent sees the reward of its "
+                "previous action; pass 0.0 where there is none"
+            )
+        return start, _rows("reward", 0.0 if reward is None else reward, np.float32, shape, single)
+
+
+def _leaves(space: Space, observation: PyTree, structure: Any) -> list[Any]:
+    """Flatten an observation as the agent's observations are."""
+    if isinstance(observation, Mapping):
+        observation = dict(observation)
+    try:
+        return structure.flatten_up_to(observation)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`observation` must be one of {space!r}, or a batch of them ({error})") from error
+
+
+def _convert(array: np.ndarray, dtype: Any) -> np.ndarray:
+    whole = not np.issubdtype(dtype, np.floating)
+    if array.dtype.kind not in "biuf" or (whole and array.dtype.kind == "f"):
+        raise TypeError(f"`observation` must hold {np.dtype(dtype).name}, got {array.dtype.name}")
+    return array.astype(dtype, copy=False)
+
+
+def _rows(name: str, value: Any, dtype: Callable[..., Any], shape: tuple[int, ...], single: bool) -> np.ndarray:
+    """Give a number for every environment, and every agent in it; fewer axes stand for all."""
+    array = np.asarray(value, dtype)
+    if array.ndim == 0 or array.shape == shape or (single and array.shape == shape[1:]):
+        return np.broadcast_to(array, shape)
+    if array.shape == shape[:1]:
+        return np.broadcast_to(array[:, None], shape)
+    raise ValueError(f"`{name}` must have shape {shape[1:] if single else shape}, got {array.shape}")
