@@ -292,7 +292,8 @@ def test_pqn_is_registered():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        *(({name: 0}, f"`{name}` must be at least 1, got 0") for name in ("num_envs", "num_steps", "num_minibatches")),
+        *(({name: 0}, f"`{name}` must be at least 1, got 0") for name in ("num_envs", "num_steps")),
+        ({"num_minibatches": 0}, "`num_minibatches` must be at least 1 or None, got 0"),
         ({"update_epochs": 0}, "`update_epochs` must be at least 1"),
         ({"epsilon_steps": 0}, "`epsilon_steps` must be at least 1"),
         ({"burn_in_length": -1}, "`burn_in_length` must be at least 0"),

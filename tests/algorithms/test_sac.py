@@ -416,8 +416,8 @@ def test_sac_is_registered():
         (lambda: SACConfig(gradient_steps=0), "`gradient_steps` must be at least 1, got 0"),
         (lambda: SACConfig(target_entropy_scale=-1.0), "`target_entropy_scale` must be at least 0, got -1.0"),
         (lambda: SACConfig(tau=0.0), "`tau` must be above 0 and at most 1, got 0.0"),
-        (lambda: heads.Alpha(0.0), "`initial_alpha` must be above 0 and finite, got 0.0"),
-        (lambda: heads.Alpha(float("inf")), "`initial_alpha` must be above 0 and finite, got inf"),
+        (lambda: heads.Alpha(0.0), "`initial_alpha` must be above 0, got 0.0"),
+        (lambda: heads.Alpha(float("inf")), "`initial_alpha` must be finite, got inf"),
         (lambda: agents.sac(Clock(), "mlp", head=heads.Categorical(4)), "`action_dim` of head `Categorical` must be 3"),
         (lambda: agents.sac(Clock(), "mlp", buffer_size=3), "`buffer_size` must be at least 10, a sequence of 5 steps"),
         (

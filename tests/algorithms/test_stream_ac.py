@@ -132,8 +132,8 @@ class ClearsTooEarly(StreamAC):
 
 
 class LosesEntropyWhereThingsGoBadly(StreamAC):
-    def gradients(self, params, inputs, action, carry, error):
-        return super().gradients(params, inputs, action, carry, jnp.abs(error))
+    def gradients(self, params, inputs, action, carry, error, key):
+        return super().gradients(params, inputs, action, carry, jnp.abs(error), key)
 
 
 class StepsPerTensor(StreamAC):

@@ -282,7 +282,7 @@ REFUSED = [
     (lambda: PostNorm(FFN(), norm=nn.LayerNorm()), TypeError, "`norm` must make a norm, such as nn.LayerNorm, got"),
     (lambda: GatedResidual(FFN(), kind="highway"), ValueError, "`kind` must be one of gru, output, got 'highway'"),
     (lambda: FFN(0), ValueError, "`hidden_dim` must be at least 1, got 0"),
-    (lambda: GLU(3, features=2.0), TypeError, "`features` must be an integer, got 2.0"),
+    (lambda: GLU(3, features=2.0), TypeError, "`features` must be an integer or None, got 2.0"),
     (lambda: FFN(3, activation="relu"), TypeError, "`activation` must be callable, got 'relu'"),
     (lambda: GLU(3, dropout_rate=1.0), ValueError, "`dropout_rate` must be at least 0 and below 1, got 1.0"),
     (lambda: Projection(0), ValueError, "`features` must be at least 1, got 0"),

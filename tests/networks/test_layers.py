@@ -166,7 +166,7 @@ REFUSED = [
     (lambda: run(PatchEmbedding(3, 4), IMAGES[0, 0, 0]), ValueError, r"must be \[..., height, width, channels\]"),
     (lambda: ViT(features=6), ValueError, r"`features` must be a multiple of `num_heads` \(4\), got 6"),
     (lambda: ViT(num_layers=0), ValueError, "`num_layers` must be at least 1, got 0"),
-    (lambda: ViT(hidden_dim=0), ValueError, "`hidden_dim` must be at least 1, got 0"),
+    (lambda: ViT(hidden_dim=0), ValueError, "`hidden_dim` must be at least 1 or None, got 0"),
     (lambda: initializers.small(0), ValueError, "`features` must be at least 1, got 0"),
     (lambda: initializers.wang(3, 0), ValueError, "`num_blocks` must be at least 1, got 0"),
 ]

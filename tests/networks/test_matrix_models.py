@@ -179,12 +179,12 @@ def mamba3(p, config, u):
         for name, part in (("B", b), ("C", c))
     )
     x, step, part = heads(x), softplus(step + p["dt_bias"]), sigmoid(trapezoid)
-    alpha = np.exp(-step * np.maximum(softplus(rate), config.decay_floor))
+    alpha = np.exp(-step * np.maximum(np.where(rate >= 0, 1 + rate, 1 / (1 + np.abs(rate))), config.decay_floor))
     state, before, outputs = np.zeros((HEADS, states, config.head_dim)), 0.0, []
     for t in range(len(u)):
         now = b[t][:, :, None] * x[t][:, None]
         state = state + ((1 - part[t]) * step[t])[:, None, None] * before
-        turn = np.exp(1j * np.pi * np.tanh(angles[t]) * step[t][:, None])[..., None]
+        turn = np.exp(-1j * np.pi * np.tanh(angles[t]) * step[t][:, None])[..., None]
         pair = turn * (state[:, :pairs] + 1j * state[:, pairs : 2 * pairs])
         state = np.concatenate([pair.real, pair.imag, state[:, 2 * pairs :]], axis=1)
         state = alpha[t][:, None, None] * state + (part[t] * step[t])[:, None, None] * now

@@ -178,12 +178,13 @@ def shm(p, config, x):
     first = np.zeros((BATCH, config.memory_dim, config.memory_dim)), np.zeros(BATCH)
     read = over_time(step, first, value, key, query, project("calibration"))
     if config.shortcut:
-        read = read + x @ p["shortcut"]["kernel"] + p["shortcut"]["bias"]
+        read = read + u @ p["shortcut"]["kernel"] + p["shortcut"]["bias"]
     return read @ p["output"]["kernel"] + p["output"]["bias"]
 
 
 def row(n):
     """The row that a step reads: a hash in 32 bits, by whole numbers of any size."""
+    n += 1470
     for factor, shift in ((0x9E3779B1, 16), (0x85EBCA77, 13), (0xC2B2AE3D, 16)):
         n = (n + 1) * factor % 2**32
         n ^= n >> shift

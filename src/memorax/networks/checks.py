@@ -40,7 +40,7 @@ def check_box(head: str, action_dim: int | None, space: Any, *, bounded: bool = 
     """
     if not isinstance(space, Box):
         raise TypeError(f"head `{head}` needs a Box action space, got {space!r}; use `Categorical` for a Discrete one")
-    if not np.issubdtype(np.dtype(space.dtype), np.floating):
+    if np.dtype(space.dtype).kind in "biu":
         raise TypeError(f"head `{head}` needs a Box of floating-point actions, got {space!r}")
     if action_dim is not None and tuple(space.shape) != (action_dim,):
         raise ValueError(

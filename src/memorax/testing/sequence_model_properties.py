@@ -291,18 +291,8 @@ def _fields(model: nn.Module) -> dict[str, Any]:
     return {name: getattr(model, name) for name in names if name not in ("parent", "name")}
 
 
-PROPERTIES: dict[str, Callable[[Case], None]] = {
-    function.__name__: function
-    for function in (
-        stepwise,
-        chunked,
-        forgets,
-        ignores_old_carry,
-        gradients_agree,
-        causal,
-        quarantines_nan,
-        stable_types,
-        transforms,
-        copies,
-    )
-}
+_ALL = (
+    *(stepwise, chunked, forgets, ignores_old_carry, gradients_agree),
+    *(causal, quarantines_nan, stable_types, transforms, copies),
+)
+PROPERTIES: dict[str, Callable[[Case], None]] = {function.__name__: function for function in _ALL}

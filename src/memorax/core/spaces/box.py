@@ -39,7 +39,7 @@ class Box(Space):
 
     def sample(self, key: Key) -> Array:
         """Draw uniformly between finite bounds, normally without bounds, exponentially from a single bound."""
-        if not np.issubdtype(self.dtype, np.floating):
+        if self.dtype.kind in "biu":  # not floating-point, of which bfloat16 is another kind to NumPy
             # The upper bound is included, so one past it must exist: the largest int32 is left out.
             top = np.minimum(self.high.astype(np.int64) + 1, np.iinfo(np.int32).max).astype(np.int32)
             low = np.clip(self.low.astype(np.int64), np.iinfo(np.int32).min, top.astype(np.int64) - 1)
@@ -77,7 +77,7 @@ class Box(Space):
 
 
 def _bound(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    if not np.issubdtype(dtype, np.floating):
+    if dtype.kind in "biu":
         limits = (0, 1) if dtype == np.bool_ else (np.iinfo(dtype).min, np.iinfo(dtype).max)
         value = np.clip(np.asarray(value), *limits)
     try:
