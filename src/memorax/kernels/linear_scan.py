@@ -26,7 +26,7 @@ Number = TypeVar("Number", Array, tuple[Array, Array])
 """Real numbers, or complex ones as real and imaginary part."""
 Method = Literal["sequential", "blocked", "associative", "pallas"]
 """How to compute a scan."""
-GPU_METHOD: Method = "associative"
+GPU_METHOD: Method = "pallas"
 """What a GPU computes by, where the device and the shapes allow it."""
 _Parts = tuple[Array, ...]
 
