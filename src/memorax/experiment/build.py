@@ -228,12 +228,13 @@ def check_replay(config: RunConfig) -> None:
 
 
 def gradient_steps(config: RunConfig) -> int:
-    """Number of gradient steps of a whole run."""
+    """Number of gradient steps of a whole run; one per rollout for an algorithm without epochs and minibatches."""
     algorithm = config.hyperparameters
     if hasattr(algorithm, "train_frequency"):
         return max(1, config.steps // algorithm.train_frequency) * getattr(algorithm, "gradient_steps", 1)
     updates = config.steps // (algorithm.num_envs * algorithm.num_steps)
-    return max(1, updates * algorithm.update_epochs * algorithm.minibatches(is_recurrent(config)))
+    minibatches = algorithm.minibatches(is_recurrent(config)) if hasattr(algorithm, "minibatches") else 1
+    return max(1, updates * getattr(algorithm, "update_epochs", 1) * minibatches)
 
 
 def is_recurrent(config: RunConfig) -> bool:

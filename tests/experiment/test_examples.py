@@ -1,0 +1,45 @@
+"""The examples run, at small sizes, and are as short as they promise."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import flax.linen as nn
+import optax
+import pytest
+
+from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads
+from memorax.testing import check_algorithm
+
+ROOT = Path(__file__).parents[2]
+A2C = ROOT / "examples" / "recurrent_a2c.py"
+
+
+def test_a_recurrent_algorithm_of_ones_own_takes_less_than_120_lines():
+    assert len(A2C.read_text().splitlines()) < 120
+
+
+def test_an_algorithm_of_ones_own_trains_and_evaluates_in_other_processes(tmp_path):
+    sizes = ["--steps", "256", "--num-envs", "4", "--num-steps", "8", "--seeds", "1", "--features", "4"]
+    train = ["train", "a2c", "--import", "examples.recurrent_a2c", *sizes, "--out", str(tmp_path / "run")]
+    for arguments in (train, ["evaluate", str(tmp_path / "run"), "--episodes", "2"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "memorax", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "run" / "evaluation.json").is_file()
+
+
+@pytest.mark.slow
+def test_an_algorithm_of_ones_own_has_the_properties_of_ours(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from examples.recurrent_a2c import A2C, A2CConfig
+
+    def agent(env, **config):
+        trunk = FeatureExtractor(observation_extractor=MLP(features=(4,))), RNN(cell=nn.GRUCell(features=5))
+        actor = Network(*trunk, heads.Categorical(action_dim=3))
+        critic = Network(*trunk, heads.VNetwork())
+        config = A2CConfig(num_envs=3, num_steps=4, **config)
+        return A2C(config, env, None, actor, critic, optax.adam(1e-3), optax.adam(1e-3))
+
+    check_algorithm(agent)
