@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax.acting.multi_agent import SingleAgentView
-from memorax.core.spaces import Box, Dict, Discrete, encode
+from memorax.core.spaces import Box, Discrete, encode, split_action_mask
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
 from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
@@ -143,9 +143,7 @@ def observation_extractor(space: Any, features: int) -> nn.Module:
         space: The observation space; an action mask in it is left out: it goes to the head.
         features: Width of the feature vectors.
     """
-    if isinstance(space, Dict) and "action_mask" in space.spaces:
-        rest = {name: part for name, part in space.spaces.items() if name != "action_mask"}
-        space = next(iter(rest.values())) if len(rest) == 1 else Dict(rest)
+    space, _ = split_action_mask(space)
     if isinstance(space, Discrete):
         return nn.Embed(space.n, features)
     if isinstance(space, Box) and len(space.shape) == 3:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from memorax.core.types import Array, Carry, Key, PyTree, Timestep
+from memorax.core.spaces import split_action_mask
+from memorax.core.types import Array, Carry, Key, Timestep
 from memorax.networks.pickling import Picklable
 from memorax.networks.sequence_models.parts.base import is_sequence_model
 
@@ -70,7 +70,7 @@ class Network(Picklable, nn.Module):
         Returns:
             The memory after the last step, and the torso's outputs `[batch, time, features]`.
         """
-        observation, _ = _split_mask(timestep.observation)
+        observation, _ = split_action_mask(timestep.observation)
         features = self.feature_extractor(dataclasses.replace(timestep, observation=observation))
         return self.torso(features, timestep.done, initial_carry)
 
@@ -85,7 +85,7 @@ class Network(Picklable, nn.Module):
         Returns:
             What the head gives.
         """
-        _, mask = _split_mask(timestep.observation)
+        _, mask = split_action_mask(timestep.observation)
         if mask is not None and "action_mask" in inspect.signature(type(self.head).__call__).parameters:
             head_kwargs = {"action_mask": mask, **head_kwargs}
         return self.head(features, **head_kwargs)
@@ -102,7 +102,7 @@ class Network(Picklable, nn.Module):
         """
 
         def extract(timestep: Timestep) -> Array:
-            observation, _ = _split_mask(timestep.observation)
+            observation, _ = split_action_mask(timestep.observation)
             timestep = dataclasses.replace(timestep, observation=observation)
             return self.feature_extractor.init_with_output(jax.random.key(0), timestep)[0]
 
@@ -121,10 +121,3 @@ class Network(Picklable, nn.Module):
             The torso's initial carry.
         """
         return self.torso.initialize_carry(key, input_shape)
-
-
-def _split_mask(observation: PyTree) -> tuple[PyTree, Array | None]:
-    if not isinstance(observation, Mapping) or "action_mask" not in observation:
-        return observation, None
-    rest = {name: value for name, value in observation.items() if name != "action_mask"}
-    return (next(iter(rest.values())) if len(rest) == 1 else rest), observation["action_mask"]
