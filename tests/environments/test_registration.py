@@ -215,10 +215,10 @@ def test_a_user_registers_an_adapter_as_a_module(clean, monkeypatch, tmp_path):
     (tmp_path / "empty_adapter.py").write_text("")
     (tmp_path / "lacking_adapter.py").write_text("import a_library_that_is_not_installed\n")
     monkeypatch.syspath_prepend(tmp_path)
-    register_adapter("mine", "my_adapter")
+    register_adapter("mymaze", "my_adapter")
     assert "my_adapter" not in sys.modules
-    assert make("mine::Corridor-v7", length=5)[1].length == 6
-    with pytest.raises(ValueError, match="did you mean `mine::Corridor-v7`"):
+    assert make("mymaze::Corridor-v7", length=5)[1].length == 6
+    with pytest.raises(ValueError, match="did you mean `mymaze::Corridor-v7`"):
         make("Corridor-v7")
     register_adapter("empty", "empty_adapter")
     with pytest.raises(TypeError, match=r"`empty_adapter` must have a function `make\(name, \*\*kwargs\)`"):
