@@ -80,8 +80,13 @@ def check_types(env: Environment, params: PyTree) -> None:
             f"{env.name}: leaf {jax.tree_util.keystr(path)} must be strongly typed, 32 bits at most: {leaf}"
         )
     shape = (getattr(env, "num_agents"),) if hasattr(env, "agent_action_space") else ()  # noqa: B009 - not all have it
-    require(env, "the reward must be", types(reward), (shape, "float32", False))
-    require(env, "both flags must be", [types(flag) for flag in flags], [(shape, "bool", False)] * 2)
+    require(env, "shape, dtype and weak type of the reward must be", types(reward), (shape, "float32", False))
+    require(
+        env,
+        "shape, dtype and weak type of both flags must be",
+        [types(flag) for flag in flags],
+        [(shape, "bool", False)] * 2,
+    )
 
 
 def stays_in_its_spaces(visited: Visit) -> None:
