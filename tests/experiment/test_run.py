@@ -159,8 +159,12 @@ class Signal:
 @pytest.mark.parametrize("count", [3, 5])
 def test_an_interrupt_reaches_the_caller_when_the_run_is_saved(straight, agent, tmp_path, count):
     """In the last interval too: what the caller does next must not go on."""
-    with pytest.raises(KeyboardInterrupt):
-        train(config(), tmp_path / "run", loggers=[Signal(signal.SIGINT, count)], **QUIET)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process inherits another one
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(config(), tmp_path / "run", loggers=[Signal(signal.SIGINT, count)], **QUIET)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert saved_steps(tmp_path / "run")[-1] == count * 24
     train(config(), tmp_path / "run", resume=True, **QUIET)
     assert_same(straight, tmp_path / "run", agent)
