@@ -11,11 +11,11 @@ from flax import struct
 
 from memorax.acting import Behavior, State
 from memorax.core.checks import check, integer
-from memorax.core.spaces import ACTION_MASK, Box, Dict, Space
+from memorax.core.spaces import ACTION_MASK, Box, Dict, Space, Tuple, check_action_mask, split_action_mask
 from memorax.core.types import Array, Carry, PyTree, Timestep
 from memorax.experiment.config import RunConfig
 from memorax.learning.q_function import QFunction
-from memorax.learning.values import main_values
+from memorax.learning.values import greedy_values, main_values
 
 _MOST_SEEDS = 2**32 - 1
 
@@ -26,7 +26,8 @@ class PolicyMemory:
 
     Attributes:
         carry: Memory of the networks, `[batch, ...]`.
-        action: The previous action as the policy gave it, before it was scaled to the action space, `[batch, ...]`.
+        action: The previous action as the policy gave it, before it was scaled to the action space, `[batch, ...]`;
+            nested as the action space is.
         is_first: True where the next observation is the first of an episode, `[batch]`; of several agents
             `[batch, agents]`.
         seed: Random seed of sampled actions, `[]`, uint32.
@@ -34,7 +35,7 @@ class PolicyMemory:
     """
 
     carry: Carry
-    action: Array
+    action: PyTree
     is_first: Array
     seed: Array
     step: Array
@@ -102,7 +103,7 @@ class TrainedPolicy:
         deterministic: bool = True,
         *,
         seed: int | None = None,
-    ) -> tuple[np.ndarray, PolicyMemory]:
+    ) -> tuple[Any, PolicyMemory]:
         """Choose an action.
 
         Args:
@@ -119,20 +120,23 @@ class TrainedPolicy:
                 number of calls so far that had neither.
 
         Returns:
-            The action as the environment takes it, continuous ones scaled to the action space, and the memory for the
-            next call. Neither argument is changed: the same arguments give the same action.
+            The action as the environment takes it, continuous ones scaled to the action space, a dictionary or a tuple
+            where the action space is one, and the memory for the next call. Neither argument is changed: the same
+            arguments give the same action.
 
         Raises:
             TypeError: Observation or memory is of the wrong kind.
-            ValueError: Shapes do not fit, or `reward` is missing.
+            ValueError: Shapes do not fit, `reward` is missing, or an action mask allows nothing.
         """
         observation, single = self._as_batch(observation)
+        _, mask = split_action_mask(observation)
+        if mask is not None:
+            check_action_mask(self.action_space, mask)
         before = self._prepare(observation, memory, seed, count=not deterministic)
         start, reward = self._flags_and_rewards(before, episode_start, reward, single)
         behavior: Behavior = "exploit" if deterministic else "explore"
         action, after = self._act(self._learned, before, observation, reward, start, behavior=behavior)
-        action = np.asarray(action)
-        return (action[0] if single else action), after
+        return jax.tree.map(lambda x: np.asarray(x)[0] if single else np.asarray(x), action), after
 
     def value(
         self, observation: PyTree, memory: PolicyMemory | None = None, episode_start: Any = None, reward: Any = None
@@ -169,22 +173,22 @@ class TrainedPolicy:
         if not isinstance(seen, Mapping) or ACTION_MASK not in seen:
             return space
         parts = dict(space.spaces) if isinstance(space, Dict) else {"observation": space}
-        return Dict({ACTION_MASK: Box(0, 1, seen[ACTION_MASK].shape[1:], jnp.bool_)} | parts)
+        return Dict({ACTION_MASK: _mask_space(seen[ACTION_MASK])} | parts)
 
     def _start_memory(self, seed: Array, batch: int) -> PolicyMemory:
         timestep = self._first_timestep(batch)
-        action = jnp.zeros(timestep.action.shape, timestep.action.dtype)
+        action = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), timestep.action)
         carry = self.agent.initialize_carry(jax.random.key(0), batch)
         return PolicyMemory(carry, action, jnp.ones(timestep.done.shape, bool), seed, jnp.uint32(0))
 
     def _step(
         self, learned: State, memory: PolicyMemory, observation: PyTree, reward: Array, start: Array, behavior: Behavior
-    ) -> tuple[Array, PolicyMemory]:
+    ) -> tuple[PyTree, PolicyMemory]:
         policy, _ = self.agent.acting(learned, behavior)
         key = jax.random.fold_in(jax.random.key(memory.seed), memory.step)
         timestep = Timestep(observation, memory.action, reward, memory.is_first | start)
         carry, action, _ = policy(key, memory.carry, timestep)
-        action = jax.lax.convert_element_type(action, memory.action.dtype)
+        action = jax.tree.map(lambda x, old: jax.lax.convert_element_type(x, old.dtype), action, memory.action)
         after = PolicyMemory(carry, action, jnp.zeros_like(memory.is_first), memory.seed, memory.step + jnp.uint32(1))
         return self.agent.vector_env.to_env(action), after
 
@@ -197,7 +201,7 @@ class TrainedPolicy:
             return main_values(value(memory.carry, timestep))
         if isinstance(self.agent.networks, QFunction):
             _, _, aux = policy(jax.random.key(0), memory.carry, timestep)
-            return jnp.max(main_values(aux["q"]), axis=-1)
+            return main_values(greedy_values(aux["q"]))
         raise TypeError(
             f"`value` needs an algorithm with a value function of observations, got {type(self.agent).__name__}"
         )
@@ -261,6 +265,15 @@ def _leaves(space: Space, observation: PyTree, structure: Any) -> list[Any]:
         return structure.flatten_up_to(observation)
     except (TypeError, ValueError) as error:
         raise ValueError(f"`observation` must be one of {space!r}, or a batch of them ({error})") from error
+
+
+def _mask_space(mask: PyTree) -> Space:
+    """The space of a mask `[batch, ...]`, or of masks of the parts of an action."""
+    if isinstance(mask, Mapping):
+        return Dict({name: _mask_space(part) for name, part in mask.items()})
+    if isinstance(mask, tuple):
+        return Tuple([_mask_space(part) for part in mask])
+    return Box(0, 1, mask.shape[1:], jnp.bool_)
 
 
 def _convert(array: np.ndarray, dtype: Any) -> np.ndarray:
