@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 
 from memorax.algorithms import PPOConfig
-from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete
+from memorax.core.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from memorax.environments import MissingExtraError
 from memorax.experiment import RunConfig, build_agent
-from memorax.experiment.build import gradient_steps, observation_extractor, policy_head
+from memorax.experiment.build import gradient_steps, observation_extractor, policy_head, value_head
 from memorax.networks import heads
 from memorax.networks.sequence_models import MODELS
 
@@ -74,14 +74,26 @@ def test_every_observation_becomes_a_vector(space):
 def test_the_head_follows_from_the_action_space():
     assert policy_head(Discrete(5), "x") == heads.Categorical(action_dim=5)
     assert policy_head(Box(-1.0, 1.0, (3,)), "x") == heads.Gaussian(action_dim=3)
+    assert policy_head(Box(-1.0, 1.0, (3, 2)), "x") == heads.Gaussian(action_dim=6)
+    assert policy_head(Box(-1.0, 1.0, ()), "x") == heads.Gaussian(action_dim=1)
+    assert policy_head(MultiDiscrete((2, 3)), "x") == heads.MultiCategorical(nvec=(2, 3))
+    assert policy_head(MultiBinary((2, 2)), "x") == heads.MultiCategorical(nvec=(2, 2, 2, 2))
+    nested = policy_head(Dict({"a": Discrete(2), "b": Tuple([Box(0.0, 1.0, ())])}), "x")
+    assert nested == heads.Hybrid({"a": heads.Categorical(2), "b": heads.Hybrid((heads.Gaussian(1),))})
+    assert value_head(Discrete(5), "x") == heads.DiscreteQNetwork(action_dim=5)
+    assert value_head(MultiDiscrete((2, 3)), "x") == heads.BranchingQNetwork(nvec=(2, 3))
 
 
-@pytest.mark.parametrize("space", [MultiDiscrete((2, 3)), Box(-1.0, 1.0, (2, 3))])
+@pytest.mark.parametrize("space", [Box(0, 5, (2,), jnp.int32), Box(0.0, 1.0, (0,)), Dict({"a": Box(0, 5, (), int)})])
 def test_an_action_space_that_no_head_serves_is_refused(space):
-    with pytest.raises(
-        TypeError, match=r"`env` must have Discrete actions or a one-dimensional Box .*, got .* of some::Task"
-    ):
+    with pytest.raises(TypeError, match=r"`env` must have actions in Discrete, .* a floating-point Box, .* of some::Ta"):
         policy_head(space, "some::Task")
+
+
+@pytest.mark.parametrize("space", [Box(-1.0, 1.0, (2,)), Dict({"a": Discrete(2)})])
+def test_an_action_space_without_finitely_many_choices_is_refused_for_values(space):
+    with pytest.raises(TypeError, match=r"`env` must have Discrete, MultiDiscrete or MultiBinary actions .* such as pp"):
+        value_head(space, "some::Task")
 
 
 def test_annealing_ends_with_the_last_gradient_step():

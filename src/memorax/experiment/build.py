@@ -1,5 +1,6 @@
 """Building agents: environment, networks and optimizers of a run, put together for each kind of algorithm."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax.acting.multi_agent import SingleAgentView
-from memorax.core.spaces import Box, Discrete, encode, split_action_mask
+from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple, encode, split_action_mask
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
 from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
@@ -90,6 +91,12 @@ def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
     Memory models with diagonal cells are trained by real-time recurrent learning; for others it costs too much.
     """
     config = parts.config
+    head = policy_head(parts.action_space, config.env)
+    if isinstance(head, heads.Hybrid):
+        raise TypeError(
+            f"`env` must have actions of one kind for {config.algorithm}, got {parts.action_space!r} of {config.env}; "
+            "train it with another algorithm, such as ppo"
+        )
 
     def network(head: nn.Module) -> Network:
         extractor, memory = parts.trunk()
@@ -99,7 +106,7 @@ def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
         memory = RTRL(model=memory) if hasattr(getattr(memory, "cell", None), "recurrent_parameters") else memory
         return streaming_network(head, memory, observation_extractor=extract, features=(config.features,))
 
-    actor, critic = network(policy_head(parts.action_space, config.env)), network(heads.VNetwork())
+    actor, critic = network(head), network(heads.VNetwork())
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic)
 
 
@@ -109,6 +116,11 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
     Actor, critics and entropy temperature have an optimizer each.
     """
     config, space = parts.config, parts.action_space
+    if not isinstance(space, Discrete | Box):
+        raise TypeError(
+            f"`env` must have actions in Discrete or Box for {config.algorithm}, got {space!r} of {config.env}; train "
+            "it with another algorithm, such as ppo"
+        )
     head, value = policy_head(space, config.env), heads.ContinuousQNetwork(features=(config.features,))
     if isinstance(head, heads.Gaussian):
         head = heads.SquashedGaussian(action_dim=head.action_dim)
@@ -185,11 +197,17 @@ def policy_head(space: Any, env: str) -> nn.Module:
     """
     if isinstance(space, Discrete):
         return heads.Categorical(action_dim=space.n)
-    if isinstance(space, Box) and len(space.shape) == 1:
-        return heads.Gaussian(action_dim=space.shape[0])
+    if isinstance(space, MultiDiscrete):
+        return heads.MultiCategorical(nvec=space.nvec)
+    if isinstance(space, Box) and space.dtype.kind not in "biu" and math.prod(space.shape) > 0:
+        return heads.Gaussian(action_dim=math.prod(space.shape))
+    if isinstance(space, Dict):
+        return heads.Hybrid({name: policy_head(part, env) for name, part in space.spaces.items()})
+    if isinstance(space, Tuple):
+        return heads.Hybrid(tuple(policy_head(part, env) for part in space.spaces))
     raise TypeError(
-        f"`env` must have Discrete actions or a one-dimensional Box for a policy head, got {space!r} of {env}; "
-        "wrap the environment so that its actions are one of these"
+        "`env` must have actions in Discrete, MultiDiscrete, MultiBinary, a floating-point Box, or Dict and Tuple of "
+        f"these for a policy head, got {space!r} of {env}; wrap the environment so that its actions are one of these"
     )
 
 
@@ -205,8 +223,10 @@ def value_head(space: Any, env: str) -> nn.Module:
     """
     if isinstance(space, Discrete):
         return heads.DiscreteQNetwork(action_dim=space.n)
+    if isinstance(space, MultiDiscrete):
+        return heads.BranchingQNetwork(nvec=space.nvec)
     raise TypeError(
-        f"`env` must have Discrete actions for a Q-network, got {space!r} of {env}; "
+        f"`env` must have Discrete, MultiDiscrete or MultiBinary actions for a Q-network, got {space!r} of {env}; "
         "train it with another algorithm, such as ppo"
     )
 

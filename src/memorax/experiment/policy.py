@@ -131,7 +131,8 @@ class TrainedPolicy:
         observation, single = self._as_batch(observation)
         _, mask = split_action_mask(observation)
         if mask is not None:
-            check_action_mask(self.action_space, mask)
+            of_one = getattr(self.env, "agent_action_space", self.env.action_space)
+            check_action_mask(of_one(self.env_params), mask)
         before = self._prepare(observation, memory, seed, count=not deterministic)
         start, reward = self._flags_and_rewards(before, episode_start, reward, single)
         behavior: Behavior = "exploit" if deterministic else "explore"
