@@ -66,6 +66,7 @@ def ppo(
     critic_torso: str | None = None,
     shared: bool = True,
     head: nn.Module | None = None,
+    extract: FeatureExtractor | None = None,
     cls: type[PPO] = PPO,
     learning_rate: float = 3e-3,
     arguments: dict[str, Any] | None = None,
@@ -73,7 +74,7 @@ def ppo(
 ) -> PPO:
     """PPO on one trunk, or on two where `shared` is off or the critic has a torso of its own."""
     make_torso = TORSOS[torso] if isinstance(torso, str) else torso
-    trunk = (extractor(), make_torso())
+    trunk = (extractor() if extract is None else extract, make_torso())
     other = trunk
     if critic_torso is not None:
         other = (extractor(), TORSOS[critic_torso]())

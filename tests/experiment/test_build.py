@@ -2,14 +2,16 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from memorax.algorithms import PPOConfig
 from memorax.core.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from memorax.core.types import Timestep
 from memorax.environments import MissingExtraError
 from memorax.experiment import RunConfig, build_agent
 from memorax.experiment.build import gradient_steps, observation_extractor, policy_head, value_head
-from memorax.networks import heads
+from memorax.networks import FeatureExtractor, heads
 from memorax.networks.sequence_models import MODELS
 
 SMALL = PPOConfig(num_envs=6, num_steps=5, num_minibatches=2, update_epochs=3)
@@ -53,6 +55,11 @@ def test_previous_action_and_reward_are_fed():
         Box(0, 255, (84, 80, 3), jnp.uint8),
         Box(0.0, 1.0, (9, 11, 2)),
         Box(0, 9, (), jnp.int32),
+        Box(0, 1, (), jnp.bool_),
+        Box(0.0, 1.0, ()),
+        Box(0, 255, (84, 80), jnp.uint8),
+        MultiBinary((2, 3)),
+        Tuple([Box(0, 9, (), jnp.int32), Box(0, 1, (), jnp.bool_), Discrete(3)]),
         Discrete(13),
         MultiDiscrete((2, 3)),
         Dict({"position": Box(-1.0, 1.0, (2,)), "card": Discrete(5)}),
@@ -67,8 +74,48 @@ def test_every_observation_becomes_a_vector(space):
         del observation["action_mask"]
         observation = next(iter(observation.values())) if len(observation) == 1 else observation
     module = observation_extractor(space, 7)
-    features = jax.eval_shape(lambda key: module.init_with_output(key, observation)[0], jax.random.key(0))
-    assert (features.shape, features.dtype) == ((2, 3, 7), jnp.float32)
+    extractor = FeatureExtractor(module)
+    timestep = Timestep(observation, *jnp.zeros((2, 2, 3)), jnp.zeros((2, 3), bool))
+    features = jax.eval_shape(lambda key: extractor.init_with_output(key, timestep)[0], jax.random.key(0))
+    entries = len(observation) if isinstance(observation, dict | tuple) else 1
+    assert (features.shape, features.dtype) == ((2, 3, 7 * entries), jnp.float32)
+
+
+def test_every_entry_has_an_extractor_of_its_own():
+    picture, empty = Box(0, 255, (12, 10, 3), jnp.uint8), Box(0.0, 1.0, (0,))
+    inner = Tuple([Box(0.0, 1.0, ()), Box(0, 255, (40, 38), jnp.uint8)])
+    space = Dict({"picture": picture, "speed": Box(-1.0, 1.0, (2,)), "card": Discrete(5), "more": inner, "no": empty})
+    module = observation_extractor(space, 7)
+    observation = jax.tree.map(lambda x: jnp.broadcast_to(x, (2, 3, *x.shape)), space.sample(jax.random.key(0)))
+    features, variables = module.init_with_output(jax.random.key(0), observation)
+    assert features.shape == (2, 3, 5 * 7)
+    shapes = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): x.shape
+        for path, x in jax.tree_util.tree_leaves_with_path(variables["params"])
+    }
+    kernels = {name: shape for name, shape in shapes.items() if "kernel" in name or "embedding" in name}
+    assert kernels["extractors_card/embedding"] == (5, 7)
+    assert kernels["extractors_speed/Dense_0/kernel"] == (2, 7)
+    assert kernels["extractors_picture/layers_0/Conv_0/kernel"] == (3, 3, 3, 16)
+    assert kernels["extractors_more/extractors_0/Dense_0/kernel"] == (1, 7)
+    assert kernels["extractors_more/extractors_1/layers_1/Conv_0/kernel"] == (8, 8, 1, 32)
+    assert not any("extractors_no" in name for name in kernels)
+
+
+def test_bytes_of_an_image_in_a_dictionary_are_scaled():
+    space = Dict({"picture": Box(0, 255, (12, 10, 3), jnp.uint8), "speed": Box(-1.0, 1.0, (2,))})
+    bytes_, floats = observation_extractor(space, 7), observation_extractor(Box(0.0, 1.0, (12, 10, 3)), 7)
+    image = jax.random.randint(jax.random.key(1), (2, 3, 12, 10, 3), 0, 256).astype(jnp.uint8)
+    seen = {"picture": image, "speed": jnp.zeros((2, 3, 2))}
+    features, variables = bytes_.init_with_output(jax.random.key(0), seen)
+    own = {"params": variables["params"]["extractors_picture"]}
+    np.testing.assert_allclose(features[..., :7], floats.apply(own, image / 255.0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("space", [Box(0.0, 1.0, (0,)), Tuple([Box(0.0, 1.0, (2, 0))])], ids=repr)
+def test_observations_without_a_number_are_refused(space):
+    with pytest.raises(ValueError, match="`env` must have observations of at least one number, got"):
+        observation_extractor(space, 7)
 
 
 def test_the_head_follows_from_the_action_space():

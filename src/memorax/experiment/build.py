@@ -13,7 +13,7 @@ from memorax.acting.multi_agent import SingleAgentView
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple, encode, split_action_mask
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
-from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
+from memorax.networks import CNN, MLP, RTRL, Entries, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
 from memorax.networks.sequence_models import MODELS
 
@@ -151,19 +151,35 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
 def observation_extractor(space: Any, features: int) -> nn.Module:
     """Choose the module that maps observations to feature vectors.
 
+    A vector is mapped by a dense layer, an image by a CNN (bytes scaled to [0, 1]), a discrete number by an embedding;
+    of a Dict or Tuple each entry by its own, and their features are concatenated.
+
     Args:
         space: The observation space; an action mask in it is left out: it goes to the head.
-        features: Width of the feature vectors.
+        features: Width of the feature vectors, of each entry.
+
+    Raises:
+        ValueError: The observation does not hold a single number.
     """
     space, _ = split_action_mask(space)
+    if _is_empty(space):
+        raise ValueError(
+            f"`env` must have observations of at least one number, got {space!r}; show a zero where there is nothing "
+            "to see"
+        )
+    if isinstance(space, Dict | Tuple):
+        parts = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
+        chosen = {name: None if _is_empty(part) else observation_extractor(part, features) for name, part in parts}
+        return Entries(chosen if isinstance(space, Dict) else tuple(chosen.values()))
     if isinstance(space, Discrete):
         return nn.Embed(space.n, features)
-    if isinstance(space, Box) and len(space.shape) == 3:
+    if isinstance(space, Box) and (len(space.shape) == 3 or (len(space.shape) == 2 and space.dtype == jnp.uint8)):
         small = CNN(features=(16, 32), kernel_sizes=(3, 3), strides=(2, 2), padding="SAME")
-        return nn.Sequential([CNN() if min(space.shape[:2]) >= _LARGE_IMAGE else small, MLP((features,))])
+        image = [CNN() if min(space.shape[:2]) >= _LARGE_IMAGE else small, MLP((features,))]
+        return nn.Sequential(image if len(space.shape) == 3 else [_add_channel, *image])
     if isinstance(space, Box) and len(space.shape) < 2:
         # Where there is no axis of features, the feature extractor adds one, but not to integers.
-        bare = not space.shape and not jnp.issubdtype(space.dtype, jnp.floating)
+        bare = not space.shape and jnp.issubdtype(space.dtype, jnp.integer)
         return EncodedMLP(space, features) if bare else MLP((features,))
     return EncodedMLP(space, features)
 
@@ -260,6 +276,15 @@ def is_recurrent(config: RunConfig) -> bool:
     torso = MODELS.get(config.model)(features=config.features)
     carry = jax.eval_shape(lambda key: torso.initialize_carry(key, (1, config.features)), jax.random.key(0))
     return bool(jax.tree.leaves(carry))
+
+
+def _is_empty(space: Any) -> bool:
+    """Whether values of a space hold no number."""
+    return all(x.size == 0 for x in jax.tree.leaves(jax.eval_shape(space.sample, jax.random.key(0))))
+
+
+def _add_channel(image: Array) -> Array:
+    return image[..., None]
 
 
 def _identity(x: Array) -> Array:

@@ -40,10 +40,32 @@ def flatten_space(space: Space) -> Any:
         The space with each Box, MultiDiscrete and MultiBinary as one of vectors; a Box of single numbers, shape `()`,
         becomes one of vectors of length 1. Spaces of vectors and Discrete spaces stay as they are.
     """
+    return change_space(_vectors, space)
+
+
+def change_space(change: Callable[[Any], Space], space: Space) -> Any:
+    """Change every space that is neither a Dict nor a Tuple.
+
+    Args:
+        change: Maps such a space to another.
+        space: The space.
+
+    Returns:
+        The space, nested as before, with its parts changed.
+    """
+    parts = map_space(change, space)
+    return _rebuild(space, parts)
+
+
+def _rebuild(space: Space, parts: Any) -> Space:
     if isinstance(space, Dict):
-        return Dict({name: flatten_space(part) for name, part in space.spaces.items()})
+        return Dict({name: _rebuild(part, parts[name]) for name, part in space.spaces.items()})
     if isinstance(space, Tuple):
-        return Tuple([flatten_space(part) for part in space.spaces])
+        return Tuple([_rebuild(part, parts[i]) for i, part in enumerate(space.spaces)])
+    return parts
+
+
+def _vectors(space: Space) -> Space:
     if isinstance(space, Box) and len(space.shape) != 1:
         return Box(space.low.ravel(), space.high.ravel(), (math.prod(space.shape),), space.dtype)
     if isinstance(space, MultiBinary):
@@ -58,15 +80,15 @@ def plain(space: Space, value: PyTree) -> PyTree:
 
     Args:
         space: The space.
-        value: A value of it. For a Dict any mapping, a dataclass or a named tuple; for a Tuple any tuple or list. What
-            fits neither is returned as it is. Keys that the space does not have, such as an action mask, are kept.
+        value: A value of it. For a Dict any mapping, a dataclass or a named tuple; for a Tuple any tuple. What fits
+            neither is returned as it is. Keys that the space does not have, such as an action mask, are kept.
     """
     if isinstance(space, Dict):
         entries = _entries(value)
         if entries is None:
             return value
         return {name: plain(space.spaces[name], x) if name in space.spaces else x for name, x in entries.items()}
-    if isinstance(space, Tuple) and isinstance(value, tuple | list) and len(value) == len(space.spaces):
+    if isinstance(space, Tuple) and isinstance(value, tuple) and len(value) == len(space.spaces):
         return tuple(plain(part, x) for part, x in zip(space.spaces, value, strict=True))
     return value
 
