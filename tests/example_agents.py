@@ -27,7 +27,7 @@ from memorax.algorithms import (
     StreamACConfig,
 )
 from memorax.core.spaces import Box
-from memorax.experiment import build
+from memorax.experiment import modules
 from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads
 from memorax.networks.sequence_models import MODELS
 from memorax.testing.probe_environments import Clock
@@ -52,11 +52,11 @@ def extractor() -> FeatureExtractor:
 
 
 def policy_head(space: Any) -> nn.Module:
-    return build.policy_head(space, "a test")
+    return modules.policy_head(space, "a test")
 
 
 def value_head(space: Any) -> nn.Module:
-    return build.value_head(space, "a test")
+    return modules.value_head(space, "a test")
 
 
 def ppo(

@@ -147,7 +147,5 @@ LEARNERS = [
 def test_every_part_of_an_action_is_learned(algorithm, space, config, steps, least):
     agent = CLAIMS[algorithm][0](Echo(space), "mlp", **config)
     state = agent.train(jax.random.key(1), agent.init(jax.random.key(0)), steps)
-    _, transitions = agent.vector_env.rollout(
-        jax.random.key(2), state.loop, agent.acting(state, "exploit")[0], 100
-    )
+    _, transitions = agent.vector_env.rollout(jax.random.key(2), state.loop, agent.acting(state, "exploit")[0], 100)
     assert transitions.reward.mean() >= least, transitions.reward.mean()

@@ -58,7 +58,10 @@ def test_a_row_of_which_nothing_is_allowed_is_sampled_uniformly():
     np.testing.assert_allclose(np.bincount(samples, minlength=3) / 6_000, 1 / 3, atol=0.03)
 
 
-PARTS = {"a": Categorical(LOGITS[:, :3]), "b": (Normal(LOGITS[:, :2], LOGITS[:, 2:4]), MultiCategorical(LOGITS, MASK, NVEC))}
+PARTS = {
+    "a": Categorical(LOGITS[:, :3]),
+    "b": (Normal(LOGITS[:, :2], LOGITS[:, 2:4]), MultiCategorical(LOGITS, MASK, NVEC)),
+}
 
 
 def joint():
@@ -77,7 +80,11 @@ def test_a_joint_is_the_product_of_its_parts():
     np.testing.assert_allclose(log_prob, want, rtol=1e-6)
     np.testing.assert_allclose(distribution.log_prob(action), want, rtol=1e-6)
     np.testing.assert_allclose(distribution.entropy(), sum(part.entropy() for part in parts), rtol=1e-6)
-    jax.tree.map(np.testing.assert_array_equal, distribution.mode(), {"a": parts[0].mode(), "b": (parts[1].mode(), parts[2].mode())})
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        distribution.mode(),
+        {"a": parts[0].mode(), "b": (parts[1].mode(), parts[2].mode())},
+    )
 
 
 def test_parts_are_drawn_independently():

@@ -187,7 +187,6 @@ def test_a_discrete_space_starts_at_zero():
     with pytest.raises(ValueError, match="`start` of a foreign Discrete must be 0, got 1"):
         from_foreign(foreign("Discrete", n=2, start=1))
 
-
     with pytest.raises(ValueError, match=r"`start` of a foreign MultiDiscrete must be 0, got \[0, 1\]"):
         from_foreign(foreign("MultiDiscrete", nvec=np.array([2, 2]), start=np.array([0, 1])))
 

@@ -10,7 +10,8 @@ from memorax.core.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete,
 from memorax.core.types import Timestep
 from memorax.environments import MissingExtraError
 from memorax.experiment import RunConfig, build_agent
-from memorax.experiment.build import gradient_steps, observation_extractor, policy_head, value_head
+from memorax.experiment.build import gradient_steps
+from memorax.experiment.modules import observation_extractor, policy_head, value_head
 from memorax.networks import FeatureExtractor, heads
 from memorax.networks.sequence_models import MODELS
 
@@ -133,13 +134,17 @@ def test_the_head_follows_from_the_action_space():
 
 @pytest.mark.parametrize("space", [Box(0, 5, (2,), jnp.int32), Box(0.0, 1.0, (0,)), Dict({"a": Box(0, 5, (), int)})])
 def test_an_action_space_that_no_head_serves_is_refused(space):
-    with pytest.raises(TypeError, match=r"`env` must have actions in Discrete, .* a floating-point Box, .* of some::Ta"):
+    with pytest.raises(
+        TypeError, match=r"`env` must have actions in Discrete, .* a floating-point Box, .* of some::Ta"
+    ):
         policy_head(space, "some::Task")
 
 
 @pytest.mark.parametrize("space", [Box(-1.0, 1.0, (2,)), Dict({"a": Discrete(2)})])
 def test_an_action_space_without_finitely_many_choices_is_refused_for_values(space):
-    with pytest.raises(TypeError, match=r"`env` must have Discrete, MultiDiscrete or MultiBinary actions .* such as pp"):
+    with pytest.raises(
+        TypeError, match=r"`env` must have Discrete, MultiDiscrete or MultiBinary actions .* such as pp"
+    ):
         value_head(space, "some::Task")
 
 

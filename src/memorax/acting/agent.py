@@ -13,10 +13,11 @@ from flax import struct
 from memorax import lox
 from memorax.acting.normalization import Normalizer, Scales
 from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
+from memorax.core.checks import boolean, check
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
-"""How to act: as in training, greedily as in evaluation, or uniformly at random."""
+"""How to act: as in training, greedily, or uniformly at random."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -48,7 +49,7 @@ NetworksT = TypeVar("NetworksT", bound=AgentMemory)
 
 def compiled(method: Method) -> Method:
     """Compile a method once per agent and numbers of steps; further calls trace nothing."""
-    names = {"self", "num_steps", "num_episodes"} & set(inspect.signature(method).parameters)
+    names = {"self", "num_steps", "num_episodes", "deterministic"} & set(inspect.signature(method).parameters)
     return cast(Method, jax.jit(method, static_argnames=tuple(names)))
 
 
@@ -216,8 +217,15 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
         return dataclasses.replace(state, step=state.step + steps, loop=rollout_state), transitions
 
     @compiled
-    def evaluate(self, key: Key, state: State, num_steps: int | None = None, num_episodes: int | None = None) -> State:
-        """Act greedily in fresh environments, and log the episodes' returns and lengths.
+    def evaluate(
+        self,
+        key: Key,
+        state: State,
+        num_steps: int | None = None,
+        num_episodes: int | None = None,
+        deterministic: bool = True,
+    ) -> State:
+        """Act in fresh environments without learning, and log the episodes' returns and lengths.
 
         With `num_steps`, `num_envs` environments take so many steps each; episodes that are unfinished then are not
         counted, which favors short ones. With `num_episodes`, so many environments play one episode each, and every
@@ -228,13 +236,17 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
             state: State of the run.
             num_steps: Steps of each environment.
             num_episodes: Whole episodes to play.
+            deterministic: Whether to act greedily, rather than to sample actions as in training. The best policy without
+                memory is often stochastic, in environments that hide something.
 
         Returns:
             The state, unchanged.
 
         Raises:
+            TypeError: `deterministic` is not a boolean.
             ValueError: Neither number is given, or one is below 1.
         """
+        check("deterministic", deterministic, boolean())
         numbers = {"num_steps": num_steps, "num_episodes": num_episodes}
         for name, number in numbers.items():
             if number is not None and number < 1:
@@ -244,7 +256,7 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
         reset_key, carry_key, rollout_key = jax.random.split(key, 3)
         batch = self.vector_env.num_envs if num_episodes is None else num_episodes
         rollout_state = self.vector_env.reset(reset_key, self.initialize_carry(carry_key, batch), batch)
-        policy, _ = self.acting(state, "exploit")
+        policy, _ = self.acting(state, "exploit" if deterministic else "explore")
         if num_episodes is not None:
             lox.log(self._play_episodes(rollout_key, rollout_state, policy, num_steps))
         elif num_steps is not None:

@@ -45,9 +45,9 @@ def as_environment(env: Any, env_params: PyTree | None = None) -> Environment:
         env_params = adapted.default_params
     if not all(isinstance(_declared(adapted, kind, env_params), Space) for kind in _SPACES):
         adapted = _TranslatedSpaces(adapted)
-    if not _is_built_in(adapted) and _has_other_containers(adapted, env_params):
-        adapted = _PlainObservations(adapted)
     if not _is_built_in(adapted) and _CHECKED.get(id(adapted)) is not adapted:
+        if _has_other_containers(adapted, env_params):
+            adapted = _PlainObservations(adapted)
         _check_by_tracing(adapted, env_params)
         _CHECKED[id(adapted)] = adapted
     return adapted

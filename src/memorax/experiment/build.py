@@ -1,24 +1,21 @@
 """Building agents: environment, networks and optimizers of a run, put together for each kind of algorithm."""
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
 
 from memorax.acting.multi_agent import SingleAgentView
-from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple, encode, split_action_mask
+from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
-from memorax.networks import CNN, MLP, RTRL, Entries, FeatureExtractor, Network, heads, streaming_network
+from memorax.experiment.modules import observation_extractor, policy_head, value_head
+from memorax.networks import MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
 from memorax.networks.sequence_models import MODELS
-
-_LARGE_IMAGE = 36
-"""Pixels per side from which on the default kernels of the CNN fit."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,21 @@ class Parts:
         """The environment's action space."""
         return self.env.action_space(self.env_params)
 
-    def trunk(self) -> tuple[FeatureExtractor, nn.Module]:
-        """Make a feature extractor and a torso; inputs are the observation, the previous action and the reward."""
-        observation = observation_extractor(self.env.observation_space(self.env_params), self.config.features)
+    def trunk(self, *, of_critic: bool = False) -> tuple[FeatureExtractor, nn.Module]:
+        """Make a feature extractor of the run's `inputs`, and a torso.
+
+        Args:
+            of_critic: Whether entries of the observation are seen that are the critic's only.
+        """
+        space, hidden = self.env.observation_space(self.env_params), () if of_critic else self.config.critic_only
+        observation = observation_extractor(space, self.config.features, hidden)
         torso = MODELS.get(self.config.model)(features=self.config.features)
-        return FeatureExtractor(observation, _identity, _identity), torso
+        return self.feature_extractor(observation), torso
+
+    def feature_extractor(self, observation: Callable[..., Any]) -> FeatureExtractor:
+        """Make a feature extractor of the run's `inputs`, given that of the observation."""
+        action, reward = (_identity if name in self.config.inputs else None for name in ("action", "reward"))
+        return FeatureExtractor(observation, action, reward)
 
     def optimizer(self) -> optax.GradientTransformation:
         """Make an optimizer: Adam with gradient clipping, and a learning rate that is annealed if so configured."""
@@ -58,9 +65,10 @@ def actor_critic(algorithm: Any, parts: Parts) -> Any:
     """Build an actor-critic agent, with an optimizer each for actor and critic; see `RunConfig.share_trunk`."""
     config = parts.config
     head = policy_head(parts.action_space, config.env)
+    check_own_trunk(config)
     actor_trunk = parts.trunk()
     # Networks share a trunk if they are given the same objects, not merely equal ones.
-    critic_trunk = actor_trunk if config.share_trunk else parts.trunk()
+    critic_trunk = actor_trunk if config.share_trunk else parts.trunk(of_critic=True)
     actor, critic = Network(*actor_trunk, head), Network(*critic_trunk, heads.VNetwork())
     optimizers = parts.optimizer(), parts.optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
@@ -69,6 +77,7 @@ def actor_critic(algorithm: Any, parts: Parts) -> Any:
 def q_learner(algorithm: Any, parts: Parts) -> Any:
     """Build a Q-learning agent; replay buffer and schedules follow from the configuration."""
     config = parts.config
+    check_no_critic(config)
     network = Network(*parts.trunk(), value_head(parts.action_space, config.env))
     agent = algorithm(config.hyperparameters, parts.env, parts.env_params, network, parts.optimizer())
     check_replay(config)
@@ -78,6 +87,7 @@ def q_learner(algorithm: Any, parts: Parts) -> Any:
 def q_learner_with_norms(algorithm: Any, parts: Parts) -> Any:
     """Build a Q-learning agent with LayerNorm after the feature extractor and after the memory model."""
     config = parts.config
+    check_no_critic(config)
     extractor, torso = parts.trunk()
     observation = nn.Sequential([extractor.observation_extractor, nn.LayerNorm()])
     extractor = FeatureExtractor(observation, extractor.action_extractor, extractor.reward_extractor)
@@ -98,15 +108,16 @@ def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
             "train it with another algorithm, such as ppo"
         )
 
-    def network(head: nn.Module) -> Network:
-        extractor, memory = parts.trunk()
+    def network(head: nn.Module, *, of_critic: bool) -> Network:
+        extractor, memory = parts.trunk(of_critic=of_critic)
         # Vectors go to the memory model unchanged: nothing is learned below it.
         vectors = isinstance(extractor.observation_extractor, MLP)
         extract = _identity if vectors else extractor.observation_extractor
         memory = RTRL(model=memory) if hasattr(getattr(memory, "cell", None), "recurrent_parameters") else memory
-        return streaming_network(head, memory, observation_extractor=extract, features=(config.features,))
+        network = streaming_network(head, memory, observation_extractor=extract, features=(config.features,))
+        return network.clone(feature_extractor=parts.feature_extractor(extract))
 
-    actor, critic = network(head), network(heads.VNetwork())
+    actor, critic = network(head, of_critic=False), network(heads.VNetwork(), of_critic=True)
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic)
 
 
@@ -126,7 +137,7 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
         head = heads.SquashedGaussian(action_dim=head.action_dim)
     else:
         value = value_head(space, config.env)
-    actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(), value)
+    actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(of_critic=True), value)
     optimizers = [parts.optimizer() for _ in range(3)]
     agent = algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, critic, *optimizers)
     check_replay(config)
@@ -138,113 +149,42 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
     config = parts.config
     one = replace(parts, env=SingleAgentView(parts.env))
     actor_trunk = critic_trunk = one.trunk()
+    if not config.hyperparameters.centralized_critic:
+        check_own_trunk(config)
     if config.hyperparameters.centralized_critic:
-        critic_trunk = FeatureExtractor(MLP((config.features,)), _identity, _identity), one.trunk()[1]
+        critic_trunk = one.feature_extractor(MLP((config.features,))), one.trunk()[1]
     elif not config.share_trunk:
-        critic_trunk = one.trunk()
+        critic_trunk = one.trunk(of_critic=True)
     actor = Network(*actor_trunk, policy_head(one.action_space, config.env))
     critic = Network(*critic_trunk, heads.VNetwork())
     optimizers = parts.optimizer(), parts.optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 
-def observation_extractor(space: Any, features: int) -> nn.Module:
-    """Choose the module that maps observations to feature vectors.
-
-    A vector is mapped by a dense layer, an image by a CNN (bytes scaled to [0, 1]), a discrete number by an embedding;
-    of a Dict or Tuple each entry by its own, and their features are concatenated.
-
-    Args:
-        space: The observation space; an action mask in it is left out: it goes to the head.
-        features: Width of the feature vectors, of each entry.
+def check_own_trunk(config: RunConfig) -> None:
+    """Check that a critic that sees more than the actor has a trunk of its own.
 
     Raises:
-        ValueError: The observation does not hold a single number.
+        ValueError: It shares the actor's.
     """
-    space, _ = split_action_mask(space)
-    if _is_empty(space):
+    if config.critic_only and config.share_trunk:
         raise ValueError(
-            f"`env` must have observations of at least one number, got {space!r}; show a zero where there is nothing "
-            "to see"
+            f"`share_trunk` must be False where the critic alone sees {', '.join(config.critic_only)}, got True; add "
+            "--no-share-trunk"
         )
-    if isinstance(space, Dict | Tuple):
-        parts = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
-        chosen = {name: None if _is_empty(part) else observation_extractor(part, features) for name, part in parts}
-        return Entries(chosen if isinstance(space, Dict) else tuple(chosen.values()))
-    if isinstance(space, Discrete):
-        return nn.Embed(space.n, features)
-    if isinstance(space, Box) and (len(space.shape) == 3 or (len(space.shape) == 2 and space.dtype == jnp.uint8)):
-        small = CNN(features=(16, 32), kernel_sizes=(3, 3), strides=(2, 2), padding="SAME")
-        image = [CNN() if min(space.shape[:2]) >= _LARGE_IMAGE else small, MLP((features,))]
-        return nn.Sequential(image if len(space.shape) == 3 else [_add_channel, *image])
-    if isinstance(space, Box) and len(space.shape) < 2:
-        # Where there is no axis of features, the feature extractor adds one, but not to integers.
-        bare = not space.shape and jnp.issubdtype(space.dtype, jnp.integer)
-        return EncodedMLP(space, features) if bare else MLP((features,))
-    return EncodedMLP(space, features)
 
 
-class EncodedMLP(nn.Module):
-    """Encodes observations of any space as one vector, and applies a dense layer.
-
-    Attributes:
-        space: The observation space.
-        features: Width of the feature vectors.
-    """
-
-    space: Any
-    features: int
-
-    @nn.compact
-    def __call__(self, observation: PyTree) -> Array:
-        """Map observations `[batch, time, ...]` to `[batch, time, features]`."""
-        return MLP((self.features,))(encode(self.space, observation))
-
-
-def policy_head(space: Any, env: str) -> nn.Module:
-    """Choose the policy head for an action space.
-
-    Args:
-        space: The action space.
-        env: Name of the environment, for the message.
+def check_no_critic(config: RunConfig) -> None:
+    """Check that nothing is for the critic only, for an algorithm that has none.
 
     Raises:
-        TypeError: There is none for this space.
+        ValueError: There is such an entry.
     """
-    if isinstance(space, Discrete):
-        return heads.Categorical(action_dim=space.n)
-    if isinstance(space, MultiDiscrete):
-        return heads.MultiCategorical(nvec=space.nvec)
-    if isinstance(space, Box) and space.dtype.kind not in "biu" and math.prod(space.shape) > 0:
-        return heads.Gaussian(action_dim=math.prod(space.shape))
-    if isinstance(space, Dict):
-        return heads.Hybrid({name: policy_head(part, env) for name, part in space.spaces.items()})
-    if isinstance(space, Tuple):
-        return heads.Hybrid(tuple(policy_head(part, env) for part in space.spaces))
-    raise TypeError(
-        "`env` must have actions in Discrete, MultiDiscrete, MultiBinary, a floating-point Box, or Dict and Tuple of "
-        f"these for a policy head, got {space!r} of {env}; wrap the environment so that its actions are one of these"
-    )
-
-
-def value_head(space: Any, env: str) -> nn.Module:
-    """Choose the Q-value head for an action space.
-
-    Args:
-        space: The action space.
-        env: Name of the environment, for the message.
-
-    Raises:
-        TypeError: There is none for this space.
-    """
-    if isinstance(space, Discrete):
-        return heads.DiscreteQNetwork(action_dim=space.n)
-    if isinstance(space, MultiDiscrete):
-        return heads.BranchingQNetwork(nvec=space.nvec)
-    raise TypeError(
-        f"`env` must have Discrete, MultiDiscrete or MultiBinary actions for a Q-network, got {space!r} of {env}; "
-        "train it with another algorithm, such as ppo"
-    )
+    if config.critic_only:
+        raise ValueError(
+            f"`critic_only` must be empty for {config.algorithm}, which has no critic, got "
+            f"{' '.join(config.critic_only)}; take an algorithm with one, such as ppo"
+        )
 
 
 def check_replay(config: RunConfig) -> None:
@@ -276,15 +216,6 @@ def is_recurrent(config: RunConfig) -> bool:
     torso = MODELS.get(config.model)(features=config.features)
     carry = jax.eval_shape(lambda key: torso.initialize_carry(key, (1, config.features)), jax.random.key(0))
     return bool(jax.tree.leaves(carry))
-
-
-def _is_empty(space: Any) -> bool:
-    """Whether values of a space hold no number."""
-    return all(x.size == 0 for x in jax.tree.leaves(jax.eval_shape(space.sample, jax.random.key(0))))
-
-
-def _add_channel(image: Array) -> Array:
-    return image[..., None]
 
 
 def _identity(x: Array) -> Array:

@@ -113,7 +113,7 @@ class TrainedPolicy:
             episode_start: Whether the observation is the first of an episode, `[batch]`; the memory is reset there
                 before it is used. None: only where the memory is new.
             reward: Reward of the previous action, `[batch]`, or one number for all; it has no effect where an episode
-                starts, and must be given where none does.
+                starts, and must be given where none does, unless the run's `inputs` are without it.
             deterministic: Whether to take the best action, as `memorax evaluate` does, rather than to sample as in
                 training.
             seed: Random seed of sampled actions from this call on. None: that of the memory; without a memory, the
@@ -250,7 +250,8 @@ class TrainedPolicy:
     ) -> tuple[np.ndarray, np.ndarray]:
         shape = memory.is_first.shape
         start = _rows("episode_start", False if episode_start is None else episode_start, np.bool_, shape, single)
-        if reward is None and not np.all(start | np.asarray(memory.is_first)):
+        sees = self.config is None or "reward" in self.config.inputs
+        if reward is None and sees and not np.all(start | np.asarray(memory.is_first)):
             raise ValueError(
                 "`reward` must be given after the first step of an episode, got None: the agent sees the reward of its "
                 "previous action; pass 0.0 where there is none"

@@ -61,7 +61,8 @@ class QFunction(SingleNetwork):
 
         Args:
             params: Parameters of the network.
-            epsilon: Probability of a random action to `"explore"`, `[]` or `[num_envs]`.
+            epsilon: Probability of a random action to `"explore"`, `[]` or `[num_envs]`; another number of environments
+                has those of environments that are evenly spread over these.
             behavior: `"exploit"` is greedy, `"random"` uniform. Either way the memory is updated.
         """
 
@@ -71,7 +72,7 @@ class QFunction(SingleNetwork):
             values = main_values(q)
             if behavior == "exploit":
                 return carry, greedy_actions(values), {"q": q}
-            probability = 1.0 if behavior == "random" else epsilon
+            probability = 1.0 if behavior == "random" else _spread(epsilon, timestep.done.shape[0])
             _, mask = split_action_mask(timestep.observation)
             allowed = None if mask is None else mask.astype(bool)
             if isinstance(values, BranchValues):
@@ -96,3 +97,10 @@ def _values_all(space: Discrete | MultiDiscrete, output: Any, num_envs: int) -> 
         return getattr(scalars, "shape", None) == (num_envs, 1, space.n)
     shapes = [branch.shape for branch in output.branches] if isinstance(output, BranchValues) else []
     return shapes == [(num_envs, 1, n) for n in space.nvec]
+
+
+def _spread(epsilon: Array | float, batch: int) -> Array | float:
+    """Give so many environments an epsilon each."""
+    if jnp.ndim(epsilon) == 0 or jnp.shape(epsilon) == (batch,):
+        return epsilon
+    return jnp.asarray(epsilon)[(2 * jnp.arange(batch) + 1) * jnp.size(epsilon) // (2 * batch)]

@@ -42,7 +42,9 @@ def epsilon_greedy_branches(
     """
     which_key, *keys = jax.random.split(key, 1 + len(branches))
     starts = [sum(x.shape[-1] for x in branches[:i]) for i in range(len(branches))]
-    masks = [None if allowed is None else allowed[..., i : i + x.shape[-1]] for i, x in zip(starts, branches, strict=True)]
+    masks = [
+        None if allowed is None else allowed[..., i : i + x.shape[-1]] for i, x in zip(starts, branches, strict=True)
+    ]
     at_random = jax.random.uniform(which_key, branches[0].shape[:-1]) < epsilon
     actions = [
         jnp.where(at_random, _uniform(key, values, mask), jnp.argmax(values, axis=-1))

@@ -41,7 +41,9 @@ def _multi_discrete(space: Any) -> Space:
     if start.any():
         raise ValueError(f"`start` of a foreign MultiDiscrete must be 0, got {start.tolist()}; shift it in a wrapper")
     dtype = np.dtype(getattr(space, "dtype", None) or np.int32)
-    return MultiDiscrete(np.asarray(space.nvec).astype(np.int32), dtype if np.issubdtype(dtype, np.integer) else np.int32)
+    return MultiDiscrete(
+        np.asarray(space.nvec).astype(np.int32), dtype if np.issubdtype(dtype, np.integer) else np.int32
+    )
 
 
 def _box(space: Any) -> Space:
