@@ -1,4 +1,4 @@
-"""Every algorithm in every action space that it claims: types, what it replays, masks, and that each part is learned."""
+"""Every algorithm in every action space that it claims: types, what it replays, masks, what it learns."""
 
 import jax
 import jax.numpy as jnp

@@ -236,8 +236,8 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
             state: State of the run.
             num_steps: Steps of each environment.
             num_episodes: Whole episodes to play.
-            deterministic: Whether to act greedily, rather than to sample actions as in training. The best policy without
-                memory is often stochastic, in environments that hide something.
+            deterministic: Whether to act greedily, rather than to sample actions as in training. Where something is
+                hidden, the best policy without memory is often stochastic.
 
         Returns:
             The state, unchanged.

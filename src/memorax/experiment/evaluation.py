@@ -25,7 +25,8 @@ def evaluate(
         deterministic: Whether to act greedily, rather than to sample actions as in training.
 
     Returns:
-        `step`, `policy` (`"deterministic"` or `"stochastic"`), `episodes`, and for `return` and `length` the mean `per_seed` and statistics over seeds.
+        `step`, `policy` (`"deterministic"` or `"stochastic"`), `episodes`, and for `return` and `length` the mean
+        `per_seed` and statistics over seeds.
 
     Raises:
         ValueError: A number is below 1, the folder holds no run or no checkpoint, or no episode was completed.

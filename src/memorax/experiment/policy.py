@@ -14,6 +14,7 @@ from memorax.core.checks import check, integer
 from memorax.core.spaces import ACTION_MASK, Box, Dict, Space, Tuple, check_action_mask, split_action_mask
 from memorax.core.types import Array, Carry, PyTree, Timestep
 from memorax.experiment.config import RunConfig
+from memorax.experiment.policy_inputs import as_batch, mask_space, rows
 from memorax.learning.q_function import QFunction
 from memorax.learning.values import greedy_values, main_values
 
@@ -108,7 +109,8 @@ class TrainedPolicy:
 
         Args:
             observation: Of one environment, or of a batch, `[batch, ...]`; the observation space tells which. Where the
-                environment gives action masks in its `info`, `{"observation": ..., "action_mask": ...}`.
+                environment gives action masks in its `info`, `{"observation": ..., "action_mask": ...}`. Entries that
+                only the critic sees (`critic_only` of the run) may be missing.
             memory: What the previous call returned; None at the first step of an episode.
             episode_start: Whether the observation is the first of an episode, `[batch]`; the memory is reset there
                 before it is used. None: only where the memory is new.
@@ -128,7 +130,7 @@ class TrainedPolicy:
             TypeError: Observation or memory is of the wrong kind.
             ValueError: Shapes do not fit, `reward` is missing, or an action mask allows nothing.
         """
-        observation, single = self._as_batch(observation)
+        observation, single = self._as_batch(observation, acting=True)
         _, mask = split_action_mask(observation)
         if mask is not None:
             of_one = getattr(self.env, "agent_action_space", self.env.action_space)
@@ -174,7 +176,7 @@ class TrainedPolicy:
         if not isinstance(seen, Mapping) or ACTION_MASK not in seen:
             return space
         parts = dict(space.spaces) if isinstance(space, Dict) else {"observation": space}
-        return Dict({ACTION_MASK: _mask_space(seen[ACTION_MASK])} | parts)
+        return Dict({ACTION_MASK: mask_space(seen[ACTION_MASK])} | parts)
 
     def _start_memory(self, seed: Array, batch: int) -> PolicyMemory:
         timestep = self._first_timestep(batch)
@@ -207,25 +209,10 @@ class TrainedPolicy:
             f"`value` needs an algorithm with a value function of observations, got {type(self.agent).__name__}"
         )
 
-    def _as_batch(self, observation: PyTree) -> tuple[PyTree, bool]:
+    def _as_batch(self, observation: PyTree, *, acting: bool = False) -> tuple[PyTree, bool]:
         """Give the observations of a batch in the dtypes the agent was trained with, and whether there was just one."""
-        wanted, structure = jax.tree.flatten(self._first.observation)
-        given = [np.asarray(x) for x in _leaves(self.observation_space, observation, structure)]
-        pairs = list(zip(given, wanted, strict=True))
-        single = all(x.shape == like.shape[1:] for x, like in pairs)
-        sizes = {x.shape[:1] for x in given}
-        if not single and (
-            any(x.shape[1:] != like.shape[1:] or x.ndim != like.ndim for x, like in pairs)
-            or len(sizes) > 1
-            or (0,) in sizes
-        ):
-            shapes = ", ".join(str(x.shape) for x in given)
-            raise ValueError(
-                f"`observation` must be one of {self.observation_space!r}, or a batch of them with one axis in front, "
-                f"got shape {shapes}"
-            )
-        arrays = [_convert(x, like.dtype) for x, like in pairs]
-        return jax.tree.unflatten(structure, [x[None] for x in arrays] if single else arrays), single
+        hidden = self.config.critic_only if acting and self.config is not None else ()
+        return as_batch(observation, self.observation_space, self._first.observation, hidden)
 
     def _prepare(self, observation: PyTree, memory: PolicyMemory | None, seed: int | None, count: bool) -> PolicyMemory:
         """Give the memory before a step: a new one where there is none, with another seed where one is given."""
@@ -249,47 +236,11 @@ class TrainedPolicy:
         self, memory: PolicyMemory, episode_start: Any, reward: Any, single: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         shape = memory.is_first.shape
-        start = _rows("episode_start", False if episode_start is None else episode_start, np.bool_, shape, single)
+        start = rows("episode_start", False if episode_start is None else episode_start, np.bool_, shape, single)
         sees = self.config is None or "reward" in self.config.inputs
         if reward is None and sees and not np.all(start | np.asarray(memory.is_first)):
             raise ValueError(
                 "`reward` must be given after the first step of an episode, got None: the agent sees the reward of its "
                 "previous action; pass 0.0 where there is none"
             )
-        return start, _rows("reward", 0.0 if reward is None else reward, np.float32, shape, single)
-
-
-def _leaves(space: Space, observation: PyTree, structure: Any) -> list[Any]:
-    """Flatten an observation as the agent's observations are."""
-    if isinstance(observation, Mapping):
-        observation = dict(observation)
-    try:
-        return structure.flatten_up_to(observation)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`observation` must be one of {space!r}, or a batch of them ({error})") from error
-
-
-def _mask_space(mask: PyTree) -> Space:
-    """The space of a mask `[batch, ...]`, or of masks of the parts of an action."""
-    if isinstance(mask, Mapping):
-        return Dict({name: _mask_space(part) for name, part in mask.items()})
-    if isinstance(mask, tuple):
-        return Tuple([_mask_space(part) for part in mask])
-    return Box(0, 1, mask.shape[1:], jnp.bool_)
-
-
-def _convert(array: np.ndarray, dtype: Any) -> np.ndarray:
-    whole = not np.issubdtype(dtype, np.floating)
-    if array.dtype.kind not in "biuf" or (whole and array.dtype.kind == "f"):
-        raise TypeError(f"`observation` must hold {np.dtype(dtype).name}, got {array.dtype.name}")
-    return array.astype(dtype, copy=False)
-
-
-def _rows(name: str, value: Any, dtype: type, shape: tuple[int, ...], single: bool) -> np.ndarray:
-    """Give a number for every environment, and every agent in it; fewer axes stand for all."""
-    array = np.asarray(value, dtype)
-    if array.ndim == 0 or array.shape == shape or (single and array.shape == shape[1:]):
-        return np.broadcast_to(array, shape)
-    if array.shape == shape[:1]:
-        return np.broadcast_to(array[:, None], shape)
-    raise ValueError(f"`{name}` must have shape {shape[1:] if single else shape}, got {array.shape}")
+        return start, rows("reward", 0.0 if reward is None else reward, np.float32, shape, single)

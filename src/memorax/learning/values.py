@@ -131,7 +131,7 @@ def critic_loss(value: Values, old_value: Array, target: Array, weight: Array, c
     """
     if clip is None or isinstance(value, ValueDistribution):
         return weighted_mean(value_losses(value, target), weight)
-    return clipped_value_loss(value, old_value, target, weight, clip)
+    return clipped_value_loss(expected_values(value), old_value, target, weight, clip)
 
 
 @dataclasses.dataclass(frozen=True)

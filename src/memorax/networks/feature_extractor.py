@@ -17,7 +17,7 @@ class FeatureExtractor(nn.Module):
     out. Reward and `done` are given with a feature axis of size 1, the action encoded (one-hot where discrete).
 
     Attributes:
-        observation_extractor: Maps the observation, `[batch, time, ...]`; `Entries` where it is a dictionary or a tuple.
+        observation_extractor: Maps the observation, `[batch, time, ...]`; `Entries` for a dictionary or tuple.
         action_extractor: Maps the previous action, `[batch, time, actions]`.
         reward_extractor: Maps the previous reward, `[batch, time, 1]`.
         done_extractor: Maps `done`, 1 at the first step of an episode and else 0, `[batch, time, 1]`.
@@ -88,8 +88,8 @@ class Entries(nn.Module):
     """Extract the features of every entry of a dictionary or tuple by an extractor of its own, and concatenate them.
 
     Attributes:
-        extractors: Extractors by key, or one for each place of a tuple; Flax modules or functions of an array with batch
-            and time in front. An entry without extractor, or with None, is not seen.
+        extractors: Extractors by key, or one for each place of a tuple; Flax modules or functions of an array with
+            batch and time in front. An entry without extractor, or with None, is not seen.
 
     Example:
         >>> import jax

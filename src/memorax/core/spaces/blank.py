@@ -19,8 +19,8 @@ def with_blank(space: Space) -> Any:
         space: The space of what is seen.
 
     Returns:
-        The space with what stands for nothing in it: for Box and MultiBinary zeros; for a Discrete one number more, `n`,
-        and so for each entry of a MultiDiscrete; for Dict and Tuple that of each part.
+        The space with what stands for nothing in it: for Box and MultiBinary zeros; for a Discrete one number more,
+        `n`, and so for each entry of a MultiDiscrete; for Dict and Tuple that of each part.
 
     Raises:
         ValueError: The dtype of a Discrete or MultiDiscrete does not hold one number more.

@@ -118,8 +118,8 @@ class MultiBinary(MultiDiscrete):
             TypeError: If `shape` or `dtype` is not an integer kind.
             ValueError: If there is no flag.
         """
-        number = isinstance(shape, int | np.integer) or not isinstance(shape, Sequence | np.ndarray)
-        sizes = (check("shape", shape, size()),) if number else check("shape", tuple(shape), sequence(size()))
+        several = isinstance(shape, Sequence | np.ndarray)
+        sizes = check("shape", tuple(shape), sequence(size())) if several else (check("shape", shape, size()),)
         narrowed = narrow(dtype)
         if narrowed != np.bool_:
             narrowed = _integer_dtype("MultiBinary", dtype, 2)

@@ -79,11 +79,14 @@ class BranchingQNetwork(nn.Module):
         """
         check_mask("BranchingQNetwork", action_mask, sum(self.nvec))
         features = hidden_layers(self, features)
-        options = {"kernel_init": self.kernel_init, "bias_init": self.bias_init}
-        value = nn.Dense(1, name="value", **options)(features) if self.dueling else None
+
+        def layer(size: int, name: str) -> Array:
+            return nn.Dense(size, kernel_init=self.kernel_init, bias_init=self.bias_init, name=name)(features)
+
+        value = layer(1, "value") if self.dueling else None
         branches, start = [], 0
         for i, choices in enumerate(self.nvec):
-            values = nn.Dense(choices, name=f"advantage_{i}", **options)(features)
+            values = layer(choices, f"advantage_{i}")
             if value is not None:
                 values = value + values - jnp.mean(values, axis=-1, keepdims=True)
             if action_mask is not None:
