@@ -40,8 +40,8 @@ class Echo(Clock):
         """The encoded action, and the mask where there is one."""
         space = self._action_space
         shown = jax.eval_shape(lambda key: encode(space, space.sample(key)), jax.random.key(0))
-        observation, mask = Box(-1e6, 1e6, shown.shape), _mask_space(space)
-        return Dict({"target": observation, "action_mask": mask}) if self.masked else observation
+        observation = Box(-1e6, 1e6, shown.shape)
+        return Dict({"target": observation, "action_mask": _mask_space(space)}) if self.masked else observation
 
     def reset_env(self, key: Key, params: Any) -> tuple[PyTree, Any]:
         """Start an episode of random length."""
