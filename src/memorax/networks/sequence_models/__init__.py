@@ -21,7 +21,7 @@ from memorax.networks.sequence_models.mlstm import mLSTM, mLSTMCell, mLSTMConfig
 from memorax.networks.sequence_models.parts.base import SequenceModel, is_sequence_model
 from memorax.networks.sequence_models.parts.entry import MODELS, ModelEntry
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.rnn import RNN
+from memorax.networks.sequence_models.rnn import RNN
 from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
 from memorax.networks.sequence_models.retnet import RetNet, RetNetCell, RetNetConfig
 from memorax.networks.sequence_models.rg_lru import RGLRU, RGLRUCell, RGLRUConfig
