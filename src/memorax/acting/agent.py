@@ -15,7 +15,7 @@ from memorax.acting.normalization import Normalizer, Scales
 from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
 from memorax.core.checks import check, integer, optional
 from memorax.core.step_count import StepCount
-from memorax.core.types import Array, Carry, Key, PyTree, Transition
+from memorax.core.types import Array, Carry, Key, PyTree, Transition, vary_alike
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
 """How to act: as in training, greedily as in evaluation, or uniformly at random."""
@@ -176,7 +176,7 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
             raise ValueError(f"`num_steps` must be at least one update ({one} steps), got {num_steps}")
 
         def body(state: State, _: None) -> tuple[State, None]:
-            return self.update(state.step.fold_into(key), state), None
+            return vary_alike(self.update(state.step.fold_into(key), state), state), None
 
         return jax.lax.scan(body, state, None, length=num_updates)[0]
 
@@ -270,11 +270,12 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
             rollout_state, transition = self.vector_env.step(jax.random.fold_in(key, t), rollout_state, policy)
             first = transition.info["returned_episode"] & ~record["returned_episode"]
             record = {name: jnp.where(first, transition.info[name], old) for name, old in record.items()}
-            return rollout_state, t + 1, record
+            return vary_alike((rollout_state, t + 1, record), key)
 
         timestep = rollout_state.timestep
         _, record = rollout_state.episode.advance(timestep.reward, jnp.zeros_like(timestep.done))
-        return jax.lax.while_loop(unfinished, body, (rollout_state, jnp.uint32(0), record))[2]
+        begin = vary_alike((rollout_state, jnp.uint32(0), record), key)
+        return jax.lax.while_loop(unfinished, body, begin)[2]
 
 
 def check_config(algorithm: type[Algorithm], config: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import jax
 
 from memorax.core.checks import check, integer, optional
+from memorax.core.types import vary_alike
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 _STATIC = ("num_steps", "num_episodes")
@@ -50,7 +51,9 @@ def _program(owner: Any, method: Callable[..., Any], static: list[int]) -> Calla
         reference = weakref.ref(owner)
 
         def program(*args: Any) -> Any:
-            return method(reference(), *args)
+            arrays = iter(vary_alike([x for i, x in enumerate(args) if i not in static]))
+            given = [x if i in static else next(arrays) for i, x in enumerate(args)]
+            return vary_alike(method(reference(), *given), [x for i, x in enumerate(given) if i not in static])
 
         program.__name__ = program.__qualname__ = getattr(method, "__name__", "program")
         programs.setdefault(method, jax.jit(program, static_argnums=static))

@@ -15,7 +15,7 @@ from memorax.acting.vector_env import RolloutState
 from memorax.buffers.protocol import Buffer, PrioritizedBuffer
 from memorax.core.checks import check, integer
 from memorax.core.step_count import StepCount
-from memorax.core.types import Array, Key, PyTree, Transition
+from memorax.core.types import Array, Key, PyTree, Transition, vary_alike
 
 
 class OffPolicyConfig(AlgorithmConfig, Protocol):
@@ -190,12 +190,13 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
         def update(learner: PyTree) -> tuple[PyTree, Array | None, Array | None]:
             sample = self.normalizer.sample(scales, self.buffer.sample(buffer, sample_key))
             learner, priorities = self.learn(update_key, learner, sample, step)
-            return learner, priorities, getattr(sample, "indices", None)
+            return vary_alike((learner, priorities, getattr(sample, "indices", None)), sample_key)
 
         def skip(learner: PyTree) -> tuple[PyTree, Array | None, Array | None]:
             priorities, indices = jax.eval_shape(update, learner)[1:]
             nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), priorities)
-            return learner, nothing, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), indices)
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), indices)
+            return vary_alike((learner, nothing, zeros), sample_key)
 
         # The buffer is only read inside, so that the compiler has no reason to copy it; NaN changes no priority.
         ready = self.buffer.can_sample(buffer)

@@ -13,7 +13,7 @@ from jax.custom_batching import custom_vmap
 
 from memorax import lox
 from memorax.core.spaces import Box
-from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
 from memorax.environments import as_environment
 
 Policy: TypeAlias = Callable[[Key, Carry, Timestep], tuple[Carry, Array, dict[str, Array]]]
@@ -190,7 +190,7 @@ class VectorEnv:
         )
         # The last step of an episode is followed by the first of the next: `is_last` becomes `is_first`.
         following = Timestep(observation, action, reward, done)
-        return RolloutState(following, env_state, carry, episode), transition
+        return vary_alike(RolloutState(following, env_state, carry, episode), rollout_state), transition
 
     def rollout(
         self,
@@ -222,7 +222,8 @@ class VectorEnv:
             lox.log(transition.info)
             return after, transition
 
-        after, trajectory = jax.lax.scan(body, rollout_state, jnp.arange(num_steps, dtype=jnp.uint32))
+        begin, times = vary_alike(rollout_state, key), jnp.arange(num_steps, dtype=jnp.uint32)
+        after, trajectory = jax.lax.scan(body, begin, times)
         return after, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), trajectory)
 
 
