@@ -12,7 +12,8 @@ from memorax.core.checks import check, integer, optional
 from memorax.core.types import vary_alike
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-_STATIC = ("num_steps", "num_episodes")
+_NUMBERS = ("num_steps", "num_episodes")
+"""Arguments that decide about shapes, so that there is a program for each."""
 _PROGRAMS = "_programs"
 
 
@@ -22,16 +23,20 @@ def compiled(method: Method) -> Method:
     The object's class is a `HoldsPrograms`.
     """
     signature = inspect.signature(method)
-    names = list(signature.parameters)[1:]
-    numbers = [name for name in _STATIC if name in names]
+    kinds = {
+        name: optional(integer()) if parameter.default is None else integer()
+        for name, parameter in signature.parameters.items()
+        if name in _NUMBERS
+    }
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        for name in numbers:
-            bound.arguments[name] = check(name, bound.arguments[name], optional(integer()))
-        return _program(self, method, [names.index(name) for name in numbers])(*bound.args[1:])
+        _, *given = bound.arguments.items()
+        numbers = tuple((name, check(name, value, kinds[name])) for name, value in given if name in kinds)
+        arrays = {name: value for name, value in given if name not in kinds}
+        return _program(self, method)(numbers, arrays)
 
     return cast(Method, call)
 
@@ -44,17 +49,16 @@ class HoldsPrograms:
         return {name: value for name, value in self.__dict__.items() if name != _PROGRAMS}
 
 
-def _program(owner: Any, method: Callable[..., Any], static: list[int]) -> Callable[..., Any]:
+def _program(owner: Any, method: Callable[..., Any]) -> Callable[..., Any]:
     programs: dict[Any, Callable[..., Any]] = owner.__dict__.setdefault(_PROGRAMS, {})
     if method not in programs:
         # JAX keeps what it has compiled, and what that refers to, for as long as the function lives.
         reference = weakref.ref(owner)
 
-        def program(*args: Any) -> Any:
-            arrays = iter(vary_alike([x for i, x in enumerate(args) if i not in static]))
-            given = [x if i in static else next(arrays) for i, x in enumerate(args)]
-            return vary_alike(method(reference(), *given), [x for i, x in enumerate(given) if i not in static])
+        def program(numbers: tuple[tuple[str, int | None], ...], arrays: dict[str, Any]) -> Any:
+            arrays = vary_alike(arrays)
+            return vary_alike(method(reference(), **arrays, **dict(numbers)), arrays)
 
         program.__name__ = program.__qualname__ = getattr(method, "__name__", "program")
-        programs.setdefault(method, jax.jit(program, static_argnums=static))
+        programs.setdefault(method, jax.jit(program, static_argnums=0))
     return programs[method]
