@@ -52,7 +52,7 @@ def learns_the_same_on_every_device(agent: Any) -> None:
     def learn(keys: Any) -> Any:
         return jax.vmap(lambda key: agent.train(key, agent.init(key), n))(keys).learner
 
-    together = jax.jit(sharded(learn))(keys)
+    together = jax.device_get(jax.jit(sharded(learn))(keys))
     for i, key in enumerate(keys):
         alone, mine = agent.train(key, agent.init(key), n).learner, jax.tree.map(lambda x, i=i: x[i], together)
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-3, atol=2e-4), mine, alone)
