@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
+from memorax.acting.checks import check_config, check_state
 from memorax.acting.compiled import HoldsPrograms, compiled
 from memorax.acting.normalization import Normalizer, Scales
 from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
@@ -79,7 +80,8 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
     Args:
         config: The algorithm's configuration.
         env: Environment.
-        env_params: Its parameters; None for its default ones.
+        env_params: Its parameters; None for its default ones. A parameter with an axis of `num_envs` in front of the
+            shape that it has in `env.default_params` has a value for each environment.
         vector_env: Class that runs copies of the environment in parallel.
 
     Raises:
@@ -168,8 +170,9 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
 
         Raises:
             TypeError: `num_steps` is not an integer.
-            ValueError: `num_steps` is too small for a single update.
+            ValueError: `num_steps` is too small for a single update, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
         num_updates = num_steps // self.steps_per_update
         if num_updates < 1:
             one = self.steps_per_update
@@ -211,8 +214,9 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
 
         Raises:
             TypeError: `num_steps` is not an integer.
-            ValueError: `num_steps` is below 1.
+            ValueError: `num_steps` is below 1, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
         check("num_steps", num_steps, integer(1))
         policy, value = self.acting(state, "explore")
         key = state.step.fold_into(key)
@@ -276,17 +280,3 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         _, record = rollout_state.episode.advance(timestep.reward, jnp.zeros_like(timestep.done))
         begin = vary_alike((rollout_state, jnp.uint32(0), record), key)
         return jax.lax.while_loop(unfinished, body, begin)[2]
-
-
-def check_config(algorithm: type[Algorithm], config: Any) -> None:
-    """Require an object of the algorithm's configuration class.
-
-    Raises:
-        TypeError: It is something else, such as the class itself or another algorithm's configuration.
-    """
-    wanted = algorithm.Config
-    if isinstance(config, type) or not isinstance(config, wanted):
-        name = "configuration object" if wanted is object else wanted.__name__
-        got = f"the class {config.__name__}" if isinstance(config, type) else repr(config)
-        hint = "" if wanted is object else f"; write `{name}(...)`"
-        raise TypeError(f"`config` of {algorithm.__name__} must be a {name}, got {got}{hint}")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.acting.agent import Algorithm, AlgorithmConfig, Behavior, NetworksT, State
+from memorax.acting.checks import check_state
 from memorax.acting.compiled import compiled
 from memorax.acting.normalization import Scales
 from memorax.acting.vector_env import RolloutState
@@ -217,8 +218,9 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
 
         Raises:
             TypeError: `num_steps` is not an integer.
-            ValueError: `num_steps` is negative.
+            ValueError: `num_steps` is negative, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
         check("num_steps", num_steps, integer(0))
         if num_steps < self.vector_env.num_envs:
             return state
