@@ -6,6 +6,7 @@ from memorax.acting.normalization import NormalizationConfig, Normalizer, Scales
 from memorax.acting.off_policy import OffPolicy, crosses, update_schedule
 from memorax.acting.on_policy import OnPolicy
 from memorax.acting.vector_env import EpisodeStatistics, Policy, RolloutState, Value, VectorEnv
+from memorax.core.step_count import StepCount
 
 __all__ = [
     "Algorithm",
@@ -21,6 +22,7 @@ __all__ = [
     "Scales",
     "SingleAgentView",
     "State",
+    "StepCount",
     "Value",
     "VectorEnv",
     "crosses",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax import lox
-from memorax.acting import Behavior, OnPolicy, Policy, RolloutState, State, Value
+from memorax.acting import Behavior, OnPolicy, Policy, RolloutState, State, StepCount, Value
 from memorax.acting.multi_agent import MultiAgentVectorEnv, SingleAgentView
 from memorax.algorithms.ppo import PPO, Batch, PPOConfig
 from memorax.core.checks import boolean, check_fields
@@ -153,7 +153,7 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
             return one(key, *self._together(seen))
         return jax.vmap(one, in_axes=(0, 1, 1))(jax.random.split(key, self.num_agents), *seen)
 
-    def policy(self, learner: ActorCriticLearner, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: ActorCriticLearner, step: StepCount, behavior: Behavior) -> Policy:
         """Give the policy of all agents."""
 
         def one(learner: ActorCriticLearner, key: Key, carry: Carry, timestep: Timestep) -> tuple:
