@@ -1,0 +1,106 @@
+"""Returns of whole episodes, in the agent's own environments or others, with its memory or with a damaged one."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from memorax.acting import Policy, RolloutState, VectorEnv, play_episodes
+from memorax.core.types import Array, Carry, Key, Timestep
+from memorax.diagnostics.subject import Subject, first_flags
+
+Damage: TypeAlias = Callable[[Array, Carry, Carry, Timestep], tuple[Carry, Timestep]]
+"""`(step, initial carry, carry, x_t) -> (carry, x_t)`: what is done to memory and observation before the agent acts,
+`step` being the step of the episode, `[batch]`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Returns:
+    """The returns of whole episodes.
+
+    Attributes:
+        mean: Mean episode return; NaN where no episode ended.
+        interval: Its 95 % confidence interval over episodes, by the normal approximation.
+        episodes: How many episodes ended in time.
+        length: Their mean length.
+    """
+
+    mean: float
+    interval: tuple[float, float]
+    episodes: int
+    length: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers and lists; None for NaN."""
+        values = {"mean": self.mean, "interval_95": list(self.interval), "length": self.length}
+        known = {name: x if self.episodes else None for name, x in values.items()}
+        return known | {"episodes": self.episodes}
+
+
+def play(
+    subject: Subject,
+    key: Key,
+    episodes: int,
+    max_steps: int,
+    *,
+    vector_env: VectorEnv | None = None,
+    damage: Damage | None = None,
+) -> Returns:
+    """Play one episode in each of many environments.
+
+    Args:
+        subject: The agent.
+        key: Random key; the same key gives the same starts of episodes, whatever is done to the memory.
+        episodes: Episodes to play.
+        max_steps: Longest episode; longer ones are left out.
+        vector_env: The environments, if not the agent's own.
+        damage: What is done to the memory; None for nothing.
+
+    Returns:
+        The returns.
+    """
+    env = subject.vector_env if vector_env is None else vector_env
+
+    def run(key: Key) -> dict[str, Array]:
+        start_key, play_key = jax.random.split(key)
+        state = subject.start(start_key, episodes, env)
+        policy: Policy = subject.policy()
+        if damage is not None:
+            policy = _damaged(policy, state, damage)
+            state = dataclasses.replace(state, carry=(state.carry, jnp.zeros(episodes, jnp.int32)))
+        return play_episodes(env, play_key, state, policy, max_steps)
+
+    record = jax.device_get(jax.jit(run)(key))
+    ended = record["returned_episode"]
+    values = record["returned_episode_returns"][ended].astype(np.float64)
+    if not values.size:
+        return Returns(float("nan"), (float("nan"), float("nan")), 0, float("nan"))
+    mean, half = float(values.mean()), 1.96 * float(values.std(ddof=1 if values.size > 1 else 0)) / values.size**0.5
+    return Returns(
+        mean, (mean - half, mean + half), int(ended.sum()), float(record["returned_episode_lengths"][ended].mean())
+    )
+
+
+def _damaged(policy: Policy, start: RolloutState, damage: Damage) -> Policy:
+    """The same policy, whose memory is damaged before it acts; its carry counts the steps of the episode."""
+
+    def act(key: Key, carry: Any, timestep: Timestep) -> tuple[Any, Array, dict[str, Array]]:
+        memory, count = carry
+        count = jnp.where(first_flags(timestep), 0, count)
+        memory, timestep = damage(count, start.carry, memory, timestep)
+        memory, action, aux = policy(key, memory, timestep)
+        return (memory, count + 1), action, aux
+
+    return act
+
+
+def where_rows(condition: Array, new: Any, old: Any) -> Any:
+    """Take whole rows of `new` where the condition, `[batch]`, holds, and of `old` elsewhere."""
+
+    def choose(x: Array, y: Array) -> Array:
+        return jnp.where(condition.reshape(-1, *(1,) * (y.ndim - 1)), x, y)
+
+    return jax.tree.map(choose, new, old)
