@@ -14,7 +14,7 @@ from memorax.core.checks import check, integer, size
 from memorax.core.spaces import ACTION_MASK
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.diagnostics.recall import judge_all, live, replace_at
-from memorax.diagnostics.returns import Damage, Returns, play, where_rows
+from memorax.diagnostics.returns import Damage, Returns, make_player, where_rows
 from memorax.diagnostics.subject import Subject, averages, first_flags
 
 _MAGNITUDE = 10.0
@@ -89,36 +89,40 @@ def memory_ablation(
     recovery_steps = check("recovery_steps", recovery_steps, size(0))
     play_key, noise_key, window_key = jax.random.split(jax.random.key(check("seed", seed, integer(0, 2**32 - 1))), 3)
 
-    def returns(damage: Damage | None) -> Returns:
-        return play(subject, play_key, episodes, max_steps, damage=damage)
-
-    intact = returns(None)
+    intact = make_player(subject, episodes, max_steps)(play_key)
     if intervals is None:
         intervals = [2**i for i in range(30) if 2**i < intact.length]
+
+    def returns(damage: Damage) -> dict[int, Returns]:
+        player = make_player(subject, episodes, max_steps, damage=damage)
+        return {k: player(play_key, k) for k in intervals}
+
     recovery = jax.device_get(jax.jit(partial(_recovery, subject, episodes, recovery_steps))(window_key))
     known = recovery.pop("states") > 0
     return MemoryAblation(
         intact=intact,
-        reset={k: returns(partial(_reset, k)) for k in intervals},
-        swap={k: returns(partial(_swap, k)) for k in intervals},
-        poison={k: returns(partial(_poison, k, noise_key)) for k in intervals},
+        reset=returns(_reset),
+        swap=returns(_swap),
+        poison=returns(partial(_poison, noise_key)),
         recovery={name: change[known] for name, change in recovery.items()},
     )
 
 
-def _reset(every: int, step: Array, initial: Carry, carry: Carry, timestep: Timestep) -> tuple[Carry, Timestep]:
+def _reset(every: Array, step: Array, initial: Carry, carry: Carry, timestep: Timestep) -> tuple[Carry, Timestep]:
     """Forget everything every so many steps."""
     return where_rows(step % every == 0, initial, carry), timestep
 
 
-def _swap(every: int, step: Array, initial: Carry, carry: Carry, timestep: Timestep) -> tuple[Carry, Timestep]:
+def _swap(every: Array, step: Array, initial: Carry, carry: Carry, timestep: Timestep) -> tuple[Carry, Timestep]:
     """Take the memory of the next environment every so many steps, but not at the start of an episode."""
     del initial
     other = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), carry)
     return where_rows((step % every == 0) & (step > 0), other, carry), timestep
 
 
-def _poison(at: int, key: Key, step: Array, initial: Carry, carry: Carry, timestep: Timestep) -> tuple[Carry, Timestep]:
+def _poison(
+    key: Key, at: Array, step: Array, initial: Carry, carry: Carry, timestep: Timestep
+) -> tuple[Carry, Timestep]:
     """Show a strange observation at one step of the episode."""
     del initial
     observation = where_rows(step == at, _strange(key, timestep.observation), timestep.observation)

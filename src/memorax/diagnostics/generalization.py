@@ -8,7 +8,7 @@ import jax
 
 from memorax.acting import Behavior
 from memorax.core.checks import check, integer, size
-from memorax.diagnostics.returns import Returns, play
+from memorax.diagnostics.returns import Returns, make_player
 from memorax.diagnostics.subject import Subject
 
 
@@ -75,7 +75,7 @@ def horizon_generalization(
         vector_env = type(subject.vector_env)(env, params, episodes)
         vector_env.bounded = subject.vector_env.bounded
         _check_spaces(name, subject, vector_env)
-        variants[name] = play(subject, key, episodes, max_steps, vector_env=vector_env)
+        variants[name] = make_player(subject, episodes, max_steps, vector_env=vector_env)(key)
         best[name], memoryless[name] = (getattr(env, x, None) for x in ("optimal_return", "memoryless_return"))
     return HorizonGeneralization(variants, best, memoryless)
 
