@@ -51,7 +51,8 @@ def test_several_agents_are_measured_together():
     recall = recall_over_lag(subject(mappo, env), **SMALL | {"windows": 2})
     # Its observations differ between episodes only while the cue is shown.
     assert recall.perturbation["value"].max() > 0
-    assert np.all(recall.gradient["value"][:2] > 0)
+    assert recall.perturbation["value"][5] > 0
+    assert recall.gradient["value"][0] > 0
 
 
 @pytest.mark.slow
