@@ -7,7 +7,15 @@ import pytest
 from flax import struct
 
 from memorax import lox
-from memorax.algorithms import DQNConfig, GradientPPOConfig, MAPPOConfig, PPOConfig, PQNConfig, SACConfig, StreamACConfig
+from memorax.algorithms import (
+    DQNConfig,
+    GradientPPOConfig,
+    MAPPOConfig,
+    PPOConfig,
+    PQNConfig,
+    SACConfig,
+    StreamACConfig,
+)
 from memorax.core.spaces import Box, Dict, Discrete
 from memorax.environments import Environment
 from memorax.experiment import RunConfig, TrainedPolicy, build_agent
@@ -121,7 +129,12 @@ class Blind(Noisy):
         return Dict({"cue": Box(0.0, 1.0, (1,))})
 
 
-ASYMMETRIC = {"env": "tests.experiment.test_inputs:Noisy", "critic_only": ("state",), "inputs": ("observation",), "features": 32}
+ASYMMETRIC = {
+    "env": "tests.experiment.test_inputs:Noisy",
+    "critic_only": ("state",),
+    "inputs": ("observation",),
+    "features": 32,
+}
 
 
 def change_state(timestep):
@@ -145,7 +158,11 @@ def test_the_critic_alone_sees_its_entries(algorithm):
 @pytest.mark.parametrize(
     ("algorithm", "fields", "message"),
     [
-        ("ppo", {"share_trunk": True}, "`share_trunk` must be False where the critic alone sees state.*--no-share-trunk"),
+        (
+            "ppo",
+            {"share_trunk": True},
+            "`share_trunk` must be False where the critic alone sees state.*--no-share-trunk",
+        ),
         ("ppo", {"critic_only": ("sate",)}, "`critic_only` must name some entries .*, got sate; there are cue, state"),
         ("ppo", {"critic_only": ("state", "cue")}, "`critic_only` must name some entries .*, but not all"),
         ("ppo", {"env": "memory::RepeatPreviousEasy"}, "`critic_only` must name some entries .* which has no entries"),
@@ -186,7 +203,10 @@ def test_a_critic_that_knows_the_noise_makes_the_actor_learn():
 
         return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
 
-    (right, explained), (blind, unexplained) = learned(), learned(env="tests.experiment.test_inputs:Blind", critic_only=())
+    (right, explained), (blind, unexplained) = (
+        learned(),
+        learned(env="tests.experiment.test_inputs:Blind", critic_only=()),
+    )
     assert (explained > 0.9).all(), explained
     assert (right > 0.9).all(), right
     assert (unexplained < 0.5).all(), unexplained

@@ -1,10 +1,11 @@
-"""Actions in the two forms that they have: as policies give them, and as environments take them."""
+"""Actions in the two forms that they have, as policies give them and as environments take them, and their masks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from memorax.core.spaces import Box, Dict, Space, Tuple, map_space
+from memorax.core.spaces import ACTION_MASK, Box, Dict, Space, Tuple, map_space
 from memorax.core.types import Array, PyTree
 
 
@@ -52,6 +53,17 @@ def environment_actions(space: Any, policy_space: Any, action: PyTree, bounded: 
     if bounded:
         action = low + 0.5 * (action + 1.0) * (high - low)
     return jnp.clip(action, low, high).astype(space.dtype)
+
+
+def with_action_mask(observation: PyTree, mask: PyTree) -> dict[str, Any]:
+    """Put a mask of allowed actions into an observation, where networks look for it.
+
+    Args:
+        observation: What is observed.
+        mask: The mask, or masks of the parts of an action.
+    """
+    parts = dict(observation) if isinstance(observation, Mapping) else {"observation": observation}
+    return {ACTION_MASK: mask} | parts
 
 
 def _part(bounded: Any, name: Any) -> Any:

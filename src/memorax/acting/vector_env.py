@@ -3,7 +3,7 @@
 This is the only place that calls `env.reset` and `env.step`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
@@ -12,9 +12,10 @@ from flax import struct
 from jax.custom_batching import custom_vmap
 
 from memorax import lox
-from memorax.acting.actions import environment_actions, no_actions
+from memorax.acting.actions import environment_actions, no_actions, with_action_mask
+from memorax.acting.env_params import BatchParams
 from memorax.core.spaces import ACTION_MASK, flatten_space
-from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
 from memorax.environments import as_environment
 
 Policy: TypeAlias = Callable[[Key, Carry, Timestep], tuple[Carry, Array, dict[str, Array]]]
@@ -84,7 +85,8 @@ class VectorEnv:
 
     Args:
         env: Any object that implements the environment protocol, a raw gymnax environment included.
-        env_params: Its parameters; None for its default ones.
+        env_params: Its parameters; None for its default ones. A parameter with an axis of `num_envs` in front of the
+            shape that it has in `env.default_params` has a value for each environment.
         num_envs: Number of environments.
         bounded: True where the policy's continuous actions are in `[-1, 1]` and must be rescaled to the action space;
             False where they are unbounded and are clipped to it. Nested as the action space is where parts differ.
@@ -95,12 +97,12 @@ class VectorEnv:
 
     Attributes:
         action_space: The actions that the environment takes.
-        policy_space: The same as policies give them: each part of an action a vector, whatever its shape is in the
-            environment. Timesteps and transitions hold these.
+        policy_space: The same as policies give them, and as timesteps hold them: every array is a vector.
     """
 
     def __init__(self, env: Any, env_params: PyTree, num_envs: int, *, bounded: bool = False) -> None:
-        self.env_params = env.default_params if env_params is None and hasattr(env, "default_params") else env_params
+        self._params = BatchParams(env, env_params, num_envs)
+        self.env_params = self._params.first
         self.env = as_environment(env, self.env_params)
         self.num_envs = num_envs
         self.action_space = self.env.action_space(self.env_params)
@@ -121,34 +123,40 @@ class VectorEnv:
         """
         num_envs = self.num_envs if num_envs is None else num_envs
         reset_keys = jax.random.split(key, num_envs)
-        observation, env_state = jax.vmap(self.env.reset, in_axes=(0, None))(reset_keys, self.env_params)
-
+        observation, env_state = self._of_each(self.env.reset, reset_keys)
         action = no_actions(self.policy_space, num_envs)
         after = jax.eval_shape(self._env_step, key, env_state, action)
         if ACTION_MASK in after[5]:
             allowed = jax.tree.map(lambda mask: jnp.ones(mask.shape, bool), after[5][ACTION_MASK])
-            observation = _with_mask(observation, allowed)
+            observation = with_action_mask(observation, allowed)
         both = jax.tree.map(_wider, (observation, env_state), after[:2])
         observation, env_state = _cast_like((observation, env_state), both)
         reward, done = jnp.zeros(num_envs, jnp.float32), jnp.ones(num_envs, bool)
         timestep = Timestep(observation, action, reward, done)
         return RolloutState(timestep, env_state, carry, EpisodeStatistics.start(num_envs))
 
+    def _of_each(self, function: Callable[..., tuple], keys: Key, *args: PyTree) -> tuple:
+        """Call `function(key, *args, env_params)` for each environment."""
+
+        def of_one(leaves: list[Any], *args: PyTree) -> tuple:
+            return function(*args, self._params.from_leaves(leaves))
+
+        axes = (self._params.axes, *(0 for _ in (keys, *args)))
+        return jax.vmap(of_one, in_axes=axes)(self._params.leaves(keys.shape[0]), keys, *args)
+
     def _env_step(self, key: Key, env_state: PyTree, action: PyTree) -> tuple:
-        def step(*arguments: PyTree) -> tuple:
-            *outcome, info = self.env.step(*arguments)
+        def step(*args: PyTree) -> tuple:
+            *outcome, info = self.env.step(*args)
             return *outcome, {name: info[name] for name in (ACTION_MASK, _FINAL) if name in info}
 
         keys = jax.random.split(key, jax.tree.leaves(action)[0].shape[0])
-        observation, env_state, *outcome, info = jax.vmap(step, in_axes=(0, 0, 0, None))(
-            keys, env_state, self.to_env(action), self.env_params
-        )
+        observation, env_state, *outcome, info = self._of_each(step, keys, env_state, self.to_env(action))
         if ACTION_MASK in info:
             mask = jax.tree.map(lambda x: x.astype(bool), info[ACTION_MASK])
-            observation = _with_mask(observation, mask)
+            observation = with_action_mask(observation, mask)
             if _FINAL in info:
                 # The final observation is only valued: which actions it allowed does not matter.
-                info = info | {_FINAL: _with_mask(info[_FINAL], jax.tree.map(jnp.ones_like, mask))}
+                info = info | {_FINAL: with_action_mask(info[_FINAL], jax.tree.map(jnp.ones_like, mask))}
         return observation, env_state, *outcome, info
 
     def step(
@@ -200,7 +208,7 @@ class VectorEnv:
         )
         # The last step of an episode is followed by the first of the next: `is_last` becomes `is_first`.
         following = Timestep(observation, action, reward, done)
-        return RolloutState(following, env_state, carry, episode), transition
+        return vary_alike(RolloutState(following, env_state, carry, episode), rollout_state), transition
 
     def rollout(
         self,
@@ -232,7 +240,8 @@ class VectorEnv:
             lox.log(transition.info)
             return after, transition
 
-        after, trajectory = jax.lax.scan(body, rollout_state, jnp.arange(num_steps, dtype=jnp.uint32))
+        begin, times = vary_alike(rollout_state, key), jnp.arange(num_steps, dtype=jnp.uint32)
+        after, trajectory = jax.lax.scan(body, begin, times)
         return after, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), trajectory)
 
 
@@ -289,9 +298,3 @@ def _cast_like(tree: PyTree, like: PyTree) -> PyTree:
 def _wider(x: Any, y: Any) -> Any:
     """Describe an array of the shape of `x` whose dtype holds the values of both."""
     return x if x.dtype == y.dtype else jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, y.dtype))
-
-
-def _with_mask(observation: PyTree, mask: PyTree) -> dict[str, Any]:
-    """Put a mask of allowed actions into an observation, where networks look for it."""
-    parts = dict(observation) if isinstance(observation, Mapping) else {"observation": observation}
-    return {ACTION_MASK: mask} | parts

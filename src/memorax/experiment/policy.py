@@ -11,7 +11,7 @@ from flax import struct
 
 from memorax.acting import Behavior, State
 from memorax.core.checks import check, integer
-from memorax.core.spaces import ACTION_MASK, Box, Dict, Space, Tuple, check_action_mask, split_action_mask
+from memorax.core.spaces import ACTION_MASK, Dict, Space, check_action_mask, split_action_mask
 from memorax.core.types import Array, Carry, PyTree, Timestep
 from memorax.experiment.config import RunConfig
 from memorax.experiment.policy_inputs import as_batch, mask_space, rows

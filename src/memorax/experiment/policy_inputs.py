@@ -31,7 +31,9 @@ def as_batch(observation: PyTree, space: Space, example: PyTree, hidden: Sequenc
     single = all(x.shape == like.shape[1:] for x, like in pairs)
     sizes = {x.shape[:1] for x in given}
     if not single and (
-        any(x.shape[1:] != like.shape[1:] or x.ndim != like.ndim for x, like in pairs) or len(sizes) > 1 or (0,) in sizes
+        any(x.shape[1:] != like.shape[1:] or x.ndim != like.ndim for x, like in pairs)
+        or len(sizes) > 1
+        or (0,) in sizes
     ):
         shapes = ", ".join(str(x.shape) for x in given)
         raise ValueError(
