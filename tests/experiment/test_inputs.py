@@ -1,5 +1,7 @@
 """Which inputs networks see, and which entries of an observation are the critic's alone."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ from memorax.algorithms import (
 )
 from memorax.core.spaces import Box, Dict, Discrete
 from memorax.environments import Environment
-from memorax.experiment import RunConfig, TrainedPolicy, build_agent
+from memorax.experiment import RunConfig, TrainedPolicy, build_agent, default_run
 from memorax.learning.unroll import add_time
 
 ON_POLICY = {"num_envs": 16, "num_steps": 16, "num_minibatches": 2}
@@ -161,7 +163,7 @@ def test_the_critic_alone_sees_its_entries(algorithm):
         (
             "ppo",
             {"share_trunk": True},
-            "`share_trunk` must be False where the critic alone sees state.*--no-share-trunk",
+            "`share_trunk` must be False .* alone sees state, got True; add --no-share",
         ),
         ("ppo", {"critic_only": ("sate",)}, "`critic_only` must name some entries .*, got sate; there are cue, state"),
         ("ppo", {"critic_only": ("state", "cue")}, "`critic_only` must name some entries .*, but not all"),
@@ -211,3 +213,23 @@ def test_a_critic_that_knows_the_noise_makes_the_actor_learn():
     assert (right > 0.9).all(), right
     assert (unexplained < 0.5).all(), unexplained
     assert (blind < 0.8).all(), blind
+
+
+@pytest.mark.slow
+def test_the_previous_action_is_a_memory():
+    """R2D2 without memory carries the cue of a short chain through its own actions, if it sees them."""
+
+    def returns(*inputs):
+        default = default_run("r2d2")
+        options = {"env_options": {"length": 4}, "model": "mlp", "inputs": inputs, "features": 32}
+        agent = build_agent(dataclasses.replace(default, **options))
+
+        def run(key):
+            state = agent.train(key, agent.warmup(key, agent.init(key), 2_000), num_steps=60_000)
+            return lox.spool(agent.evaluate)(key, state, num_episodes=50)[1]["returned_episode_returns"].mean()
+
+        return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
+
+    with_it, without = returns("observation", "action"), returns("observation")
+    assert with_it.max() > 0.9, with_it
+    assert (jnp.abs(without) < 0.5).all(), without
