@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from memorax.algorithms import DQNConfig, PPOConfig, SACConfig
+from memorax.algorithms import DQNConfig, PPOConfig, SACConfig, StreamACConfig
 from memorax.core.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from memorax.core.types import Timestep
 from memorax.environments import MissingExtraError
@@ -15,6 +15,7 @@ from memorax.experiment.build import gradient_steps
 from memorax.experiment.modules import observation_extractor, policy_head, value_head
 from memorax.networks import FeatureExtractor, heads
 from memorax.networks.sequence_models import MODELS
+from memorax.testing.probe_environments import Clock
 
 SMALL = PPOConfig(num_envs=6, num_steps=5, num_minibatches=2, update_epochs=3)
 
@@ -147,6 +148,42 @@ def test_an_action_space_without_finitely_many_choices_is_refused_for_values(spa
         TypeError, match=r"`env` must have Discrete, MultiDiscrete or MultiBinary actions .* such as pp"
     ):
         value_head(space, "some::Task")
+
+
+MULTIPLE = {"multi": MultiDiscrete((2, 3)), "hybrid": Dict({"a": Discrete(2), "b": Box(-1.0, 1.0, ())})}
+
+
+def multiple(kind):
+    return Clock(action_space=MULTIPLE[kind])
+
+
+def hybrid():
+    return multiple("hybrid")
+
+
+def multi():
+    return multiple("multi")
+
+
+@pytest.mark.parametrize("kind", MULTIPLE)
+def test_the_command_line_acts_in_several_parts(kind):
+    agent = build_agent(config(env=f"tests.experiment.test_build:{kind}", share_trunk=False))
+    state = jax.eval_shape(agent.init, jax.random.key(0))
+    jax.eval_shape(lambda state: agent.train(jax.random.key(0), state, agent.steps_per_update), state)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind", "hyperparameters", "message"),
+    [
+        ("sac", "multi", SACConfig(), "`env` must have actions in Discrete or Box for sac, got MultiDiscrete"),
+        ("sac", "hybrid", SACConfig(), "`env` must have actions in Discrete or Box for sac, got Dict"),
+        ("dqn", "hybrid", DQNConfig(), "`env` must have Discrete, MultiDiscrete or MultiBinary actions"),
+        ("stream_ac", "hybrid", StreamACConfig(), "`env` must have actions of one kind for stream_ac, got Dict"),
+    ],
+)
+def test_what_an_algorithm_cannot_act_in_is_refused(algorithm, kind, hyperparameters, message):
+    with pytest.raises(TypeError, match=message):
+        build_agent(config(hyperparameters, algorithm=algorithm, env=f"tests.experiment.test_build:{kind}"))
 
 
 def test_annealing_ends_with_the_last_gradient_step():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
+from tests.copied_tasks import Copies
 
 from memorax import lox
 from memorax.algorithms import (
@@ -131,6 +132,10 @@ class Blind(Noisy):
         return Dict({"cue": Box(0.0, 1.0, (1,))})
 
 
+def TwoNoisy():  # noqa: N802 - it stands for a class
+    return Copies(Noisy(), 2)
+
+
 ASYMMETRIC = {
     "env": "tests.experiment.test_inputs:Noisy",
     "critic_only": ("state",),
@@ -155,6 +160,21 @@ def test_the_critic_alone_sees_its_entries(algorithm):
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_array_equal(results[0][1], results[1][1])
     assert not np.array_equal(results[0][2], results[1][2])
+
+
+def test_agents_hide_entries_too_and_a_centralized_critic_sees_all():
+    two = {"env": "tests.experiment.test_inputs:TwoNoisy", "critic_only": ("state",)}
+    for centralized in (False, True):
+        hyperparameters = dataclasses.replace(CONFIGS["mappo"], centralized_critic=centralized)
+        agent = build_agent(dataclasses.replace(config("mappo", **two), hyperparameters=hyperparameters))
+        state = agent.init(jax.random.key(0))
+        act, _ = agent.acting(state, "exploit")
+        before, after = (
+            act(jax.random.key(1), state.loop.carry, timestep)
+            for timestep in (state.loop.timestep, change_state(state.loop.timestep))
+        )
+        np.testing.assert_array_equal(before[2]["log_prob"], after[2]["log_prob"])
+        assert not np.array_equal(before[2]["value"], after[2]["value"])
 
 
 @pytest.mark.parametrize(
