@@ -27,7 +27,8 @@ def check_environment(env: Any, env_params: PyTree | None = None, *, steps: int 
 
     Checked are `PROPERTIES`: constant types and shapes, values inside their spaces, auto-reset, termination apart from
     truncation, the stated horizon, finite rewards, repeatability, equality under `jax.vmap`, consistent facts, masks
-    that allow something. Memory tasks are also checked for `TASK_PROPERTIES`, environments with several agents for `MULTI_AGENT_PROPERTIES`.
+    that allow an action. Memory tasks are also checked for `TASK_PROPERTIES`, environments with several agents for
+    `MULTI_AGENT_PROPERTIES`.
 
     Example:
         >>> from memorax.testing import check_environment
