@@ -1,31 +1,40 @@
 """Saving and restoring the state of a run.
 
 A checkpoint is a folder named after its step. It gets that name when it is complete, by one rename, so a kill at any
-moment leaves the ones before it. Arrays only, no pickle; every array carries a checksum.
+moment leaves the ones before it, and what it holds is on the disk before, so a power failure does, too. Arrays only, no
+pickle; every array carries a checksum.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.types import PyTree
+from memorax.experiment.run.files import reason, sync_file, sync_folder
 
 KEEP = 3
 """Number of checkpoints of a run that are kept."""
 _CHECKSUMS = "checksums"
 _ORIGIN = "origin"
 """What the checkpoint belongs to, as bytes of JSON; checkpoints of earlier versions lack it."""
+_DIGESTS = "digests.json"
+"""SHA-256 of every file of a checkpoint; those of earlier versions lack it."""
 _COMPLETE = re.compile(r"\d{12,}")
-_LEFT_OVER = re.compile(r"\d{12,}\.(orbax-checkpoint-tmp.*|trash)")
+_HALF = ".half"
+"""What follows the name of a checkpoint that is being written."""
+_LEFT_OVER = re.compile(r"\d{12,}\.(half.*|orbax-checkpoint-tmp.*|trash)")
 """Left behind by a kill: a checkpoint that orbax had begun to write, or one that was about to be removed."""
 
 
@@ -43,11 +52,12 @@ class CheckpointWriter:
         self.folder = folder.absolute()
         self.keep = keep
         self.folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(self.folder.parent)
         self._orbax = ocp.StandardCheckpointer()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
         self._pending: int | None = None
-        for path in self.folder.iterdir():
-            if path.is_dir() and _LEFT_OVER.fullmatch(path.name):
-                shutil.rmtree(path)
+        self._remove_left_overs()
 
     def save(self, step: int, state: PyTree, origin: dict[str, Any] | None = None) -> None:
         """Start saving in the background; waits for an earlier save that is still under way.
@@ -67,12 +77,13 @@ class CheckpointWriter:
         if path.exists():
             return
         # A true copy: a view would keep the buffer from being donated.
-        arrays = {name: np.array(leaf) for name, leaf in flatten(state).items() if np.size(leaf)}
+        arrays = {name: np.array(_plain(leaf)) for name, leaf in flatten(state).items() if np.size(leaf)}
         if origin is not None:
             arrays[_ORIGIN] = np.frombuffer(json.dumps(origin, sort_keys=True).encode(), np.uint8).copy()
         arrays[_CHECKSUMS] = _checksums(arrays)
-        self._orbax.save(path, arrays)
-        self._pending = step
+        half = path.with_name(path.name + _HALF)
+        self._orbax.save(half, arrays)
+        self._pending, self._writing = step, self._thread.submit(self._complete, half, path)
 
     def wait(self) -> int | None:
         """Wait until the last save is complete, then remove what is older than the newest few.
@@ -84,13 +95,15 @@ class CheckpointWriter:
             OSError: It failed.
         """
         saved, self._pending = self._pending, None
-        if saved is None:
+        if saved is None or self._writing is None:
             return None
         try:
-            self._orbax.wait_until_finished()
+            self._writing.result()
         except Exception as error:
-            reason = str(error).rsplit(": ", 1)[-1]
-            raise OSError(f"checkpoint of step {saved:,} in {self.folder} could not be written ({reason})") from error
+            with contextlib.suppress(OSError):  # the room it takes may be what is missing
+                self._remove_left_overs()
+            text = f"checkpoint of step {saved:,} in {self.folder} could not be written ({reason(error)})"
+            raise OSError(text) from error
         for path in complete(self.folder)[: -self.keep]:
             trash = path.with_name(path.name + ".trash")
             path.rename(trash)
@@ -102,7 +115,25 @@ class CheckpointWriter:
         try:
             self.wait()
         finally:
+            self._thread.shutdown()
             self._orbax.close()
+
+    def _complete(self, half: Path, path: Path) -> None:
+        """Give a checkpoint its name once the disk has all of it."""
+        self._orbax.wait_until_finished()
+        digests = {str(file.relative_to(half)): _digest(file) for file in _files(half)}
+        (half / _DIGESTS).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+        for file in _files(half):
+            sync_file(file)
+        for folder, _, _ in os.walk(half):
+            sync_folder(Path(folder))
+        half.rename(path)
+        sync_folder(self.folder)
+
+    def _remove_left_overs(self) -> None:
+        for path in self.folder.iterdir():
+            if path.is_dir() and _LEFT_OVER.fullmatch(path.name):
+                shutil.rmtree(path)
 
 
 def complete(folder: Path) -> list[Path]:
@@ -138,11 +169,12 @@ def restore(
     import orbax.checkpoint as ocp
 
     path = path.absolute()
-    expected = flatten(abstract)
+    wanted = flatten(abstract)
+    expected = {name: jax.eval_shape(_plain, leaf) if _is_key(leaf) else leaf for name, leaf in wanted.items()}
     stored = {name: leaf for name, leaf in expected.items() if np.prod(leaf.shape)}
     with ocp.StandardCheckpointer() as orbax:
         with _reading(path):
-            _check_readable(path)
+            _check_files(path)
             found: dict[str, Any] = dict(orbax.metadata(path).item_metadata.tree)
         checksums = found.pop(_CHECKSUMS, None)
         origin = found.pop(_ORIGIN, None)
@@ -160,7 +192,8 @@ def restore(
     check(None if origin is None else json.loads(arrays.pop(_ORIGIN).tobytes()))
     empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in expected.items() if name not in stored}
     arrays |= empty
-    return jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in expected])
+    leaves = [_typed(arrays[name], leaf) if _is_key(leaf) else arrays[name] for name, leaf in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
 
 
 def flatten(tree: PyTree) -> dict[str, Any]:
@@ -180,15 +213,48 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(_damaged(path, error)) from error
 
 
-def _check_readable(path: Path) -> None:
-    """Open every file: orbax reports some unreadable files as missing, others by errors of its own."""
+def _check_files(path: Path) -> None:
+    """Read every file first: orbax reports unreadable ones as missing, and leaves tasks behind that report damage late.
 
+    Raises:
+        OSError: One cannot be read.
+        ValueError: One is not as it was written.
+    """
+    found = {str(file.relative_to(path)): _digest(file) for file in _files(path)}
+    if _DIGESTS not in found:
+        return
+    written = json.loads((path / _DIGESTS).read_text(encoding="utf-8"))
+    for name, digest in written.items():
+        if found.get(name) != digest:
+            raise ValueError(f"file {name} is {'not what was written' if name in found else 'missing'}")
+
+
+def _files(folder: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise error
 
-    for folder, _, names in os.walk(path, onerror=refuse):
-        for name in names:
-            Path(folder, name).open("rb").close()
+    return sorted(Path(at, name) for at, _, names in os.walk(folder, onerror=refuse) for name in names)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(leaf: Any) -> Any:
+    """A random key as the numbers it is made of; anything else as it is."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _typed(array: np.ndarray, like: Any) -> Any:
+    """The random keys that are made of these numbers, of the same kind as `like`."""
+    kinds: list[Any] = []
+    jax.eval_shape(lambda keys: kinds.append(jax.random.key_impl(keys)), like)
+    return jax.random.wrap_key_data(array, impl=kinds[0])
 
 
 def _checksums(arrays: dict[str, np.ndarray]) -> np.ndarray:
