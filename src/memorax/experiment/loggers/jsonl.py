@@ -1,13 +1,14 @@
 """Metrics as JSON lines: one object a line, readable while the file grows, at most its last line lost in a crash."""
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from memorax.experiment.loggers.base import Row
-from memorax.experiment.run.files import write_text
+from memorax.experiment.run.files import reason, write_text
 
 _NEEDED = frozenset({"step", "seed"})
 
@@ -30,23 +31,29 @@ class JsonLines:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Append rows and pass them to the operating system, so that a killed process loses none of them."""
-        file = self._opened()
-        file.write("".join(_line(row) for row in rows))
-        file.flush()
+        with self._naming() as file:
+            file.write("".join(_line(row) for row in rows))
+            file.flush()
 
     def sync(self) -> None:
         """Wait until the disk has everything."""
-        os.fsync(self._opened().fileno())
+        with self._naming() as file:
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
 
-    def _opened(self) -> TextIO:
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[TextIO]:
+        """The open file; the system's errors about it do not name it by themselves."""
         if self._file is None:
             raise RuntimeError("`start` must be called before `write`")
-        return self._file
+        try:
+            yield self._file
+        except OSError as error:
+            raise type(error)(f"{self.path} could not be written ({reason(error)})") from error
 
 
 def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
