@@ -30,12 +30,5 @@ def print_result(returns: dict[str, Any]) -> None:
 
 
 def silence_libraries() -> None:
-    """Leave errors to us: orbax logs every error that it also raises, and leaves callbacks without an event loop."""
+    """Leave errors to us: orbax logs every error that it also raises."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    hook = sys.unraisablehook
-
-    def quiet(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
-
-    sys.unraisablehook = quiet

@@ -6,11 +6,13 @@ pickle; every array carries a checksum.
 """
 
 import contextlib
-import hashlib
+import errno
+import functools
 import json
 import os
 import re
 import shutil
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,15 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.types import PyTree
-from memorax.experiment.run.files import reason, sync_file, sync_folder
+from memorax.experiment.run.files import is_open, open_folder, reason, sync_folder
+from memorax.experiment.run.integrity import check_sealed, seal
 
 KEEP = 3
 """Number of checkpoints of a run that are kept."""
 _CHECKSUMS = "checksums"
 _ORIGIN = "origin"
 """What the checkpoint belongs to, as bytes of JSON; checkpoints of earlier versions lack it."""
-_DIGESTS = "digests.json"
-"""SHA-256 of every file of a checkpoint; those of earlier versions lack it."""
 _COMPLETE = re.compile(r"\d{12,}")
 _HALF = ".half"
 """What follows the name of a checkpoint that is being written."""
@@ -49,6 +50,7 @@ class CheckpointWriter:
     def __init__(self, folder: Path, keep: int = KEEP) -> None:
         import orbax.checkpoint as ocp
 
+        _silence_late_callbacks()
         self.folder = folder.absolute()
         self.keep = keep
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +60,7 @@ class CheckpointWriter:
         self._writing: Future[None] | None = None
         self._pending: int | None = None
         self._remove_left_overs()
+        self._open = open_folder(self.folder)
 
     def save(self, step: int, state: PyTree, origin: dict[str, Any] | None = None) -> None:
         """Start saving in the background; waits for an earlier save that is still under way.
@@ -117,16 +120,14 @@ class CheckpointWriter:
         finally:
             self._thread.shutdown()
             self._orbax.close()
+            os.close(self._open)
 
     def _complete(self, half: Path, path: Path) -> None:
         """Give a checkpoint its name once the disk has all of it."""
         self._orbax.wait_until_finished()
-        digests = {str(file.relative_to(half)): _digest(file) for file in _files(half)}
-        (half / _DIGESTS).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
-        for file in _files(half):
-            sync_file(file)
-        for folder, _, _ in os.walk(half):
-            sync_folder(Path(folder))
+        if not is_open(self.folder, self._open):  # orbax makes folders that are not there
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+        seal(half)
         half.rename(path)
         sync_folder(self.folder)
 
@@ -134,6 +135,11 @@ class CheckpointWriter:
         for path in self.folder.iterdir():
             if path.is_dir() and _LEFT_OVER.fullmatch(path.name):
                 shutil.rmtree(path)
+
+
+def holds_only_left_overs(folder: Path) -> bool:
+    """Whether a folder of checkpoints holds none, and nothing else that anybody has put there."""
+    return all(path.is_dir() and _LEFT_OVER.fullmatch(path.name) for path in folder.iterdir())
 
 
 def complete(folder: Path) -> list[Path]:
@@ -168,13 +174,15 @@ def restore(
     """
     import orbax.checkpoint as ocp
 
+    _silence_late_callbacks()
     path = path.absolute()
     wanted = flatten(abstract)
     expected = {name: jax.eval_shape(_plain, leaf) if _is_key(leaf) else leaf for name, leaf in wanted.items()}
     stored = {name: leaf for name, leaf in expected.items() if np.prod(leaf.shape)}
     with ocp.StandardCheckpointer() as orbax:
         with _reading(path):
-            _check_files(path)
+            # First: orbax calls unreadable files missing, and leaves tasks behind that report damage when it is late.
+            check_sealed(path)
             found: dict[str, Any] = dict(orbax.metadata(path).item_metadata.tree)
         checksums = found.pop(_CHECKSUMS, None)
         origin = found.pop(_ORIGIN, None)
@@ -202,6 +210,21 @@ def flatten(tree: PyTree) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
+@functools.cache
+def _silence_late_callbacks() -> None:
+    """Keep quiet about one error that orbax causes after it has failed: its other tasks find the event loop closed.
+
+    Python reports it by the hook, because nobody is left to catch it.
+    """
+    hook = sys.unraisablehook
+
+    def quiet(unraisable: Any) -> None:
+        if unraisable.object is not None or str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = quiet
+
+
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Distinguish a damaged checkpoint from a disk error or missing permissions."""
@@ -211,34 +234,6 @@ def _reading(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise
         raise ValueError(_damaged(path, error)) from error
-
-
-def _check_files(path: Path) -> None:
-    """Read every file first: orbax reports unreadable ones as missing, and leaves tasks behind that report damage late.
-
-    Raises:
-        OSError: One cannot be read.
-        ValueError: One is not as it was written.
-    """
-    found = {str(file.relative_to(path)): _digest(file) for file in _files(path)}
-    if _DIGESTS not in found:
-        return
-    written = json.loads((path / _DIGESTS).read_text(encoding="utf-8"))
-    for name, digest in written.items():
-        if found.get(name) != digest:
-            raise ValueError(f"file {name} is {'not what was written' if name in found else 'missing'}")
-
-
-def _files(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise error
-
-    return sorted(Path(at, name) for at, _, names in os.walk(folder, onerror=refuse) for name in names)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_key(leaf: Any) -> bool:

@@ -74,11 +74,25 @@ def sync_file(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Wait until the disk has the names of a folder's files, so that a rename outlives a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = open_folder(folder)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_open(path: Path, descriptor: int) -> bool:
+    """Whether a path names the file or folder that is open."""
+    try:
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
+def open_folder(folder: Path) -> int:
+    """Open a folder, so that it can be recognized when its name is gone; the caller closes the descriptor."""
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def reason(error: BaseException) -> str:

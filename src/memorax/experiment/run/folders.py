@@ -50,7 +50,9 @@ class Claim:
             # The file is not deleted on release: a process that has just opened it would lock a deleted file.
             self._file = open(path, "a", opener=_open_no_link)  # noqa: SIM115  it stays open
         except OSError as error:
-            raise ValueError(f"`{path}` must be a plain file, got something else ({reason(error)}); delete it") from error
+            raise ValueError(
+                f"`{path}` must be a plain file, got something else ({reason(error)}); delete it"
+            ) from error
         try:
             self._lock()
         except BaseException:

@@ -5,13 +5,22 @@ import errno
 import fcntl
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import save_config
-from memorax.experiment.run.checkpoint import CheckpointWriter, newest
-from memorax.experiment.run.files import CHECKPOINTS, CONFIG_FILE, METRICS_FILE, reason, write_atomically
+from memorax.experiment.run.checkpoint import CheckpointWriter, holds_only_left_overs, newest
+from memorax.experiment.run.files import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    METRICS_FILE,
+    is_open,
+    open_folder,
+    reason,
+    write_atomically,
+)
 from memorax.experiment.run.folders import claim_free
 
 
@@ -29,24 +38,25 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         # What is open stays readable, and can be found, when its name is gone.
-        self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folder, self._checkpoints = open_folder(folder), open_folder(folder / CHECKPOINTS)
         self._metrics = (folder / METRICS_FILE).open("rb")
 
     def missing(self, folder: Path) -> list[str]:
-        """The parts that are not in a folder."""
-        parts = [name for name in (CONFIG_FILE, CHECKPOINTS) if not (folder / name).exists()]
-        return parts if _is_open(folder / METRICS_FILE, self._metrics.fileno()) else [*parts, METRICS_FILE]
+        """The parts that are not in a folder, or are others there."""
+        parts = {METRICS_FILE: self._metrics.fileno(), CHECKPOINTS: self._checkpoints}
+        gone = [name for name, descriptor in parts.items() if not is_open(folder / name, descriptor)]
+        return gone if (folder / CONFIG_FILE).exists() else [CONFIG_FILE, *gone]
 
     def is_intact(self) -> bool:
         """Whether everything is where it was."""
-        return _is_open(self.folder, self._folder) and not self.missing(self.folder)
+        return is_open(self.folder, self._folder) and not self.missing(self.folder)
 
     def place(self) -> Path | None:
         """Where the folder is now; None if it was removed, or if the system cannot tell."""
-        if _is_open(self.folder, self._folder):
+        if is_open(self.folder, self._folder):
             return self.folder
         found = _name_of(self._folder)
-        return found if found is not None and _is_open(found, self._folder) else None
+        return found if found is not None and is_open(found, self._folder) else None
 
     def metrics(self) -> bytes:
         """The content of the metrics, also if they were removed."""
@@ -56,6 +66,7 @@ class Watch:
     def close(self) -> None:
         """Release the files."""
         os.close(self._folder)
+        os.close(self._checkpoints)
         self._metrics.close()
 
 
@@ -92,12 +103,21 @@ def rescue(watch: Watch, config: RunConfig, save: Callable[[CheckpointWriter, Pa
         writer = CheckpointWriter(folder / CHECKPOINTS)
         with contextlib.closing(writer):
             save(writer, folder / METRICS_FILE)
+        if folder != watch.folder:
+            _remove_ghost(watch.folder)
     except (OSError, ValueError) as error:
         return f"{what}, and what was left of it could not be saved elsewhere ({reason(error)})"
     finally:
         if claim is not None:
             claim.release()
     return f"{what}; everything up to step {step:,} is saved in {folder}, {_go_on(folder)}"
+
+
+def _remove_ghost(folder: Path) -> None:
+    """Remove what a save under way has made anew in the old place, if there is nothing else."""
+    with contextlib.suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [CHECKPOINTS] and holds_only_left_overs(folder / CHECKPOINTS):
+            shutil.rmtree(folder)
 
 
 def explain(error: OSError, folder: Path) -> str:
@@ -123,15 +143,6 @@ def explain_summary(error: OSError, folder: Path) -> str:
 
 def _go_on(folder: Path) -> str:
     return f"resume with: memorax train --resume --out {shlex.quote(str(folder))}"
-
-
-def _is_open(path: Path, descriptor: int) -> bool:
-    """Whether a path names what is open."""
-    try:
-        there = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return os.path.samestat(there, os.fstat(descriptor))
 
 
 def _name_of(descriptor: int) -> Path | None:
