@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
         last_step: Rows of later steps are left out.
 
     Raises:
-        ValueError: A line other than the last is not JSON; the message names file and line.
+        ValueError: A complete line is not a row; the message names file and line.
     """
     rows: list[Row] = []
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -77,8 +78,20 @@ def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
         if not isinstance(row, dict) or not row.keys() >= _NEEDED:
             needed = ", ".join(sorted(_NEEDED))
             raise ValueError(f"line {number} of {path} must have {needed}, got {text[:60]!r}; restore the file")
+        if problem := _odd(row):
+            raise ValueError(f"line {number} of {path} must have {problem}, got {text[:60]!r}; restore the file")
         rows.append(row)
     return [row for row in rows if last_step is None or row["step"] <= last_step]
+
+
+def _odd(row: dict[str, Any]) -> str | None:
+    """What a row lacks; None if it is one."""
+    counts = [row[name] for name in (*_NEEDED, "episode/count") if name in row]
+    if not all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in counts):
+        return "counts that are integers"
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in row.values()):
+        return "metrics that are finite numbers"
+    return None
 
 
 def _line(row: dict[str, Any]) -> str:
