@@ -1,7 +1,7 @@
 """The fault campaign: `python -m tests.faults.campaign [PART...]` writes `results.json` and `docs/reliability.md`.
 
-Parts that are named are run anew, the counts of the others stay. Each part is a process of its own: forked children need a
-parent that has started nothing.
+Parts that are named are run anew, the counts of the others stay. Each part is a process of its own: forked children
+need a parent that has started nothing.
 """
 
 from tests import conftest  # noqa: I001, F401  flags and the cache of programs, before JAX is imported
@@ -92,7 +92,9 @@ def main() -> int:
     """Run parts; fail if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="parts to run; all if none is named")
-    parser.add_argument("--few", action="store_true", help="a few trials of a single part; write counts to standard output")
+    parser.add_argument(
+        "--few", action="store_true", help="a few trials of a single part; write counts to standard output"
+    )
     arguments = parser.parse_args()
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     if arguments.few:

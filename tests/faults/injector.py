@@ -1,7 +1,7 @@
 """Makes the n-th operation on the files below a folder fail: by a kill, a write torn in half, a full or a broken disk.
 
-Operations are what Python does, orbax's Python included: opening, making, renaming, removing, listing, writing, syncing.
-The array library writes its own files from C++; those meet kills at random moments, and limits on the size of a file.
+Operations are what Python does, orbax's Python included: to open, make, rename, remove, list, write and sync. The array
+library writes its own files from C++; those meet kills at random moments, and limits on the size of a file.
 """
 
 import builtins

@@ -63,5 +63,7 @@ def run(base: Path, *, intervals: int = 1000) -> list[Tally]:
         good = resident <= limit and arrays <= count
         finding = f"interval {number}: {resident:.0f} MiB after {warm:.0f} MiB, {arrays} arrays after {count}"
         tally.add(SURVIVED if good else LOST, finding)
-    print(f"memory: {warm:.1f} MiB after a tenth, {watcher.resident[-1]:.1f} MiB at the end, {count} arrays", flush=True)
+    print(
+        f"memory: {warm:.1f} MiB after a tenth, {watcher.resident[-1]:.1f} MiB at the end, {count} arrays", flush=True
+    )
     return [tally]

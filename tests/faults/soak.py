@@ -24,7 +24,9 @@ SHORT = ["--features=4", "--seeds=1", "--steps=1280", "--log-every=640"]
 QUIET = Console(file=io.StringIO())
 
 
-def run(base: Path, *, algorithms: list[str] | None = None, models: list[str] | None = None, until: float) -> list[Tally]:
+def run(
+    base: Path, *, algorithms: list[str] | None = None, models: list[str] | None = None, until: float
+) -> list[Tally]:
     """Train pairs.
 
     Args:

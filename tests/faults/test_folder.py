@@ -141,7 +141,7 @@ def test_what_cannot_be_saved_elsewhere_is_said(agent, tmp_path, monkeypatch):
 
     monkeypatch.setattr("memorax.experiment.run.recovery.claim_free", refuse)
     with pytest.raises(
-        FolderLostError, match="was removed .* could not be saved elsewhere .`out` must be a folder that"
+        FolderLostError, match=r"was removed .* could not be saved elsewhere .`out` must be a folder that"
     ):
         train(config(), folder, loggers=[At(3, lambda: remove(folder))], **QUIET)
 
@@ -163,8 +163,8 @@ def test_a_full_disk_names_path_what_is_safe_and_how_to_go_on(straight, agent, t
         with pytest.raises(OSError, match="No space left") as caught:
             train(config(), folder, loggers=[fill], **QUIET)
     assert str(caught.value) == (
-        f"checkpoint of step 96 in {folder}/checkpoints could not be written (No space left on device); everything up to "
-        f"step 48 is safe, the last good checkpoint is {folder}/checkpoints/000000000048; make room on the disk, then "
+        f"checkpoint of step 96 in {folder}/checkpoints could not be written (No space left on device); everything up "
+        f"to step 48 is safe, the last good checkpoint is {folder}/checkpoints/000000000048; make room on the disk, then "
         f"resume with: memorax train --resume --out {folder}"
     )
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["000000000048"]
@@ -294,7 +294,7 @@ def test_changed_metrics_are_refused(straight):
         rows = [json.loads(text) for text in before.splitlines()]
         rows[line]["episode/return"] += 1.0
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        with pytest.raises(ValueError, match="must have the rows that were written before checkpoint .*, got others"):
+        with pytest.raises(ValueError, match=r"must have the rows that were written before checkpoint .*, got others"):
             resume(straight)
     rows = [json.loads(text) for text in before.splitlines()]
     del rows[0]["time/elapsed_seconds"]

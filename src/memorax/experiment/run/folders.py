@@ -70,7 +70,8 @@ class Claim:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TakenError(
-                f"`out` is in use by another process, got {self.folder}; wait for it, stop it, or choose another `--out`"
+                f"`out` is in use by another process, got {self.folder}; "
+                "wait for it, stop it, or choose another `--out`"
             ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
@@ -104,8 +105,8 @@ def _hold(path: Path) -> None:
         except FileExistsError:
             owner = _remove_if_ended(path)
     raise TakenError(
-        f"`out` is in use by {owner}, got {path.parent}; wait for it, stop it, or choose another `--out`. The file system "
-        f"has no locks, so if that process has ended, delete {path}"
+        f"`out` is in use by {owner}, got {path.parent}; wait for it, stop it, or choose another `--out`. "
+        f"The file system has no locks, so if that process has ended, delete {path}"
     )
 
 

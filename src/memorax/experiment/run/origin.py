@@ -18,8 +18,7 @@ from memorax.experiment.run.files import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE
 
 
 class RowCount:
-    """How many rows of metrics there are, and a checksum of them; the times in them differ from run to run and are not
-    in it.
+    """How many rows of metrics there are, and a checksum of them without their times, which differ from run to run.
 
     Args:
         rows: The first of them.
