@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
     returns, lengths = result["return"]["per_seed"], result["length"]["per_seed"]
     for (seed, value), count in zip(returns.items(), result["episodes"], strict=True):
         table.add_row(seed, str(count), f"{value:.3f}", f"{lengths[seed]:.1f}")
-    make_console().print(table)
+    make_console().print(table, markup=False)
     print_result(result["return"])
     # Last: the numbers have been seen where they cannot be written.
     write_json(options.run / EVALUATION_FILE, result)

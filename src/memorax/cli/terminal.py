@@ -6,8 +6,8 @@ from memorax.core.text import printable
 
 
 def say(text: str) -> None:
-    """Print a line on standard output."""
-    print(printable(text))
+    """Print on standard output, at once."""
+    print(printable(text), flush=True)
 
 
 def complain(problem: object) -> None:

@@ -18,7 +18,9 @@ CHECKPOINTS = "checkpoints"
 CURVE_FILE = "learning_curve.png"
 SUMMARY_FILE = "summary.json"
 EVALUATION_FILE = "evaluation.json"
-_TEMPORARY = re.compile(r"\.(config|metrics|learning_curve|summary|evaluation)-[0-9a-f]{16}\.[a-z]+")
+DIAGNOSIS_FILE = "diagnosis.json"
+DIAGNOSIS_FIGURE = "diagnosis.png"
+_TEMPORARY = re.compile(r"\.(config|metrics|learning_curve|summary|evaluation|diagnosis)-[0-9a-f]{16}\.[a-z]+")
 """What `write_atomically` names its temporary files of a run."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
