@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -164,8 +165,8 @@ def test_a_full_disk_names_path_what_is_safe_and_how_to_go_on(straight, agent, t
             train(config(), folder, loggers=[fill], **QUIET)
     assert str(caught.value) == (
         f"checkpoint of step 96 in {folder}/checkpoints could not be written (No space left on device); everything up "
-        f"to step 48 is safe, the last good checkpoint is {folder}/checkpoints/000000000048; make room on the disk, then "
-        f"resume with: memorax train --resume --out {folder}"
+        f"to step 48 is safe, the last good checkpoint is {folder}/checkpoints/000000000048; make room on the disk, "
+        f"then resume with: memorax train --resume --out {folder}"
     )
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["000000000048"]
     resume(folder)
@@ -192,6 +193,21 @@ def test_a_summary_that_cannot_be_written_leaves_a_complete_run(agent, tmp_path,
         ):
             train(config(), tmp_path / "run", **QUIET)
     assert resume(tmp_path / "run").step == 120
+
+
+def test_a_signal_reaches_the_caller_of_a_run_that_fails(agent, tmp_path):
+    """Who catches the error and goes on would never hear of it."""
+
+    def act():
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ConnectionError("the server is gone")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(config(), tmp_path / "run", loggers=[At(3, act)], **QUIET)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

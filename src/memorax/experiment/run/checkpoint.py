@@ -282,7 +282,8 @@ def _describe(leaf: Any) -> str:
 def _damaged(path: Path, reason: Exception | str) -> str:
     text = str(reason).split("\n")[0]
     text = text if len(text) < 160 else text[:157] + "..."
-    return (
-        f"checkpoint {path} is damaged ({text}); delete this folder and resume again: "
-        "the run then goes on from the checkpoint before it"
-    )
+    if any(other.name < path.name for other in complete(path.parent)):
+        advice = "delete this folder and resume again: the run then goes on from the checkpoint before it"
+    else:
+        advice = "there is none before it, so restore this folder from a copy, or start a new run with another `--out`"
+    return f"checkpoint {path} is damaged ({text}); {advice}"
