@@ -16,8 +16,8 @@ NAMES = {
     "full": "disk full from the n-th operation on, resumed when there is room",
     "broken": "input/output error at the n-th operation, resumed",
 }
-STRIDE = 5
-"""Of five operations one is tried, where it is not a write."""
+STRIDE = 8
+"""Of eight operations one is tried, where it is not a write."""
 SIZES = (0, 1, 60, 200, 500, 1000, 2000, 3000)
 """Bytes that a file may have where writes beyond fail."""
 
