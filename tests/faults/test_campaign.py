@@ -1,4 +1,4 @@
-"""A little of the fault campaign, the rest of which `make faults` runs, and its counts as the documentation has them."""
+"""A little of the fault campaign, the rest of which `make faults` runs, and its counts as the page has them."""
 
 import json
 import os
