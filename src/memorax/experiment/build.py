@@ -1,6 +1,6 @@
 """Building agents: environment, networks and optimizers of a run, put together for each kind of algorithm."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +12,7 @@ from memorax.acting.multi_agent import SingleAgentView
 from memorax.core.spaces import Box, Discrete, encode, split_action_mask
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
+from memorax.experiment.optimizers import make_optimizer
 from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
 from memorax.networks.sequence_models import MODELS
@@ -28,11 +29,13 @@ class Parts:
         config: The run.
         env: Its environment.
         env_params: The environment's parameters.
+        used: Learning rates that an optimizer was made with.
     """
 
     config: RunConfig
     env: Any
     env_params: PyTree
+    used: set[str] = field(default_factory=set)
 
     @property
     def action_space(self) -> Any:
@@ -45,12 +48,14 @@ class Parts:
         torso = MODELS.get(self.config.model)(features=self.config.features)
         return FeatureExtractor(observation, _identity, _identity), torso
 
-    def optimizer(self) -> optax.GradientTransformation:
-        """Make an optimizer: Adam with gradient clipping, and a learning rate that is annealed if so configured."""
-        learning_rate: Any = self.config.learning_rate
-        if self.config.anneal_learning_rate:
-            learning_rate = optax.linear_schedule(self.config.learning_rate, 0.0, gradient_steps(self.config))
-        return optax.chain(optax.clip_by_global_norm(self.config.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
+    def optimizer(self, learning_rate: str = "learning_rate") -> optax.GradientTransformation:
+        """Make an optimizer, with gradient clipping; critics have `critic_learning_rate`."""
+        self.used.add(learning_rate)
+        return make_optimizer(self.config, gradient_steps(self.config), learning_rate)
+
+    def critic_optimizer(self) -> optax.GradientTransformation:
+        """Make an optimizer of a critic."""
+        return self.optimizer("critic_learning_rate")
 
 
 def actor_critic(algorithm: Any, parts: Parts) -> Any:
@@ -61,7 +66,7 @@ def actor_critic(algorithm: Any, parts: Parts) -> Any:
     # Networks share a trunk if they are given the same objects, not merely equal ones.
     critic_trunk = actor_trunk if config.share_trunk else parts.trunk()
     actor, critic = Network(*actor_trunk, head), Network(*critic_trunk, heads.VNetwork())
-    optimizers = parts.optimizer(), parts.optimizer()
+    optimizers = parts.optimizer(), parts.critic_optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 
@@ -115,7 +120,7 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
     else:
         value = value_head(space, config.env)
     actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(), value)
-    optimizers = [parts.optimizer() for _ in range(3)]
+    optimizers = parts.optimizer(), parts.critic_optimizer(), parts.optimizer()
     agent = algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, critic, *optimizers)
     check_replay(config)
     return agent
@@ -132,7 +137,7 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
         critic_trunk = one.trunk()
     actor = Network(*actor_trunk, policy_head(one.action_space, config.env))
     critic = Network(*critic_trunk, heads.VNetwork())
-    optimizers = parts.optimizer(), parts.optimizer()
+    optimizers = parts.optimizer(), parts.critic_optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 

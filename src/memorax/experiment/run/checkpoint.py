@@ -92,9 +92,7 @@ class CheckpointWriter:
             reason = str(error).rsplit(": ", 1)[-1]
             raise OSError(f"checkpoint of step {saved:,} in {self.folder} could not be written ({reason})") from error
         for path in complete(self.folder)[: -self.keep]:
-            trash = path.with_name(path.name + ".trash")
-            path.rename(trash)
-            shutil.rmtree(trash)
+            remove(path)
         return saved
 
     def close(self) -> None:
@@ -103,6 +101,13 @@ class CheckpointWriter:
             self.wait()
         finally:
             self._orbax.close()
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint: by one rename, and what a kill leaves of it is removed by the next `CheckpointWriter`."""
+    trash = path.with_name(path.name + ".trash")
+    path.rename(trash)
+    shutil.rmtree(trash)
 
 
 def complete(folder: Path) -> list[Path]:
