@@ -29,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("[ALGORITHM]", "train an agent; by default PPO with a GRU on a memory task"),
     "evaluate": Command("RUN", "run whole episodes with the greedy policy of a trained agent"),
     "plot": Command("RUN...", "plot the learning curves of runs in one figure"),
+    "log": Command("RUN", "give the metrics of a run to TensorBoard, W&B or Trackio"),
     "list": Command("WHAT", "list environments, models or algorithms"),
 }
 """By name, which is also the name of the command's module in this package."""

@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
-from memorax.cli.options import ImportOptions, parse
+from memorax.cli.compilation_cache import keep_compiled_programs
+from memorax.cli.options import ImportOptions, parse, read_step
 from memorax.cli.output import make_console, print_result, silence_libraries
 from memorax.cli.refusal import refusing
 
@@ -18,6 +19,8 @@ class EvaluateOptions(ImportOptions):
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
+    step: str = "last"
+    """Which checkpoint: `last`, `best` (of a run with `--keep-best`), or the step of one that is kept."""
     episodes: int = 100
     """Number of episodes of each seed."""
     max_steps: int = 100_000
@@ -32,8 +35,10 @@ def run(arguments: list[str]) -> int:
     from memorax.experiment.run.files import EVALUATION_FILE
 
     silence_libraries()
+    keep_compiled_programs()
     refusing(import_modules, options.imports)
-    result = refusing(evaluate, options.run, episodes=options.episodes, max_steps=options.max_steps)
+    step = refusing(read_step, options.step)
+    result = refusing(evaluate, options.run, step=step, episodes=options.episodes, max_steps=options.max_steps)
     title = f"{options.run} at step {result['step']:,}"
     table = Table("seed", "episodes", "mean episode return", "mean episode length", title=title)
     returns, lengths = result["return"]["per_seed"], result["length"]["per_seed"]

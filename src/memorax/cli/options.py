@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from memorax.cli.refusal import Refusal, refusing
+from memorax.experiment.env_options import pairs, read_pairs
 
 _DIGITS = 30
 """Integers with more digits are refused before they are computed."""
@@ -41,6 +42,24 @@ class ImportOptions:
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="MODULE"), tyro.conf.UseAppendAction] = ()
     """Import a module first, so that the environments, models and algorithms that it registers are known by name.
     May be given several times."""
+
+
+Pairs = Annotated[dict[str, Any], pairs(lambda words: read_pairs("set", words, "learning_rate=1e-4"))]
+"""Values by name, `NAME=VALUE ...`."""
+
+
+def read_step(text: str) -> int | str:
+    """Read which checkpoint: `last`, `best`, or a step.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if text in ("last", "best"):
+        return text
+    try:
+        return read_integer(text)
+    except ValueError:
+        raise ValueError(f"the step of a checkpoint must be last, best or an integer, got {text}") from None
 
 
 def parse(options: Any, command: str, arguments: Sequence[str]) -> Any:

@@ -14,7 +14,7 @@ from memorax import lox
 from memorax.core.types import Key, PyTree
 from memorax.experiment.callbacks import Callback, stopping_rules
 from memorax.experiment.config import RunConfig
-from memorax.experiment.loggers import Logger, Row, read_rows
+from memorax.experiment.loggers import Composite, Row, read_rows
 from memorax.experiment.run import checkpoint, origin
 from memorax.experiment.run.best import BestCheckpoint
 from memorax.experiment.run.display import Display
@@ -87,7 +87,7 @@ class Session:
         config: RunConfig,
         agent: Any,
         claim: Claim,
-        logger: Logger,
+        logger: Composite,
         callbacks: Sequence[Callback] = (),
         begin: Callable[[PyTree], PyTree] = lambda state: state,
     ) -> None:
@@ -212,6 +212,8 @@ class Session:
         self._rows += len(made)
         self._seen |= {name for row in made for name in row}
         display.show(self.step, made)
+        while self.logger.notices:
+            display.note(f"warning: {self.logger.notices.pop(0)}")
         if self._best.improved(self.step):
             self.logger.sync()
             self._best.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
