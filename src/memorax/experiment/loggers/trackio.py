@@ -38,7 +38,7 @@ class Trackio:
         """Replace the runs by these rows."""
         name = f"{self.folder.resolve().name}-{run_id(self.folder / 'trackio' / 'run-id', rows)}"
         self._group = name
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.suppress(ValueError):  # there is no such project yet
             for run in self._library.Api().runs(self._project):
                 if run.name.startswith(f"{name}-seed-"):
                     run.delete()
