@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
-SLOW = {"docs/getting-started.md", "docs/seeds.md"}  # compile what the README compiles, in full and for several seeds
+SLOW = {"docs/getting-started.md", "docs/seeds.md", "docs/training.md"}  # compile what the README compiles, in full and for several seeds
 LANGUAGES = {"python", "bash", "text", "json", "toml", "{eval-rst}"}
 FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
@@ -73,7 +73,7 @@ def test_python_runs(page, tmp_path, monkeypatch):
 
 def check_command(words: list[str]) -> None:
     """Parse a command as the command line would, and look its names up; nothing is run."""
-    from memorax.cli import evaluate, plot, train
+    from memorax.cli import evaluate, log, plot, train
     from memorax.cli import list as list_command
     from memorax.cli.options import parse
     from memorax.environments.missing import MissingExtraError
@@ -82,15 +82,22 @@ def check_command(words: list[str]) -> None:
 
     command, arguments = words[0], words[1:]
     if command == "train":
-        # Resuming reads the run's folder, which is not there.
-        run, _, _ = train.train_options([word for word in arguments if word != "--resume"])
+        # Resuming and forking read a run's folder, which is not there.
+        arguments = [word for word in arguments if word != "--resume"]
+        if "--fork" in arguments:
+            place = arguments.index("--fork")
+            del arguments[place : place + 2]
+        run, _, _ = train.train_options(arguments)
         with contextlib.suppress(MissingExtraError):  # its name and options are that library's business
             make_environment(run.env, run.env_options)
         MODELS.get(run.model)
         return
-    options = {"evaluate": evaluate.EvaluateOptions, "plot": plot.PlotOptions, "list": list_command.ListOptions}[
-        command
-    ]
+    options = {
+        "evaluate": evaluate.EvaluateOptions,
+        "plot": plot.PlotOptions,
+        "list": list_command.ListOptions,
+        "log": log.LogOptions,
+    }[command]
     parsed = parse(options, command, arguments)
     if command == "list":
         assert parsed.what in {"environments", "models", "algorithms"}

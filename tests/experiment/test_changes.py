@@ -20,11 +20,11 @@ from memorax.cli.train import train_options
 from memorax.experiment import RunConfig, build_agent, default_run, evaluate, load_config, train
 from memorax.experiment.changes import apply_changes, changeable_fields, config_at
 from memorax.experiment.config_file import save_config
-from memorax.experiment.loading import restore_run
+from memorax.experiment.loading import SavedRun, restore_run
 from memorax.experiment.loggers import read_rows
 from memorax.experiment.report.plot import draw, make_curve
 from memorax.experiment.run import train as training
-from memorax.experiment.run.fork import begin_with
+from memorax.experiment.run.fork import begin_with, check_fork
 from memorax.experiment.run.session import initialize, seed_keys
 from memorax.experiment.run.train import prepare
 
@@ -224,18 +224,15 @@ def initial():
 
 
 def test_a_fork_of_other_networks_is_refused(initial):
-    from memorax.experiment.loading import SavedRun
-
     source = SavedRun(SOURCE, None, initial, 48)
-    wider = dataclasses.replace(SOURCE, features=5)
-    other = build_agent(wider)
-    keys = seed_keys([0, 1])
-    state = initialize(other, keys[0], keys[1], 0)
+    other = build_agent(dataclasses.replace(SOURCE, features=5))
     with pytest.raises(ValueError, match=r"must have the networks of the new one, but `actor/.*` has shape .* there and"):
-        begin_with(state, source, 2)
+        check_fork(other, source, 2)
+    same = build_agent(dataclasses.replace(SOURCE, env_options={"decks": 3}, optimizer="sgd"))
     with pytest.raises(ValueError, match=r"`seeds` must be at most those of the run to fork \(2\), got 3"):
-        begin_with(initial, source, 3)
-    assert begin_with(jax.tree.map(lambda x: x[:1], initial), source, 1).step.shape[0] == 1
+        check_fork(same, source, 3)
+    check_fork(same, source, 2)
+    assert begin_with(jax.tree.map(lambda x: x[:1], initial), source).step.shape[0] == 1
 
 
 def test_a_fork_has_the_options_of_its_source(tmp_path):

@@ -11,15 +11,11 @@ from memorax.experiment.run.checkpoint import flatten
 from memorax.learning.train_state import TrainState
 
 
-def begin_with(state: PyTree, source: SavedRun, seeds: int) -> PyTree:
-    """Put what another run has learned into the initial state of a new one.
-
-    Parameters, target networks and statistics of normalization are the other run's. Optimizers, schedules, environments
-    and replay buffer begin anew, so that the new run may have other ones. Its nth seed goes on from the nth of the other
-    run.
+def check_fork(agent: Any, source: SavedRun, seeds: int) -> None:
+    """Check that a new run can begin with what another one has learned.
 
     Args:
-        state: Initial state of the new run, `[seeds, ...]`.
+        agent: The agent of the new run.
         source: The other run.
         seeds: Number of seeds of the new run.
 
@@ -28,9 +24,30 @@ def begin_with(state: PyTree, source: SavedRun, seeds: int) -> PyTree:
     """
     if seeds > source.config.seeds:
         raise ValueError(f"`seeds` must be at most those of the run to fork ({source.config.seeds}), got {seeds}")
-    learned = jax.tree.map(lambda x: x[:seeds], (source.state.learner, source.state.scales))
-    learner, scales = learned
-    _check_same_networks(state.learner, learner, source.config.task())
+    ours = _shapes(jax.eval_shape(agent.init, jax.random.key(0)).learner)
+    theirs = _shapes(jax.eval_shape(lambda x: jax.tree.map(lambda leaf: leaf[0], x), source.state.learner))
+    for name in ours | theirs:
+        if ours.get(name) != theirs.get(name):
+            raise ValueError(
+                f"the run to fork, of {source.config.task()}, must have the networks of the new one, but `{name}` has "
+                f"shape {theirs.get(name)} there and {ours.get(name)} here; leave `--model`, `--features` and the "
+                "algorithm as they are, and choose an environment with the same observations and actions"
+            )
+
+
+def begin_with(state: PyTree, source: SavedRun) -> PyTree:
+    """Put what another run has learned into the initial state of a new one.
+
+    Parameters, target networks and statistics of normalization are the other run's. Optimizers, schedules, environments
+    and replay buffer begin anew, so that the new run may have other ones. Its nth seed goes on from the nth of the other
+    run.
+
+    Args:
+        state: Initial state of the new run, `[seeds, ...]`.
+        source: The other run; `check_fork` has passed.
+    """
+    seeds = jax.tree.leaves(state.learner)[0].shape[0]
+    learner, scales = jax.tree.map(lambda x: x[:seeds], (source.state.learner, source.state.scales))
     learner = jax.tree.map(_parameters, state.learner, learner, is_leaf=_is_train_state)
     if hasattr(learner, "traces"):  # of episodes that have ended
         learner = dataclasses.replace(learner, traces=state.learner.traces)
@@ -49,23 +66,8 @@ def _parameters(new: Any, old: Any) -> Any:
     return dataclasses.replace(new, params=old.params) if _is_train_state(new) else old
 
 
-def _check_same_networks(ours: PyTree, theirs: PyTree, task: str) -> None:
-    """Compare the shapes of parameters."""
-    shapes, known = (
-        {name: x.shape[1:] for name, x in flatten(_without_optimizers(tree)).items()} for tree in (ours, theirs)
-    )
-    for name in shapes | known:
-        if shapes.get(name) != known.get(name):
-            raise ValueError(
-                f"the run to fork, of {task}, must have the networks of the new one, but `{name}` has shape "
-                f"{known.get(name)} there and {shapes.get(name)} here; leave `--model`, `--features` and the "
-                "algorithm as they are, and choose an environment with the same observations and actions"
-            )
-
-
-def _without_optimizers(learner: PyTree) -> PyTree:
-    def keep(x: Any) -> Any:
-        return x.params if _is_train_state(x) else x
-
-    learner = jax.tree.map(keep, learner, is_leaf=_is_train_state)
-    return dataclasses.replace(learner, traces=None) if hasattr(learner, "traces") else learner
+def _shapes(learner: PyTree) -> dict[str, tuple[int, ...]]:
+    """The shapes of what is learned, without optimizers and traces, by name."""
+    learner = jax.tree.map(lambda x: x.params if _is_train_state(x) else x, learner, is_leaf=_is_train_state)
+    learner = dataclasses.replace(learner, traces=None) if hasattr(learner, "traces") else learner
+    return {name: x.shape for name, x in flatten(learner).items()}

@@ -69,6 +69,7 @@ class Session:
         logger: Where the metrics go; `metrics.jsonl` in the folder is read on resume. Closed by `close`.
         callbacks: Called at the end of every logging interval.
         begin: Changes the initial state of a new run.
+        evaluator: Evaluates while training, where the configuration says so.
 
     Raises:
         ValueError: A checkpoint is damaged or of another configuration, or the run is past its end already.
@@ -82,7 +83,7 @@ class Session:
         received_signal: SIGINT or SIGTERM, if one was received during `run`, even too late to stop anything.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what a run is made of
         self,
         config: RunConfig,
         agent: Any,
@@ -90,6 +91,7 @@ class Session:
         logger: Composite,
         callbacks: Sequence[Callback] = (),
         begin: Callable[[PyTree], PyTree] = lambda state: state,
+        evaluator: Evaluator | None = None,
     ) -> None:
         self.config, self.agent, self.claim, self.logger = config, agent, claim, logger
         self.folder = folder = claim.folder
@@ -100,8 +102,8 @@ class Session:
         self._compiled: dict[int, jax.stages.Compiled] = {}
         self.rows: list[Row] = []
         self._rules, self._callbacks = stopping_rules(config), tuple(callbacks)
-        init_keys, self._keys, eval_keys = seed_keys(self.seeds)
-        self._evaluator = Evaluator(config, agent, eval_keys) if config.eval_every else None
+        self._evaluator = evaluator
+        init_keys, self._keys, _ = seed_keys(self.seeds)
         latest = checkpoint.newest(folder / CHECKPOINTS)
         self.step = 0 if latest is None else int(latest.name)
         if self.step > self.total:

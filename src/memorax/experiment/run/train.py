@@ -3,8 +3,7 @@
 import contextlib
 import dataclasses
 import signal
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +20,12 @@ from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
 from memorax.experiment.run.display import make_display
+from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
-from memorax.experiment.run.fork import begin_with
+from memorax.experiment.run.fork import begin_with, check_fork
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
 from memorax.experiment.run.origin import check_not_lost
-from memorax.experiment.run.session import Outcome, Session
+from memorax.experiment.run.session import Outcome, Session, seed_keys
 
 _INTERVALS = 100
 """About how many logging intervals a run has by default."""
@@ -124,14 +124,20 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
     if resume:
         folder = folder or latest_folder(default_folder(config))
         config, agent = _resumed(config, folder, changes or {}, fork)
+        # What a run forked is read again only if it was killed before its first checkpoint.
+        begun = newest(folder / CHECKPOINTS) is not None
+        begin = _begin(dataclasses.replace(config, fork=None) if begun else config, agent)
+        evaluator = _evaluator(config, agent)
         claim = Claim(folder)
     else:
         if changes:
             raise ValueError(f"`set` needs `resume`, got {dict(changes)} for a new run; give the options themselves")
+        config = dataclasses.replace(config, history=())
         if fork is not None:
             step = int(find_checkpoint(Path(fork), fork_step).name)
-            config = dataclasses.replace(config, fork=str(fork), fork_step=step, history=())
+            config = dataclasses.replace(config, fork=str(fork), fork_step=step)
         config, agent = _build(config)
+        begin, evaluator = _begin(config, agent), _evaluator(config, agent)
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
     try:
@@ -140,7 +146,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         logger = make_loggers(config.loggers, objects, claim.folder, to_dict(config))
         if not resume:
             save_config(claim.folder, config)
-        session = Session(config, agent, claim, logger, callbacks, partial(_begin, config))
+        session = Session(config, agent, claim, logger, callbacks, begin, evaluator)
         if resume:  # only now, so that a run that is refused stays as it is
             save_config(claim.folder, config)
     except BaseException:
@@ -167,11 +173,17 @@ def _resumed(
     return (config, agent) if changed == config else _build(changed)
 
 
-def _begin(config: RunConfig, state: PyTree) -> PyTree:
-    """Give the initial state of a new run: with what another run has learned, if it forks one."""
+def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
+    """Give what changes the initial state of a new run: it puts in what another run has learned, if it forks one."""
     if config.fork is None:
-        return state
-    return begin_with(state, restore_run(Path(config.fork), config.fork_step or 0), config.seeds)
+        return lambda state: state
+    source = restore_run(Path(config.fork), config.fork_step or 0)
+    check_fork(agent, source, config.seeds)
+    return lambda state: begin_with(state, source)
+
+
+def _evaluator(config: RunConfig, agent: Any) -> Evaluator | None:
+    return Evaluator(config, agent, seed_keys(config.seed_numbers())[2]) if config.eval_every else None
 
 
 def finish(session: Session, console: Console | None = None) -> Outcome:
