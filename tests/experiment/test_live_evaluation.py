@@ -90,7 +90,18 @@ def test_evaluations_are_rows_of_their_steps(agent, tmp_path):
     train(live(eval_every=3 * UPDATE, log_every=2 * UPDATE, keep_best=None), tmp_path / "run", **QUIET)
     rows = read_rows(tmp_path / "run" / "metrics.jsonl")
     # Every 36 steps, rounded up to the end of an interval of 24.
-    assert sorted({row["step"] for row in rows if "eval/return" in row}) == [48, 72, 120, 144, 192, 216, 264, 288, 336, 360]
+    assert sorted({row["step"] for row in rows if "eval/return" in row}) == [
+        48,
+        72,
+        120,
+        144,
+        192,
+        216,
+        264,
+        288,
+        336,
+        360,
+    ]
     row = next(row for row in rows if "eval/return" in row)
     assert {name for name in row if name.startswith("eval/")} == {
         *("eval/return", "eval/length", "eval/episodes"),
@@ -98,6 +109,12 @@ def test_evaluations_are_rows_of_their_steps(agent, tmp_path):
     }
     assert (row["eval/episodes"], row["eval/length"]) == (3, 5.0)
     assert row["eval/sampled_return"] - row["eval/return"] == pytest.approx(100.0, abs=2e-3)
+
+
+def test_a_metric_without_value_is_named(tmp_path):
+    out = io.StringIO()
+    train(live(keep_best="losses/a_never"), tmp_path / "run", console=Console(file=out))
+    assert "warning: `losses/a_never` had no value, so that no best checkpoint was kept" in out.getvalue()
 
 
 def test_each_evaluation_has_randomness_of_its_own(straight):
@@ -261,6 +278,7 @@ def test_what_is_no_callback_is_refused(tmp_path, given):
         ({"eval_every": None}, r"`eval_every` must be given for `keep_best` \(eval/return\), got None"),
         ({"eval_every": None, "keep_best": None, "patience": 2}, "`eval_every` must be given for `stop_metric`"),
         ({"eval_every": STEPS + 1}, "`eval_every` must be at most `steps` .*, got 361"),
+        ({"keep_best": "eval/retrun"}, "`keep_best` must be one of eval/return, eval/length, .*, got eval/retrun"),
         ({"stop_after": 0}, "`stop_after` must be at least 1, got 0"),
         ({"stop_at": float("nan")}, "`stop_at` must be"),
     ],

@@ -75,7 +75,9 @@ def read_offline_runs(folder):
         for data in offline_records(path):
             record = record_class.FromString(data)
             if record.WhichOneof("record_type") == "history":
-                items = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+                items = {
+                    item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item
+                }
                 step = items.get("_step", record.history.step.num)
                 found += [(seed, step, name, f32(x)) for name, x in items.items() if not name.startswith("_")]
     return sorted(found)

@@ -80,9 +80,13 @@ def test_weight_decay_without_effect_is_refused(name):
 
 def test_the_critic_may_have_a_learning_rate_of_its_own():
     config = run(critic_learning_rate=0.5, learning_rate=0.1)
-    assert_equal(steps(make_optimizer(config, 9, "critic_learning_rate")), steps(make_optimizer(run(learning_rate=0.5), 9)))
+    assert_equal(
+        steps(make_optimizer(config, 9, "critic_learning_rate")), steps(make_optimizer(run(learning_rate=0.5), 9))
+    )
     assert_equal(steps(make_optimizer(config, 9)), steps(make_optimizer(run(learning_rate=0.1), 9)))
-    assert_equal(steps(make_optimizer(run(learning_rate=0.1), 9, "critic_learning_rate")), steps(make_optimizer(config, 9)))
+    assert_equal(
+        steps(make_optimizer(run(learning_rate=0.1), 9, "critic_learning_rate")), steps(make_optimizer(config, 9))
+    )
 
 
 @pytest.fixture
@@ -147,7 +151,11 @@ def test_schedules_go_where_they_say(text, expected):
         ({"learning_rate": "linear:0:1"}, ValueError, r"must be a fraction in \[0, 1\), got linear:0:1"),
         ({"learning_rate": "linear:0:0:0"}, ValueError, "must be constant, linear, cosine"),
         ({"learning_rate": 3}, TypeError, "`schedules` must map names to texts"),
-        ({"epsilon": "linear"}, ValueError, "must be of learning_rate, .*, clip_coefficient with this algorithm, got eps"),
+        (
+            {"epsilon": "linear"},
+            ValueError,
+            "must be of learning_rate, .*, clip_coefficient with this algorithm, got eps",
+        ),
         ("linear", TypeError, "`schedules` must map names to texts such as"),
     ],
 )
@@ -172,14 +180,18 @@ def test_schedules_are_read_from_the_command_line():
     assert how == {"resume": False, "changes": {}, "fork": None, "fork_step": "last"}
 
 
-@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if hasattr(ALGORITHMS.get(name)[1](), "epsilon_start")])
+@pytest.mark.parametrize(
+    "algorithm", [name for name in ALGORITHMS if hasattr(ALGORITHMS.get(name)[1](), "epsilon_start")]
+)
 def test_epsilon_follows_its_schedule(algorithm):
     default = default_run(algorithm)
     own = dataclasses.replace(default.hyperparameters, epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100)
     agent = build_agent(dataclasses.replace(default, hyperparameters=own, schedules={"epsilon": "cosine"}))
     np.testing.assert_allclose([agent.epsilon_schedule(jnp.uint32(x)) for x in (0, 50, 100, 900)], [0.8, 0.5, 0.2, 0.2])
     usual = build_agent(dataclasses.replace(default, hyperparameters=own))
-    np.testing.assert_allclose([usual.epsilon_schedule(jnp.uint32(x)) for x in (0, 50, 100)], [0.8, 0.5, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(
+        [usual.epsilon_schedule(jnp.uint32(x)) for x in (0, 50, 100)], [0.8, 0.5, 0.2], rtol=1e-6
+    )
 
 
 class Scheduled(FakeAgent):
@@ -264,9 +276,9 @@ def test_a_scaled_reward_is_learned_from_as_if_the_environment_had_it():
 
 
 def test_the_defaults_of_dqn_know_no_entropy():
-    with pytest.raises(ValueError, match="`schedules` must be of learning_rate, critic_learning_rate, epsilon with this"):
-        RunConfig(
-            algorithm="dqn", env="x", hyperparameters=DQNConfig(), schedules={"entropy_coefficient": "linear"}
-        )
+    with pytest.raises(
+        ValueError, match="`schedules` must be of learning_rate, critic_learning_rate, epsilon with this"
+    ):
+        RunConfig(algorithm="dqn", env="x", hyperparameters=DQNConfig(), schedules={"entropy_coefficient": "linear"})
     assert Schedule("constant").end is None
     assert gradient_steps(default_run("ppo")) > 1

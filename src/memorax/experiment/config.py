@@ -17,6 +17,8 @@ _MOST_SEEDS = 2**16
 _MOST_ENVS = 2**20
 _MOST_FEATURES = 2**16
 _MOST = 2**31 - 1
+EVAL_METRICS = tuple(f"eval/{kind}{name}" for kind in ("", "sampled_") for name in ("return", "length", "episodes"))
+"""What an evaluation while training measures."""
 _WITHOUT_DECAY = ("adam", "radam", "rmsprop", "sgd")
 
 
@@ -138,6 +140,8 @@ class RunConfig(Generic[C]):
             stop_metric=instance(str, called="a name"),
             loggers=names,
             imports=names,
+            fork=optional(instance(str, called="a folder")),
+            fork_step=optional(integer(0)),
         )
         check_env_options(self.env_options)
         check_env_options(self.eval_env_options, "eval_env_options")
@@ -173,7 +177,13 @@ class RunConfig(Generic[C]):
         if self.stop_at is not None or self.patience is not None:
             wanted["stop_metric"] = self.stop_metric
         for name, metric in wanted.items():
-            if metric is not None and metric.startswith("eval/") and self.eval_every is None:
+            if metric is None or not metric.startswith("eval/"):
+                continue
+            if metric not in EVAL_METRICS:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(EVAL_METRICS)}, or not of evaluations, got {metric}"
+                )
+            if self.eval_every is None:
                 raise ValueError(f"`eval_every` must be given for `{name}` ({metric}), got None")
         if self.eval_every is not None and self.eval_every > self.steps:
             raise ValueError(f"`eval_every` must be at most `steps` ({self.steps}), got {self.eval_every}")

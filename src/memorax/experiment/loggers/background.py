@@ -26,7 +26,12 @@ class Background:
     """
 
     def __init__(
-        self, name: str, logger: Logger, path: Path, warn: Callable[[str], object] = lambda text: None, behind: int = 1000
+        self,
+        name: str,
+        logger: Logger,
+        path: Path,
+        warn: Callable[[str], object] = lambda text: None,
+        behind: int = 1000,
     ) -> None:
         self._name, self._logger, self._path, self._warn, self._behind = name, logger, path, warn, behind
         self._written = self._passed = 0

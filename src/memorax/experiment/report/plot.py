@@ -120,7 +120,13 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         for change in config.history:
             text = ", ".join(f"{name}={value:g}" for name, value in change["after"].items())
             axes.axvline(change["step"], color="0.4", linestyle="-.", linewidth=0.8)
-            place = {"xycoords": ("data", "axes fraction"), "rotation": 90, "va": "bottom", "ha": "right", "fontsize": 8}
+            place = {
+                "xycoords": ("data", "axes fraction"),
+                "rotation": 90,
+                "va": "bottom",
+                "ha": "right",
+                "fontsize": 8,
+            }
             axes.annotate(text, (change["step"], 0.02), **place)
     tasks = {config.task(): config for config in configs}
     for memory, style in (("with", "--"), ("without", ":")):

@@ -40,9 +40,9 @@ class BestCheckpoint:
 
     def improved(self, step: int) -> bool:
         """Whether the metric has a value at this step, higher than any before."""
-        points = self._series(self._metric) if self._metric is not None else ()
-        better = bool(points) and points[-1][0] == step and points[-1][1] > self._value
-        self._value = points[-1][1] if better else self._value
+        values = {} if self._metric is None else dict(self._series(self._metric)[-1:])
+        better = values.get(step, -math.inf) > self._value
+        self._value = values[step] if better else self._value
         return better
 
     def save(self, step: int, state: PyTree, origin: dict[str, Any]) -> None:

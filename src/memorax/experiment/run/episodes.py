@@ -93,8 +93,7 @@ class Evaluator:
             trained, agent = agent, build_agent(other)
             _check_same_networks(trained, agent, other)
         self._players = {
-            name: episode_player(agent, config.eval_episodes, MAX_STEPS, greedy=not name)
-            for name in ("", "sampled_")
+            name: episode_player(agent, config.eval_episodes, MAX_STEPS, greedy=not name) for name in ("", "sampled_")
         }
 
     def evaluate(self, state: PyTree, step: int) -> list[Row]:

@@ -39,8 +39,8 @@ def begin_with(state: PyTree, source: SavedRun) -> PyTree:
     """Put what another run has learned into the initial state of a new one.
 
     Parameters, target networks and statistics of normalization are the other run's. Optimizers, schedules, environments
-    and replay buffer begin anew, so that the new run may have other ones. Its nth seed goes on from the nth of the other
-    run.
+    and replay buffer begin anew, so that the new run may have other ones. Its nth seed goes on from the nth of the
+    other run.
 
     Args:
         state: Initial state of the new run, `[seeds, ...]`.

@@ -21,7 +21,7 @@ class Series:
     def add(self, rows: Sequence[Row]) -> None:
         """Add the rows of an interval, one for each seed."""
         for metric, points in self._known.items():
-            points += _means(rows, metric)
+            points.extend(_means(rows, metric))
 
     def get(self, metric: str) -> Sequence[tuple[int, float]]:
         """Give steps and means over the seeds that have a value, in the order of the steps."""

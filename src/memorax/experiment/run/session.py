@@ -83,7 +83,7 @@ class Session:
         received_signal: SIGINT or SIGTERM, if one was received during `run`, even too late to stop anything.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  what a run is made of
+    def __init__(
         self,
         config: RunConfig,
         agent: Any,

@@ -22,8 +22,8 @@ from memorax.experiment.run.checkpoint import newest
 from memorax.experiment.run.display import make_display
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
-from memorax.experiment.run.fork import begin_with, check_fork
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
+from memorax.experiment.run.fork import begin_with, check_fork
 from memorax.experiment.run.origin import check_not_lost
 from memorax.experiment.run.session import Outcome, Session, seed_keys
 
@@ -215,6 +215,8 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
         return outcome
     if outcome.stopped_by is not None and outcome.step < session.total:
         display.note(f"stopped at step {outcome.step:,} of {session.total:,} by {type(outcome.stopped_by).__name__}")
+    if config.keep_best is not None and not session.series(config.keep_best):
+        display.note(f"warning: `{config.keep_best}` had no value, so that no best checkpoint was kept")
     summary = write_summary(session.folder, config, session.step, session.compile_seconds)
     return dataclasses.replace(outcome, summary=summary)
 
