@@ -1,10 +1,10 @@
 """What logging and evaluation cost a run: `python -m benchmarks.live [--against SRC] [--rounds 7] [--out FILE]`.
 
 Each variant trains the same run in a process of its own, by turns: plain, with TensorBoard, and with an evaluation in
-every interval; with `--against`, plain with the sources of another revision, too. An interval is timed from one progress
-report to the next, by the clock and by the CPU time of the process, which tells more on a machine that is shared; a
-process gives the median of its intervals, and ratios are medians over the rounds, to the plain run of the same round.
-`load` is how many processes wanted a CPU at the end.
+every interval; with `--against`, plain with the sources of another revision, too. An interval is timed from one
+progress report to the next, by the clock and by the CPU time of the process, which tells more on a machine that is
+shared; a process gives the median of its intervals, and ratios are medians over the rounds, to the plain run of the
+same round. `load` is how many processes wanted a CPU at the end.
 """
 
 import argparse

@@ -103,7 +103,8 @@ def _stored(config: "RunConfig", named: list[str], purpose: str) -> "RunConfig":
 
 def print_outcome(config: "RunConfig", outcome: Any) -> None:
     """Print the result of a run that is complete, and what can be done with it."""
-    from memorax.experiment.run.files import CURVE_FILE
+    from memorax.experiment.run.checkpoint import newest
+    from memorax.experiment.run.files import BEST, CURVE_FILE
 
     folder, final = shlex.quote(str(outcome.folder)), outcome.summary["final"]["episode/return"]
     longer = f"memorax train --resume --out {folder} --steps {2 * config.steps:_}"
@@ -113,16 +114,18 @@ def print_outcome(config: "RunConfig", outcome: Any) -> None:
     else:
         print_result(final)
         print(f"learning curve: {outcome.folder / CURVE_FILE}")
-        best = " --step best" if config.keep_best is not None else ""
+        best = " --step best" if newest(outcome.folder / BEST) is not None else ""
         following = [
             (f"memorax evaluate {folder}{best}", "run whole episodes with the greedy policy"),
             (f"memorax plot {folder} OTHER_RUN", "compare learning curves"),
             (longer, "train longer"),
         ]
-    print("next:")
+    extends = outcome.stopped_by is None and not (config.anneal_learning_rate or config.schedules)
+    following = [(command, purpose) for command, purpose in following if command != longer or extends]
+    if following:
+        print("next:")
     for command, purpose in following:
-        if command != longer or not (config.anneal_learning_rate or config.schedules):
-            print(f"  {command}  # {purpose}")
+        print(f"  {command}  # {purpose}")
 
 
 def _parse(arguments: list[str], default: "RunConfig") -> Any:

@@ -42,7 +42,7 @@ def episode_player(agent: Any, episodes: int, max_steps: int, *, greedy: bool = 
         max_steps: Maximum number of steps of an episode.
         greedy: Whether to act greedily; else as in training.
     """
-    player = agent if greedy else _Sampling(agent).agent
+    player = agent if greedy else _sampling(agent)
 
     def one(key: Key, state: Any) -> dict[str, Any]:
         return lox.spool(player.evaluate)(key, state, num_steps=max_steps, num_episodes=episodes)[1]
@@ -64,12 +64,11 @@ def episode_player(agent: Any, episodes: int, max_steps: int, *, greedy: bool = 
     return play
 
 
-class _Sampling:
-    """A copy of an agent that acts in evaluations as it does in training."""
-
-    def __init__(self, agent: Any) -> None:
-        self.agent = copy.copy(agent)
-        self.agent.acting = lambda state, behavior: agent.acting(state, "explore")
+def _sampling(agent: Any) -> Any:
+    """Copy an agent so that it acts in evaluations as it does in training."""
+    other = copy.copy(agent)
+    other.acting = lambda state, behavior: agent.acting(state, "explore")
+    return other
 
 
 class Evaluator:
