@@ -250,5 +250,5 @@ def test_a_fork_has_the_options_of_its_source(tmp_path):
     assert (folder, how["resume"], str(how["fork"]), how["fork_step"]) == (None, False, source, "best")
     with pytest.raises(ValueError, match=r"`algorithm` must be ppo to fork .*source, got dqn"):
         train_options(["dqn", "--fork", source])
-    with pytest.raises(ValueError, match="the step of a checkpoint must be last, best or an integer, got first"):
-        train_options(["--fork", source, "--fork-step", "first"])
+    _, _, how = train_options(["--fork", source, "--fork-step", "5e2"])
+    assert how["fork_step"] == 500

@@ -62,13 +62,13 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_optimizers_are_those_of_optax_after_clipping(name):
-    made = make_optimizer(run(optimizer=name, learning_rate=0.02, max_grad_norm=0.4), 100)
+    made = make_optimizer(run(optimizer=name, learning_rate=0.02, max_grad_norm=0.4), lambda: 100)
     assert_equal(steps(made), steps(optax.chain(optax.clip_by_global_norm(0.4), EXPECTED[name](0.02))))
 
 
 @pytest.mark.parametrize("name", ["adamw", "lion", "muon"])
 def test_weight_decay_reaches_the_optimizer(name):
-    none, much = (make_optimizer(run(optimizer=name, weight_decay=decay), 100) for decay in (0.0, 5.0))
+    none, much = (make_optimizer(run(optimizer=name, weight_decay=decay), lambda: 100) for decay in (0.0, 5.0))
     assert differ(steps(none), steps(much))
 
 
@@ -81,11 +81,13 @@ def test_weight_decay_without_effect_is_refused(name):
 def test_the_critic_may_have_a_learning_rate_of_its_own():
     config = run(critic_learning_rate=0.5, learning_rate=0.1)
     assert_equal(
-        steps(make_optimizer(config, 9, "critic_learning_rate")), steps(make_optimizer(run(learning_rate=0.5), 9))
+        steps(make_optimizer(config, lambda: 9, "critic_learning_rate")),
+        steps(make_optimizer(run(learning_rate=0.5), lambda: 9)),
     )
-    assert_equal(steps(make_optimizer(config, 9)), steps(make_optimizer(run(learning_rate=0.1), 9)))
+    assert_equal(steps(make_optimizer(config, lambda: 9)), steps(make_optimizer(run(learning_rate=0.1), lambda: 9)))
     assert_equal(
-        steps(make_optimizer(run(learning_rate=0.1), 9, "critic_learning_rate")), steps(make_optimizer(config, 9))
+        steps(make_optimizer(run(learning_rate=0.1), lambda: 9, "critic_learning_rate")),
+        steps(make_optimizer(config, lambda: 9)),
     )
 
 
@@ -99,10 +101,10 @@ def test_any_transformation_of_optax_can_be_asked_for_by_name(own):
     own.register("mine", lambda learning_rate: optax.chain(optax.trace(0.9), optax.scale(-learning_rate)))
     config = from_dict(to_dict(run(optimizer="mine", learning_rate=0.1)))
     expected = optax.chain(optax.clip_by_global_norm(0.5), optax.trace(0.9), optax.scale(-0.1))
-    assert_equal(steps(make_optimizer(config, 9)), steps(expected))
+    assert_equal(steps(make_optimizer(config, lambda: 9)), steps(expected))
     own.register("wrong", lambda learning_rate: learning_rate)
     with pytest.raises(TypeError, match=r"optimizer `wrong` must make an optax optimizer, got 0\.1"):
-        make_optimizer(run(optimizer="wrong", learning_rate=0.1), 9)
+        make_optimizer(run(optimizer="wrong", learning_rate=0.1), lambda: 9)
 
 
 def test_unknown_optimizers_are_refused():
@@ -166,8 +168,8 @@ def test_what_is_no_schedule_is_refused(schedules, error, message):
 
 def test_annealing_is_the_linear_schedule():
     for name in ("learning_rate", "critic_learning_rate"):
-        old = make_optimizer(run(anneal_learning_rate=True), 5, name)
-        new = make_optimizer(run(schedules={"learning_rate": "linear"}), 5, name)
+        old = make_optimizer(run(anneal_learning_rate=True), lambda: 5, name)
+        new = make_optimizer(run(schedules={"learning_rate": "linear"}), lambda: 5, name)
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), steps(old, 7), steps(new, 7))
     with pytest.raises(ValueError, match="`anneal_learning_rate` must be off where `schedules` has `learning_rate`"):
         run(anneal_learning_rate=True, schedules={"learning_rate": "cosine"})
@@ -187,10 +189,12 @@ def test_epsilon_follows_its_schedule(algorithm):
     default = default_run(algorithm)
     own = dataclasses.replace(default.hyperparameters, epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100)
     agent = build_agent(dataclasses.replace(default, hyperparameters=own, schedules={"epsilon": "cosine"}))
-    np.testing.assert_allclose([agent.epsilon_schedule(jnp.uint32(x)) for x in (0, 50, 100, 900)], [0.8, 0.5, 0.2, 0.2])
+    np.testing.assert_allclose(
+        [agent.epsilon_schedule(jnp.float32(x)) for x in (0, 50, 100, 900)], [0.8, 0.5, 0.2, 0.2]
+    )
     usual = build_agent(dataclasses.replace(default, hyperparameters=own))
     np.testing.assert_allclose(
-        [usual.epsilon_schedule(jnp.uint32(x)) for x in (0, 50, 100)], [0.8, 0.5, 0.2], rtol=1e-6
+        [usual.epsilon_schedule(jnp.float32(x)) for x in (0, 50, 100)], [0.8, 0.5, 0.2], rtol=1e-6
     )
 
 

@@ -8,7 +8,7 @@ import tyro
 from rich.table import Table
 
 from memorax.cli.compilation_cache import keep_compiled_programs
-from memorax.cli.options import ImportOptions, parse, read_step
+from memorax.cli.options import ImportOptions, Step, parse
 from memorax.cli.output import make_console, print_result, silence_libraries
 from memorax.cli.refusal import refusing
 
@@ -19,8 +19,8 @@ class EvaluateOptions(ImportOptions):
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
-    step: str = "last"
-    """Which checkpoint: `last`, `best` (of a run with `--keep-best`), or the step of one that is kept."""
+    step: Step = "last"
+    """Which checkpoint: the newest, the best (of a run with `--keep-best`), or the one at this step."""
     episodes: int = 100
     """Number of episodes of each seed."""
     max_steps: int = 100_000
@@ -37,8 +37,8 @@ def run(arguments: list[str]) -> int:
     silence_libraries()
     keep_compiled_programs()
     refusing(import_modules, options.imports)
-    step = refusing(read_step, options.step)
-    result = refusing(evaluate, options.run, step=step, episodes=options.episodes, max_steps=options.max_steps)
+    how = {"step": options.step, "episodes": options.episodes, "max_steps": options.max_steps}
+    result = refusing(evaluate, options.run, **how)
     title = f"{options.run} at step {result['step']:,}"
     table = Table("seed", "episodes", "mean episode return", "mean episode length", title=title)
     returns, lengths = result["return"]["per_seed"], result["length"]["per_seed"]

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -46,20 +46,8 @@ class ImportOptions:
 
 Pairs = Annotated[dict[str, Any], pairs(lambda words: read_pairs("set", words, "learning_rate=1e-4"))]
 """Values by name, `NAME=VALUE ...`."""
-
-
-def read_step(text: str) -> int | str:
-    """Read which checkpoint: `last`, `best`, or a step.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    if text in ("last", "best"):
-        return text
-    try:
-        return read_integer(text)
-    except ValueError:
-        raise ValueError(f"the step of a checkpoint must be last, best or an integer, got {text}") from None
+Step = Annotated[int | Literal["last", "best"], tyro.conf.arg(metavar="{last,best,INT}")]
+"""Which checkpoint of a run."""
 
 
 def parse(options: Any, command: str, arguments: Sequence[str]) -> Any:

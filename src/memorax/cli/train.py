@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from memorax.cli.compilation_cache import keep_compiled_programs
-from memorax.cli.options import ImportOptions, Pairs, given_values, parse, read_step
+from memorax.cli.options import ImportOptions, Pairs, Step, given_values, parse
 from memorax.cli.output import print_result, silence_libraries
 from memorax.cli.refusal import FAILED, refusing
 
@@ -32,8 +32,8 @@ class TrainOptions(ImportOptions, Generic[R]):
     """With `--resume`: change real numbers from here on, such as `learning_rate=1e-4 gamma=0.995`."""
     fork: Path | None = None
     """Begin with the parameters of another run, whose options are the defaults; the environment may be another one."""
-    fork_step: str = "last"
-    """Which checkpoint of the run to fork: `last`, `best`, or a step."""
+    fork_step: Step = "last"
+    """Which checkpoint of the run to fork: the newest, the best, or the one at this step."""
 
 
 def run(arguments: list[str]) -> int:
@@ -91,8 +91,8 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[s
     options = _parse(arguments, default)
     modules = dict.fromkeys((*options.run.imports, *options.imports))  # for `evaluate` and `--resume`
     config = dataclasses.replace(options.run, imports=tuple(modules))
-    how = {"resume": options.resume, "changes": options.changes, "fork": options.fork}
-    return config, folder or options.out, how | {"fork_step": read_step(options.fork_step)}
+    how = {name: getattr(options, name) for name in ("resume", "changes", "fork", "fork_step")}
+    return config, folder or options.out, how
 
 
 def _stored(config: "RunConfig", named: list[str], purpose: str) -> "RunConfig":

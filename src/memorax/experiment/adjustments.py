@@ -54,7 +54,7 @@ def with_schedules(agent: Any, values: Mapping[str, Callable[[Any], Array]], con
 
     class Scheduled(base):
         def update(self, key: Key, state: State) -> State:
-            fraction = (_as_float(state.step) - config.warmup) / config.steps
+            fraction = (state.step.as_float() - config.warmup) / config.steps
             now = {name: value(fraction) for name, value in values.items()}
             lox.log({"schedules": now})
             return base.update(_with_hyperparameters(self, now), key, state)
@@ -90,7 +90,3 @@ class ScaledRewards(Normalizer):
         """Normalize, then scale the reward."""
         transition = super().transition(scales, transition)
         return dataclasses.replace(transition, reward=transition.reward * jnp.float32(self.scale))
-
-
-def _as_float(step: Any) -> Array:
-    return step.as_float() if hasattr(step, "as_float") else step.astype(jnp.float32)

@@ -57,8 +57,8 @@ class RunConfig(Generic[C]):
     critic_learning_rate: float | None = None
     """Learning rate of the critic's optimizer, where actor and critic have one each. None: `learning_rate`."""
     anneal_learning_rate: bool = False
-    """Whether to anneal the learning rate linearly to zero over `steps`; the same as `--schedules
-    learning_rate=linear`."""
+    """Whether to anneal the learning rate linearly to zero over the updates of `steps` that learn; the same as
+    `--schedules learning_rate=linear`."""
     weight_decay: float | None = None
     """Weight decay of `adamw`, `lion` and `muon`. None: the default of optax."""
     max_grad_norm: float = 0.5

@@ -33,12 +33,14 @@ OPTIMIZERS.register("rmsprop", lambda learning_rate: optax.rmsprop(learning_rate
 OPTIMIZERS.register("sgd", optax.sgd)
 
 
-def make_optimizer(config: RunConfig, gradient_steps: int, name: str = "learning_rate") -> optax.GradientTransformation:
+def make_optimizer(
+    config: RunConfig, gradient_steps: Callable[[], int], name: str = "learning_rate"
+) -> optax.GradientTransformation:
     """Make an optimizer as a run is configured: gradient clipping, then the optimizer with its learning rate.
 
     Args:
         config: The run.
-        gradient_steps: How many steps it takes in the whole run, for schedules.
+        gradient_steps: Counts the steps it takes in the whole run, for schedules.
         name: Which learning rate: `learning_rate`, or `critic_learning_rate` for critics, which is the former where
             it is not given.
 
@@ -54,17 +56,17 @@ def make_optimizer(config: RunConfig, gradient_steps: int, name: str = "learning
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optimizer)
 
 
-def learning_rate(config: RunConfig, gradient_steps: int, name: str) -> LearningRate:
+def learning_rate(config: RunConfig, gradient_steps: Callable[[], int], name: str) -> LearningRate:
     """Give a learning rate of a run, as a function of the gradient steps so far where it has a schedule."""
     own = getattr(config, name)
     value = config.learning_rate if own is None else own
     if config.anneal_learning_rate:
-        return optax.linear_schedule(value, 0.0, gradient_steps)
+        return optax.linear_schedule(value, 0.0, gradient_steps())
     text = config.schedules.get(name, config.schedules.get(LEARNING_RATES[0]))
     if text is None:
         return value
-    values = read_schedule(name, text).values(value, 0.0)
-    return lambda count: values(count / gradient_steps)
+    values, total = read_schedule(name, text).values(value, 0.0), gradient_steps()
+    return lambda count: values(count / total)
 
 
 def check_optimizer_options(config: RunConfig, used: Collection[str]) -> None:
