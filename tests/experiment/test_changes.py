@@ -238,7 +238,7 @@ def test_a_fork_of_other_networks_is_refused(initial):
     with pytest.raises(ValueError, match=r"`seeds` must be at most those of the run to fork \(2\), got 3"):
         check_fork(same, source, 3)
     check_fork(same, source, 2)
-    assert begin_with(jax.tree.map(lambda x: x[:1], initial), source).step.shape[0] == 1
+    assert begin_with(jax.tree.map(lambda x: x[:1], initial), source).step.low.shape == (1,)
 
 
 def test_a_fork_has_the_options_of_its_source(tmp_path):
