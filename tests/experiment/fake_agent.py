@@ -46,12 +46,11 @@ class FakeAgent:
 
         return jax.lax.scan(body, state, None, length=num_steps // UPDATE)[0]
 
-    def acting(self, state: State, behavior: str) -> tuple[jax.Array, None]:
-        return jnp.float32(100.0 if behavior == "explore" else 0.0), None
-
-    def evaluate(self, key: jax.Array, state: State, num_steps: int, num_episodes: int) -> State:
+    def evaluate(
+        self, key: jax.Array, state: State, num_steps: int, num_episodes: int, deterministic: bool = True
+    ) -> State:
         """Return where it is, the first coordinate, and by how much it samples; the noise of a key is small."""
-        bonus, _ = self.acting(state, "exploit")
+        bonus = 0.0 if deterministic else 100.0
         noise = 1e-3 * jax.random.uniform(key, (num_episodes,))
         lox.log(
             {

@@ -25,7 +25,7 @@ from memorax.experiment.loggers import read_rows
 from memorax.experiment.report.plot import draw, make_curve
 from memorax.experiment.run import train as training
 from memorax.experiment.run.fork import begin_with, check_fork
-from memorax.experiment.run.session import initialize, seed_keys
+from memorax.experiment.run.programs import initialize, seed_keys
 from memorax.experiment.run.train import prepare
 
 QUIET = {"console": Console(file=io.StringIO())}

@@ -18,7 +18,7 @@ from memorax.experiment import PolicyMemory, RunConfig, TrainedPolicy, build_age
 from memorax.experiment.config_file import save_config
 from memorax.experiment.run.checkpoint import CheckpointWriter
 from memorax.experiment.run.files import CHECKPOINTS
-from memorax.experiment.run.session import initialize, seed_keys
+from memorax.experiment.run.programs import initialize, seed_keys
 
 SEEDS, EPISODES, MOST = [3, 4], 3, 60
 SIZES = {"num_envs": 2, "num_steps": 4, "num_minibatches": 1, "train_frequency": 2, "batch_size": 4}

@@ -13,7 +13,7 @@ from memorax.experiment.policy import TrainedPolicy
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.run import checkpoint, origin
 from memorax.experiment.run.files import BEST, CHECKPOINTS
-from memorax.experiment.run.session import restore_state, seed_keys
+from memorax.experiment.run.programs import restore_state, seed_keys
 
 
 class SavedRun(NamedTuple):

@@ -1,8 +1,10 @@
 """A logger on a thread of its own, so that training never waits for a disk or a network."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from memorax.experiment.loggers.base import Logger, Row
 from memorax.experiment.loggers.jsonl import parse_lines
@@ -42,8 +44,9 @@ class Background:
     def start(self, rows: Sequence[Row]) -> None:
         """Start the logger, and the thread; as `Logger.start`."""
         self._logger.start(rows)
-        begin = self._path.stat().st_size
-        self._thread = threading.Thread(target=self._work, args=(begin,), name=f"logger {self._name}", daemon=True)
+        file = self._path.open("rb")  # now, for the folder may be moved while the run trains
+        file.seek(0, os.SEEK_END)
+        self._thread = threading.Thread(target=self._work, args=(file,), name=f"logger {self._name}", daemon=True)
         self._thread.start()
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -86,25 +89,23 @@ class Background:
         if error is not None:
             raise error
 
-    def _work(self, position: int) -> None:
-        try:
-            while not self._closing:
-                self._more.wait()
-                self._more.clear()
-                position = self._pass_on(position)
-        except Exception as error:  # raised where training calls the next time
-            self._error = error
+    def _work(self, file: BinaryIO) -> None:
+        with file:
+            try:
+                while not self._closing:
+                    self._more.wait()
+                    self._more.clear()
+                    self._pass_on(file)
+            except Exception as error:  # raised where training calls the next time
+                self._error = error
 
-    def _pass_on(self, position: int) -> int:
-        """Give the logger the complete lines of the file from a position on; give the position after them."""
-        with self._path.open("rb") as file:
-            file.seek(position)
-            rest = b""
-            while block := file.read(_AT_ONCE):
-                complete, newline, rest = (rest + block).rpartition(b"\n")
-                rows = parse_lines(complete + newline, self._path)
-                if rows:
-                    self._logger.write(rows)
-                    self._passed += len(rows)
-                position += len(complete) + len(newline)
-        return position
+    def _pass_on(self, file: BinaryIO) -> None:
+        """Give the logger the complete lines that follow; stay before one that is half written."""
+        rest = b""
+        while block := file.read(_AT_ONCE):
+            complete, newline, rest = (rest + block).rpartition(b"\n")
+            rows = parse_lines(complete + newline, self._path)
+            if rows:
+                self._logger.write(rows)
+                self._passed += len(rows)
+        file.seek(-len(rest), os.SEEK_CUR)

@@ -1,6 +1,5 @@
 """Whole episodes with the agent of a run: evaluation, while it trains and afterwards."""
 
-import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -33,19 +32,21 @@ class Played:
     lengths: np.ndarray
 
 
-def episode_player(agent: Any, episodes: int, max_steps: int, *, greedy: bool = True) -> Callable[[Key, Any], Played]:
+def episode_player(
+    agent: Any, episodes: int, max_steps: int, *, deterministic: bool = True
+) -> Callable[[Key, Any], Played]:
     """Make a function of keys `[seeds]` and the state of all seeds that plays whole episodes.
 
     Args:
         agent: The agent.
         episodes: Episodes of each seed.
         max_steps: Maximum number of steps of an episode.
-        greedy: Whether to act greedily; else as in training.
+        deterministic: Whether to act greedily, rather than as in training.
     """
-    player = agent if greedy else _sampling(agent)
 
     def one(key: Key, state: Any) -> dict[str, Any]:
-        return lox.spool(player.evaluate)(key, state, num_steps=max_steps, num_episodes=episodes)[1]
+        play = lox.spool(agent.evaluate)
+        return play(key, state, num_steps=max_steps, num_episodes=episodes, deterministic=deterministic)[1]
 
     program = jax.jit(jax.vmap(one))
 
@@ -62,13 +63,6 @@ def episode_player(agent: Any, episodes: int, max_steps: int, *, greedy: bool = 
         return Played(count, *(total / np.maximum(count, 1) for total in sums))
 
     return play
-
-
-def _sampling(agent: Any) -> Any:
-    """Copy an agent so that it acts in evaluations as it does in training."""
-    other = copy.copy(agent)
-    other.acting = lambda state, behavior: agent.acting(state, "explore")
-    return other
 
 
 class Evaluator:
@@ -92,7 +86,8 @@ class Evaluator:
             trained, agent = agent, build_agent(other)
             _check_same_networks(trained, agent, other)
         self._players = {
-            name: episode_player(agent, config.eval_episodes, MAX_STEPS, greedy=not name) for name in ("", "sampled_")
+            name: episode_player(agent, config.eval_episodes, MAX_STEPS, deterministic=not name)
+            for name in ("", "sampled_")
         }
 
     def evaluate(self, state: PyTree, step: int) -> list[Row]:

@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from memorax import lox
-from memorax.core.types import Key, PyTree
+from memorax.core.types import PyTree
 from memorax.experiment.callbacks import Callback, stopping_rules
 from memorax.experiment.config import RunConfig
-from memorax.experiment.loggers import Composite, Row, read_rows
-from memorax.experiment.run import checkpoint, origin
+from memorax.experiment.loggers import Composite, LoggerError, Row, read_rows
+from memorax.experiment.run import checkpoint, origin, recovery
 from memorax.experiment.run.best import BestCheckpoint
 from memorax.experiment.run.display import Display
 from memorax.experiment.run.episodes import Evaluator
-from memorax.experiment.run.files import BEST, CHECKPOINTS, METRICS_FILE
+from memorax.experiment.run.files import BEST, CHECKPOINTS, METRICS_FILE, remove_temporary_files
 from memorax.experiment.run.folders import Claim
 from memorax.experiment.run.interrupt import Interruption
-from memorax.experiment.run.metrics import Interval, diagnose, reduce_logs, rows
+from memorax.experiment.run.metrics import Interval, diagnose, rows
+from memorax.experiment.run.programs import compile_interval, initialize, restore_state, seed_keys
 from memorax.experiment.run.series import Series
 
 
@@ -47,16 +46,6 @@ class Outcome:
     signal: int | None = None
     stopped_by: Callback | None = None
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
-    """Derive the keys of initialization, training and evaluation, `[seeds]` each, from the seeds' numbers alone."""
-
-    def split(seed: jax.Array) -> Key:
-        return jax.random.split(jax.random.key(seed), 3)
-
-    keys = jax.vmap(split)(jnp.asarray(seeds, jnp.uint32))
-    return keys[:, 0], keys[:, 1], keys[:, 2]
 
 
 class Session:
@@ -111,49 +100,45 @@ class Session:
                 f"`steps` must be at least {self.step:,} to resume {folder}, which got that far, got {config.steps:,}"
             )
         kept = read_rows(folder / METRICS_FILE, self.step)
-        self.warnings: list[str] = []
+        self._rows = origin.RowCount(kept)
+        self.warnings = list(claim.warnings)
 
         def check(found: dict[str, Any] | None) -> None:
             if latest is not None:
-                self.warnings += origin.check(found, config, latest, len(kept))
+                self.warnings += origin.check(found, config, latest, self._rows)
 
         if latest is None:
             self.state = begin(initialize(agent, init_keys, self._keys, config.warmup))
         else:
             self.state = restore_state(agent, init_keys, latest, check)
-        self._rows = len(kept)
         self._seen = frozenset(name for row in kept for name in row)
         self._elapsed = kept[-1].get("time/elapsed_seconds", 0.0) if kept else 0.0
         logger.start(kept)
         self._series = Series(lambda: read_rows(folder / METRICS_FILE))
+        remove_temporary_files(folder)
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
         self._best = BestCheckpoint(config.keep_best, folder / BEST, self.step, self._series.get)
+        self._watch = recovery.Watch(folder)
+        self._failed = False
 
     def run(self, display: Display) -> Outcome:
         """Train to the end, or until SIGINT or SIGTERM; either way everything is saved.
 
         Raises:
             DivergenceError: Something became NaN or infinite.
+            OSError: The disk failed or is full, or the folder was removed or moved; the message says what is kept.
         """
         with Interruption() as interruption:
-            if self.step == 0 and self.config.fork is not None:
-                self._save()  # what it began with may be gone when it is resumed
-            stopped_by = self._stopped_by(self._rules)
-            while self.step < self.total and interruption.signal is None and stopped_by is None:
-                length = min(self._interval(), self.total - self.step)
-                before = self.step
-                program = self._program(length)
-                if interruption.signal is not None:
-                    break
-                self._advance(program, length, display)
-                every = self.config.checkpoint_every
-                if self.step // every > before // every:
-                    self._save()
-                stopped_by = self._stopped_by([*self._rules, *self._callbacks])
-            self._save()
-            self.writer.wait()
-            self._best.settle(checkpoint.newest(self.folder / CHECKPOINTS))
-        self.received_signal = interruption.signal
+            stopped_by = None
+            try:
+                stopped_by = self._train(display, interruption)
+            except BaseException as error:
+                self._failed = True
+                if isinstance(error, OSError):
+                    raise self._explained(error) from error
+                raise
+            finally:
+                self.received_signal = interruption.signal
         # A signal in the last interval has nothing left to stop.
         complete = self.step >= self.total or stopped_by is not None
         return Outcome(self.folder, self.step, None if complete else interruption.signal, stopped_by)
@@ -168,10 +153,44 @@ class Session:
         self.writer.wait()
         return checkpoint.complete(self.folder / CHECKPOINTS)[-1]
 
+    def _train(self, display: Display, interruption: Interruption) -> Callback | None:
+        """Train until the end, a signal, or a callback that ends the run, and give that callback."""
+        if self.step == 0 and self.config.fork is not None:
+            self._save()  # what it began with may be gone when it is resumed
+        stopped_by = self._stopped_by(self._rules)
+        while self.step < self.total and interruption.signal is None and stopped_by is None:
+            length = min(self._interval(), self.total - self.step)
+            before = self.step
+            program = self._program(length)
+            if interruption.signal is not None:
+                break
+            self._advance(program, length, display)
+            if not self._watch.is_intact():
+                raise recovery.FolderLostError
+            every = self.config.checkpoint_every
+            if self.step // every > before // every:
+                self._save()
+            stopped_by = self._stopped_by([*self._rules, *self._callbacks])
+        self._save()
+        self.writer.wait()
+        self._best.settle(checkpoint.newest(self.folder / CHECKPOINTS))
+        return stopped_by
+
+    def _explained(self, error: OSError) -> OSError:
+        """An error that also says what is kept, after saving what still can be."""
+        with contextlib.suppress(OSError):
+            self.writer.wait()
+        with contextlib.suppress(OSError):
+            if not self._watch.is_intact():
+                return recovery.FolderLostError(recovery.rescue(self._watch, self.config, self._save_by, self.step))
+        text = recovery.explain(error, self.folder)
+        return LoggerError(text) if isinstance(error, LoggerError) else OSError(text)
+
     def close(self) -> None:
         """Wait for a save that is under way, and release files and folder."""
-        with contextlib.ExitStack() as stack:
+        with contextlib.suppress(*[OSError] * self._failed), contextlib.ExitStack() as stack:
             stack.callback(self.claim.release)
+            stack.callback(self._watch.close)
             stack.callback(self.writer.close)
             stack.callback(self._best.close)
             stack.callback(self.logger.close)
@@ -211,7 +230,7 @@ class Session:
         self.rows = made = rows(interval, self.step, self.seeds, time_row, evaluated)
         self.logger.write(made)
         self._series.add(made)
-        self._rows += len(made)
+        self._rows.add(made)
         self._seen |= {name for row in made for name in row}
         display.show(self.step, made)
         while self.logger.notices:
@@ -233,58 +252,12 @@ class Session:
         self._best.settle(checkpoint.newest(self.folder / CHECKPOINTS))
         self.writer.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
 
+    def _save_by(self, writer: checkpoint.CheckpointWriter, metrics: Path) -> None:
+        rows = origin.RowCount(read_rows(metrics, self.step))
+        writer.save(self.step, self.state, origin.describe(self.config, self.step, rows))
+
     def _what_is_left(self) -> str:
         self.writer.wait()
         latest = checkpoint.newest(self.folder / CHECKPOINTS)
         left = "there is no checkpoint before it" if latest is None else f"the last good checkpoint is {latest}"
         return f"{left}; try a lower `--learning-rate` or `--max-grad-norm` in a new run"
-
-
-def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
-    """Initialize the state of all seeds.
-
-    Args:
-        agent: The agent.
-        init_keys: Keys of initialization, `[seeds]`.
-        keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
-        warmup: Environment steps of each seed with random actions.
-    """
-
-    def one(init_key: Key, key: Key) -> PyTree:
-        state = agent.init(init_key)
-        return agent.warmup(key, state, warmup) if warmup else state
-
-    return jax.jit(jax.vmap(one))(init_keys, keys)
-
-
-def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.stages.Compiled:
-    """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
-
-    Args:
-        agent: The agent.
-        keys: Training keys, `[seeds]`.
-        state: Of all seeds, `[seeds, ...]`; its buffers are donated.
-        length: Steps of each seed.
-    """
-
-    def one(key: Key, state: PyTree) -> tuple[PyTree, Interval]:
-        state, logs = lox.spool(agent.train)(key, state, length)
-        return state, reduce_logs(logs, state.learner)
-
-    return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
-
-
-def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[str, Any] | None], object]) -> PyTree:
-    """Read the state of all seeds from a checkpoint.
-
-    Args:
-        agent: The agent.
-        init_keys: Keys of initialization, `[seeds]`.
-        path: The checkpoint's folder.
-        check: Given what the checkpoint belongs to; raises to refuse it.
-
-    Raises:
-        ValueError: It is damaged, or of another configuration.
-    """
-    abstract = jax.eval_shape(jax.vmap(agent.init), init_keys)
-    return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check))

@@ -25,7 +25,9 @@ from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
 from memorax.experiment.run.fork import begin_with, check_fork
 from memorax.experiment.run.origin import check_not_lost
-from memorax.experiment.run.session import Outcome, Session, seed_keys
+from memorax.experiment.run.programs import seed_keys
+from memorax.experiment.run.recovery import explain_summary
+from memorax.experiment.run.session import Outcome, Session
 
 _INTERVALS = 100
 """About how many logging intervals a run has by default."""
@@ -92,10 +94,11 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         loggers=loggers,
         callbacks=callbacks,
     )
-    outcome = finish(session, console)
-    if session.received_signal is not None and not return_on_signal:
-        signal.raise_signal(session.received_signal)
-    return outcome
+    try:
+        return finish(session, console)
+    finally:  # also after an error, which the caller may catch and go on
+        if session.received_signal is not None and not return_on_signal:
+            signal.raise_signal(session.received_signal)
 
 
 def prepare(  # noqa: PLR0913  how to run it, by keyword
@@ -217,7 +220,10 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
         display.note(f"stopped at step {outcome.step:,} of {session.total:,} by {type(outcome.stopped_by).__name__}")
     if config.keep_best is not None and not session.series(config.keep_best):
         display.note(f"warning: `{config.keep_best}` had no value, so that no best checkpoint was kept")
-    summary = write_summary(session.folder, config, session.step, session.compile_seconds)
+    try:
+        summary = write_summary(session.folder, config, session.step, session.compile_seconds)
+    except OSError as error:
+        raise OSError(explain_summary(error, session.folder)) from error
     return dataclasses.replace(outcome, summary=summary)
 
 
