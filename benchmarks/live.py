@@ -1,4 +1,4 @@
-"""What logging and evaluation cost a run: `python -m benchmarks.live [--against SRC] [--rounds 7] [--out FILE]`.
+"""What logging and evaluation cost a run: `python -m benchmarks.live [--against SRC] [--only NAME ...] [--rounds 7]`.
 
 Each variant trains the same run in a process of its own, by turns: plain, with TensorBoard, and with an evaluation in
 every interval; with `--against`, plain with the sources of another revision, too. An interval is timed from one
@@ -68,17 +68,18 @@ def start(fields: dict[str, Any], sources: str | None) -> dict[str, float]:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def measure(rounds: int, against: str | None) -> dict[str, Any]:
+def measure(rounds: int, against: str | None, only: list[str]) -> dict[str, Any]:
     """Run all variants in turn."""
-    variants = {name: (fields, None) for name, fields in VARIANTS.items()}
+    variants = {name: (fields, None) for name, fields in VARIANTS.items() if name == "plain" or name in only}
     if importlib.util.find_spec("tensorboardX") is None:
-        del variants["tensorboard"]
+        variants.pop("tensorboard", None)
     if against is not None:
         variants["other revision"] = ({}, against)
     seconds: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, (fields, sources) in variants.items():
             seconds[name].append(start(fields, sources))
+            print(f"{name}: {seconds[name][-1]}", flush=True)
     results = {}
     for name, found in seconds.items():
         results[name] = {
@@ -94,6 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", help="the folder `src` of another revision")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="variants to compare with the plain run")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     add_output_option(parser, "live")
     options = parser.parse_args()
@@ -101,7 +103,7 @@ def main() -> None:
         fields = json.loads(options.worker)
         print(json.dumps(train(fields | ({"loggers": tuple(fields["loggers"])} if "loggers" in fields else {}))))
         return
-    write(options.out, measure(options.rounds, options.against))
+    write(options.out, measure(options.rounds, options.against, options.only))
 
 
 if __name__ == "__main__":
