@@ -19,6 +19,7 @@ from memorax.experiment.loading import find_checkpoint
 from memorax.experiment.loggers import read_rows
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run import train as training
+from memorax.experiment.run.best import BestCheckpoint
 from memorax.experiment.run.display import Quiet
 from memorax.experiment.run.train import prepare
 
@@ -177,6 +178,36 @@ def test_crashes_change_nothing(straight, agent, tmp_path, seed):
             assert f"{best[0]:012d}" in [path.name for path in checkpoint.complete(folder / "best")]
     train(live(), folder, resume=True, **QUIET)
     assert_same(straight, folder, agent)
+
+
+def test_the_best_up_to_a_complete_checkpoint_outlives_better_ones(tmp_path):
+    """A kill while the next checkpoint is written leads back to the one before it."""
+    points, folder = [], tmp_path / "best"
+
+    def kept():
+        return [int(path.name) for path in checkpoint.complete(folder)]
+
+    best = BestCheckpoint("metric", folder, 0, lambda metric: points)
+    for step, value in ((4, 1.0), (8, 2.0), (9, 1.5), (12, 3.0), (15, 4.0)):
+        points.append((step, value))
+        if best.improved(step):
+            best.save(step, {"x": np.full(3, value)}, {})
+    best.settle(None)
+    assert kept() == [4, 8, 12, 15]
+    best.settle(tmp_path / f"{10:012d}")
+    assert kept() == [8, 12, 15]
+    best.close()
+    del points[3:]
+    again = BestCheckpoint("metric", folder, 10, lambda metric: points)
+    assert kept() == [8]
+    points.append((12, 1.9))
+    assert not again.improved(12)
+    points.append((15, 2.1))
+    assert again.improved(15)
+    again.save(15, {"x": np.zeros(3)}, {})
+    again.settle(tmp_path / f"{20:012d}")
+    assert kept() == [15]
+    again.close()
 
 
 def test_evaluation_may_begin_when_a_run_is_resumed(straight, agent, tmp_path):
