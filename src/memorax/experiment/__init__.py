@@ -7,11 +7,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memorax.experiment.callbacks import Callback, Patience, StopAt, TrainingRun
     from memorax.experiment.config import RunConfig
     from memorax.experiment.config_file import load_config
     from memorax.experiment.evaluation import evaluate
     from memorax.experiment.loading import load
+    from memorax.experiment.log_run import log_run
     from memorax.experiment.loggers import LOGGERS, Logger
+    from memorax.experiment.optimizers import OPTIMIZERS
     from memorax.experiment.policy import PolicyMemory, TrainedPolicy
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
     from memorax.experiment.report.plot import plot_runs
@@ -20,14 +23,19 @@ if TYPE_CHECKING:
     from memorax.experiment.run.train import train
 
 _WHERE = {
+    "Callback": "callbacks",
     "DivergenceError": "run.session",
     "LOGGERS": "loggers",
     "Logger": "loggers",
+    "OPTIMIZERS": "optimizers",
     "Outcome": "run.session",
+    "Patience": "callbacks",
     "PolicyMemory": "policy",
     "Recipe": "recipes",
     "RunConfig": "config",
+    "StopAt": "callbacks",
     "TrainedPolicy": "policy",
+    "TrainingRun": "callbacks",
     "bootstrap_interval": "report.statistics",
     "build_agent": "recipes",
     "default_run": "recipes",
@@ -35,6 +43,7 @@ _WHERE = {
     "interquartile_mean": "report.statistics",
     "load": "loading",
     "load_config": "config_file",
+    "log_run": "log_run",
     "plot_runs": "report.plot",
     "register_algorithm": "recipes",
     "train": "run.train",
@@ -42,13 +51,18 @@ _WHERE = {
 
 __all__ = [
     "LOGGERS",
+    "OPTIMIZERS",
+    "Callback",
     "DivergenceError",
     "Logger",
     "Outcome",
+    "Patience",
     "PolicyMemory",
     "Recipe",
     "RunConfig",
+    "StopAt",
     "TrainedPolicy",
+    "TrainingRun",
     "bootstrap_interval",
     "build_agent",
     "default_run",
@@ -56,6 +70,7 @@ __all__ = [
     "interquartile_mean",
     "load",
     "load_config",
+    "log_run",
     "plot_runs",
     "register_algorithm",
     "train",

@@ -119,6 +119,18 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         (line,) = axes.plot(curve.steps, curve.center, linewidth=1.8)
         labels[line] = f"{curve.label} ({seeds})"
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
+    for config in configs:
+        for change in config.history:
+            text = ", ".join(f"{name}={value:g}" for name, value in change["after"].items())
+            axes.axvline(change["step"], color="0.4", linestyle="-.", linewidth=0.8)
+            place = {
+                "xycoords": ("data", "axes fraction"),
+                "rotation": 90,
+                "va": "bottom",
+                "ha": "right",
+                "fontsize": 8,
+            }
+            axes.annotate(text, (change["step"], 0.02), **place)
     tasks = {config.task(): config for config in configs}
     for memory, style in (("with", "--"), ("without", ":")):
         known = [best_return(config, memory=memory == "with") for config in tasks.values()]
