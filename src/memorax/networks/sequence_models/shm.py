@@ -9,10 +9,11 @@ import jax.numpy as jnp
 
 from memorax.core.checks import boolean, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
+from memorax.kernels.attention import episode_steps
 from memorax.kernels.hadamard import HadamardSteps, hadamard_memory
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
-from memorax.networks.sequence_models.rnn import RNN
 from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.rnn import RNN
 
 _FIRST_COUNTER = 1470
 """The counter that is hashed at an episode's start; the first 39 steps have different rows of a table of 128."""
@@ -121,7 +122,7 @@ class SHMCell(ConfiguredModule):
         value = jax.nn.sigmoid(project("strength", 1)) * project("value")
         rows = config.num_thetas if config.sample_theta else 1
         table = self.param("theta", nn.initializers.xavier_uniform(), (rows, side))
-        ages = _ages(done, age)
+        ages = episode_steps(done, age)
         steps = HadamardSteps(table[_hash(ages) % rows], project("calibration"), value, key, query)
         memory, read = hadamard_memory(steps, done, memory, clip=config.clip)
         read = read.astype(dtype)
@@ -133,13 +134,6 @@ class SHMCell(ConfiguredModule):
 
 def _share(x: Array) -> Array:
     return x / (1e-5 + jnp.sum(x, axis=-1, keepdims=True))
-
-
-def _ages(done: Array, age: Array) -> Array:
-    """Steps since the episode's start, `[batch, time]`; `age` is that of the first step unless it starts an episode."""
-    time = jnp.arange(done.shape[1], dtype=jnp.int32)
-    last = jax.lax.cummax(jnp.where(done, time, -1), axis=1)
-    return jnp.where(last < 0, age[:, None] + time, time - last)
 
 
 def _hash(x: Array) -> Array:
