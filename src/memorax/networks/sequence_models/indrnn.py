@@ -45,9 +45,9 @@ class IndRNNCell(ConfiguredModule):
     """An independently recurrent neural network: a unit remembers its own state only.
 
     `h_t = f(W x_t + b + u * h_{t-1})`, where `f` is the activation, with a recurrent weight `u` for each unit, at first
-    uniform in [0, 1] and bounded. A weight above its bound is used at the bound, and gets the gradient there, so that it
-    can come back. The carry is `h` `[batch, features]`. The paper's networks have two layers or more, which let units
-    interact.
+    uniform in [0, 1] and bounded. A weight above its bound is used at the bound, and gets the gradient there, so that
+    it can come back. The carry is `h` `[batch, features]`. The paper's networks have two layers or more, which let
+    units interact.
 
     Attributes:
         config: The hyper-parameters. The constructor takes them whole, or by field: see `IndRNNConfig`.
