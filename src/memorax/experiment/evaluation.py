@@ -1,5 +1,6 @@
 """Evaluating the trained agent of a run with its greedy policy."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from memorax.experiment.run.session import seed_keys
 def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_000) -> dict[str, Any]:
     """Run whole episodes with the greedy policy of every seed, and write the result to `evaluation.json`.
 
+    A folder that cannot be written to is a warning, so that the result is not lost.
+
     Args:
         folder: The run's folder.
         episodes: Number of episodes of each seed.
@@ -27,6 +30,16 @@ def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_00
     Raises:
         ValueError: A number is below 1, the folder holds no run or no checkpoint, or no episode was completed.
     """
+    result = measure(folder, episodes=episodes, max_steps=max_steps)
+    try:
+        write_json(Path(folder) / EVALUATION_FILE, result)
+    except OSError as error:
+        warnings.warn(f"the result of the evaluation is returned, but {error}", RuntimeWarning, stacklevel=2)
+    return result
+
+
+def measure(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_000) -> dict[str, Any]:
+    """Do what `evaluate` does, without writing anything; takes, gives and raises the same."""
     for name, number in (("episodes", episodes), ("max_steps", max_steps)):
         if number < 1:
             raise ValueError(f"`{name}` must be at least 1, got {number}")
@@ -47,5 +60,4 @@ def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_00
         means = np.sum(values * ended, axis=1) / ended.sum(axis=1)
         per_seed = {str(seed): float(x) for seed, x in zip(config.seed_numbers(), means, strict=True)}
         result[name] = {"per_seed": per_seed, **summarize(means)}
-    write_json(folder / EVALUATION_FILE, result)
     return result
