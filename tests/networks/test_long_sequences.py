@@ -27,19 +27,19 @@ def test_chunks_give_what_the_whole_gives(short_chunks, name):
     params = jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), params)
     carry = model.apply(params, inputs[::-1], done)[0]
 
-    def loss(params, inputs, carry):
-        after, outputs = model.apply(params, inputs, done, carry)
-        ends = sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(after) if jnp.issubdtype(x.dtype, jnp.floating))
-        return jnp.sum(jnp.sin(3 * outputs)) + ends, (after, outputs)
-
     def compute(limit):
         short_chunks(limit)
+
+        def loss(params, inputs, carry):  # a function of its own each time: JAX keeps what it has traced
+            after, outputs = model.apply(params, inputs, done, carry)
+            ends = sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(after) if jnp.issubdtype(x.dtype, jnp.floating))
+            return jnp.sum(jnp.sin(3 * outputs)) + ends, (after, outputs)
+
         compiled = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True, allow_int=True))
-        text = str(jax.make_jaxpr(loss)(params, inputs, carry))
-        return compiled(params, inputs, carry), text
+        return compiled(params, inputs, carry), str(jax.make_jaxpr(loss)(params, inputs, carry))
 
     (want, plain), (got, chunked) = compute(LENGTH + 1), compute(LENGTH)
-    assert chunked.count("checkpoint[") + chunked.count("remat") > plain.count("checkpoint[") + plain.count("remat")
+    assert chunked.count("checkpoint[") > plain.count("checkpoint[")
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         if jnp.issubdtype(x.dtype, jnp.floating):
             np.testing.assert_allclose(x, y, rtol=0, atol=2e-6 * max(1.0, float(jnp.max(jnp.abs(y)))))

@@ -19,10 +19,10 @@ _CELL_FIELDS = {
     "features": size(),
     "dtype": optional(floating()),
     "param_dtype": floating(),
-    "residual": boolean(),
-    **dict.fromkeys(
-        ("activation_fn", "gate_fn", "kernel_init", "recurrent_kernel_init", "bias_init", "carry_init"), function()
-    ),
+    **dict.fromkeys(("residual", "reset_gate"), boolean()),
+    **dict.fromkeys(("activation_fn", "gate_fn"), function()),
+    **dict.fromkeys((f"{part}_init" for part in ("kernel", "recurrent_kernel", "bias", "carry")), function()),
+    **dict.fromkeys((f"{part}_bias_init" for part in ("forget", "activation")), function()),
 }
 """What cells of Flax do not check themselves."""
 
