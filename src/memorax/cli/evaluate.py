@@ -13,10 +13,12 @@ from memorax.cli.refusal import refusing
 from memorax.cli.terminal import say
 from memorax.core.text import printable
 
+_POLICY = tyro.conf.create_mutex_group(required=False, title="policy")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(ImportOptions):
-    """Run whole episodes with the greedy policy of a trained agent; save the result in `evaluation.json`."""
+    """Run whole episodes with the policy of a trained agent; save the result in `evaluation.json`."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
@@ -24,6 +26,10 @@ class EvaluateOptions(ImportOptions):
     """Number of episodes of each seed."""
     max_steps: int = 100_000
     """Maximum number of steps of an episode; longer episodes are left out."""
+    deterministic: Annotated[bool, _POLICY, tyro.conf.FlagCreatePairsOff] = False
+    """Act greedily: take the most probable action, or the one of the highest value. This is the default."""
+    stochastic: Annotated[bool, _POLICY, tyro.conf.FlagCreatePairsOff] = False
+    """Sample actions as in training. The best policy without memory is often stochastic."""
 
 
 def run(arguments: list[str]) -> int:
@@ -35,8 +41,9 @@ def run(arguments: list[str]) -> int:
 
     silence_libraries()
     refusing(import_modules, options.imports)
-    result = refusing(measure, options.run, episodes=options.episodes, max_steps=options.max_steps)
-    title = f"{printable(str(options.run))} at step {result['step']:,}"
+    settings = {"episodes": options.episodes, "max_steps": options.max_steps}
+    result = refusing(measure, options.run, **settings, deterministic=not options.stochastic)
+    title = f"{printable(str(options.run))} at step {result['step']:,}, {result['policy']} policy"
     table = Table("seed", "episodes", "mean episode return", "mean episode length", title=title)
     returns, lengths = result["return"]["per_seed"], result["length"]["per_seed"]
     for (seed, value), count in zip(returns.items(), result["episodes"], strict=True):
