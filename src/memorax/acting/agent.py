@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,36 +11,20 @@ from flax import struct
 
 from memorax import lox
 from memorax.acting.compiled import HoldsPrograms, compiled
+from memorax.acting.host import HostRunner
 from memorax.acting.normalization import Normalizer, Scales
+from memorax.acting.requirements import AgentMemory, AlgorithmConfig, check_config, whole_updates
 from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
 from memorax.core.checks import check, integer, optional
 from memorax.core.step_count import StepCount
 from memorax.core.types import Array, Carry, Key, PyTree, Transition, vary_alike
+from memorax.environments import HostEnvironment
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
 """How to act: as in training, greedily as in evaluation, or uniformly at random."""
 
 
-class AlgorithmConfig(Protocol):
-    """What every configuration has."""
-
-    @property
-    def num_envs(self) -> int:
-        """Number of parallel environments."""
-        ...
-
-
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
-
-
-class AgentMemory(Protocol):
-    """What acting needs of an agent's networks: their memory."""
-
-    recurrent: bool
-
-    def initialize_carry(self, key: Key, batch: int) -> Carry:
-        """Make the initial memory of `batch` environments."""
-        ...
 
 
 NetworksT = TypeVar("NetworksT", bound=AgentMemory)
@@ -93,6 +77,12 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
     networks: NetworksT
     steps_per_update: int
     """Transitions of all environments per update."""
+    collect_steps: int
+    """Steps of each environment per update."""
+    store_carry: bool = False
+    """Whether transitions are recorded with the memory before them."""
+    host: HostRunner | None = None
+    """What acts where the environments run in Python; its methods then stand for those of the agent."""
 
     def __init__(
         self, config: ConfigT, env: Any, env_params: PyTree, *, vector_env: Callable[..., VectorEnv] = VectorEnv
@@ -101,6 +91,14 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         self.config = config
         self.vector_env = vector_env(env, env_params, config.num_envs)
         self.normalizer = Normalizer(config, self.vector_env)
+        if isinstance(self.vector_env.env, HostEnvironment):
+            self.host = HostRunner(self, self.vector_env.env, config.num_envs)
+            vars(self).update(self.host.methods())
+
+    def close(self) -> None:
+        """Release environments that run in Python, and their processes; calls after that begin new episodes."""
+        if self.host is not None:
+            self.host.close()
 
     @property
     def recurrent(self) -> bool:
@@ -120,8 +118,28 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         """Give the policy after `step` transitions."""
 
     @abc.abstractmethod
+    def learn_from(self, key: Key, state: State, rollout_state: RolloutState, trajectory: Transition) -> State:
+        """Learn from a rollout of `collect_steps` steps that began in `state`.
+
+        Args:
+            key: Random key.
+            state: State of the run before the rollout.
+            rollout_state: State of the environments and the memory after it.
+            trajectory: Its transitions, `[num_envs, collect_steps, ...]`.
+
+        Returns:
+            The state of the run after the update.
+        """
+
+    def interact(self, key: Key, state: State, num_steps: int, behavior: Behavior) -> tuple[RolloutState, Transition]:
+        """Act `num_steps` times in every environment."""
+        policy, value = self.acting(state, behavior)
+        return self.vector_env.rollout(key, state.loop, policy, num_steps, value=value, store_carry=self.store_carry)
+
     def update(self, key: Key, state: State) -> State:
         """Interact for `steps_per_update` transitions and learn from them."""
+        act_key, learn_key = jax.random.split(key)
+        return self.learn_from(learn_key, state, *self.interact(act_key, state, self.collect_steps, "explore"))
 
     def value(self, learner: PyTree) -> Value | None:
         """Give the value function, if truncated episodes bootstrap from the value of their final observation."""
@@ -145,8 +163,11 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         """
         env_key, carry_key, learner_key = jax.random.split(key, 3)
         carry = self.initialize_carry(carry_key, self.vector_env.num_envs)
-        rollout_state = self.vector_env.reset(env_key, carry)
-        learner = self.init_learner(learner_key, rollout_state)
+        return self.begin(learner_key, self.vector_env.reset(env_key, carry))
+
+    def begin(self, key: Key, rollout_state: RolloutState) -> State:
+        """Make the state of a run whose environments have begun."""
+        learner = self.init_learner(key, rollout_state)
         buffer, scales = self.init_buffer(rollout_state), self.normalizer.init(rollout_state)
         return State(StepCount.of(0), rollout_state, learner, buffer, scales)
 
@@ -170,15 +191,14 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
             TypeError: `num_steps` is not an integer.
             ValueError: `num_steps` is too small for a single update.
         """
-        num_updates = num_steps // self.steps_per_update
-        if num_updates < 1:
-            one = self.steps_per_update
-            raise ValueError(f"`num_steps` must be at least one update ({one} steps), got {num_steps}")
-
         def body(state: State, _: None) -> tuple[State, None]:
             return vary_alike(self.update(state.step.fold_into(key), state), state), None
 
-        return jax.lax.scan(body, state, None, length=num_updates)[0]
+        return jax.lax.scan(body, state, None, length=whole_updates(num_steps, self.steps_per_update))[0]
+
+    def interrupted(self, state: State) -> State:
+        """Prepare for environments that begin anew, in the middle of episodes."""
+        return state
 
     @compiled
     def warmup(self, key: Key, state: State, num_steps: int) -> State:
@@ -276,17 +296,3 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         _, record = rollout_state.episode.advance(timestep.reward, jnp.zeros_like(timestep.done))
         begin = vary_alike((rollout_state, jnp.uint32(0), record), key)
         return jax.lax.while_loop(unfinished, body, begin)[2]
-
-
-def check_config(algorithm: type[Algorithm], config: Any) -> None:
-    """Require an object of the algorithm's configuration class.
-
-    Raises:
-        TypeError: It is something else, such as the class itself or another algorithm's configuration.
-    """
-    wanted = algorithm.Config
-    if isinstance(config, type) or not isinstance(config, wanted):
-        name = "configuration object" if wanted is object else wanted.__name__
-        got = f"the class {config.__name__}" if isinstance(config, type) else repr(config)
-        hint = "" if wanted is object else f"; write `{name}(...)`"
-        raise TypeError(f"`config` of {algorithm.__name__} must be a {name}, got {got}{hint}")

@@ -3,15 +3,16 @@
 This is the only place that calls `env.reset` and `env.step`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax.custom_batching import custom_vmap
 
 from memorax import lox
+from memorax.acting.bootstrap import bootstrap
+from memorax.acting.masks import show_masks, with_mask
 from memorax.core.spaces import Box
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
 from memorax.environments import as_environment
@@ -118,28 +119,35 @@ class VectorEnv:
         num_envs = self.num_envs if num_envs is None else num_envs
         reset_keys = jax.random.split(key, num_envs)
         observation, env_state = jax.vmap(self.env.reset, in_axes=(0, None))(reset_keys, self.env_params)
-        space = self.action_space
-        action = jnp.zeros((num_envs, *space.shape), jnp.float32 if isinstance(space, Box) else space.dtype)
+        action = self._no_action(num_envs)
         after = jax.eval_shape(self._env_step, key, env_state, action)
         if "action_mask" in after[5]:
-            observation = _with_mask(observation, jnp.ones(after[5]["action_mask"].shape, bool))
+            observation = with_mask(observation, jnp.ones(after[5]["action_mask"].shape, bool))
         both = jax.tree.map(_wider, (observation, env_state), after[:2])
         observation, env_state = _cast_like((observation, env_state), both)
+        return self.begin(observation, env_state, carry)
+
+    def begin(self, observation: PyTree, env_state: PyTree, carry: Carry) -> RolloutState:
+        """Put the state before the first step of an episode together.
+
+        Args:
+            observation: First observations, `[num_envs, ...]`.
+            env_state: State of the environments.
+            carry: The agent's initial memory.
+        """
+        num_envs = jax.tree.leaves(observation)[0].shape[0]
         reward, done = jnp.zeros(num_envs, jnp.float32), jnp.ones(num_envs, bool)
-        timestep = Timestep(observation, action, reward, done)
+        timestep = Timestep(observation, self._no_action(num_envs), reward, done)
         return RolloutState(timestep, env_state, carry, EpisodeStatistics.start(num_envs))
+
+    def _no_action(self, num_envs: int) -> Array:
+        space = self.action_space
+        return jnp.zeros((num_envs, *space.shape), jnp.float32 if isinstance(space, Box) else space.dtype)
 
     def _env_step(self, key: Key, env_state: PyTree, action: Array) -> tuple:
         keys = jax.random.split(key, action.shape[0])
         step = jax.vmap(self.env.step, in_axes=(0, 0, 0, None))
-        observation, env_state, *outcome, info = step(keys, env_state, self.to_env(action), self.env_params)
-        if "action_mask" in info:
-            mask = info["action_mask"].astype(bool)
-            observation = _with_mask(observation, mask)
-            if "final_observation" in info:
-                # The final observation is only valued: which actions it allowed does not matter.
-                info = info | {"final_observation": _with_mask(info["final_observation"], jnp.ones_like(mask))}
-        return observation, env_state, *outcome, info
+        return show_masks(*step(keys, env_state, self.to_env(action), self.env_params))
 
     def step(
         self,
@@ -164,11 +172,34 @@ class VectorEnv:
             The state after the step, and the transition, `[num_envs, ...]`.
         """
         action_key, env_key = jax.random.split(key)
+        acted = policy(action_key, rollout_state.carry, rollout_state.timestep)
+        outcome = self._env_step(env_key, rollout_state.env_state, acted[1])
+        return self.record(rollout_state, acted, outcome, value=value, store_carry=store_carry)
+
+    def record(
+        self,
+        rollout_state: RolloutState,
+        acted: tuple[Carry, Array, dict[str, Array]],
+        outcome: tuple,
+        *,
+        value: Value | None = None,
+        store_carry: bool = False,
+    ) -> tuple[RolloutState, Transition]:
+        """Put a step together from what was done and what followed.
+
+        Args:
+            rollout_state: State of the environments and the memory before the step.
+            acted: What the policy returned.
+            outcome: The six values of the environments' step.
+            value: As in `step`.
+            store_carry: As in `step`.
+
+        Returns:
+            As `step` does.
+        """
         last = rollout_state.timestep
-        carry, action, aux = policy(action_key, rollout_state.carry, last)
-        observation, env_state, reward, terminated, truncated, info = self._env_step(
-            env_key, rollout_state.env_state, action
-        )
+        carry, action, aux = acted
+        observation, env_state, reward, terminated, truncated, info = outcome
         observation, env_state = _cast_like((observation, env_state), (last.observation, rollout_state.env_state))
         action = _cast_like(action, last.action)
         reward, terminated, truncated = reward.astype(jnp.float32), terminated.astype(bool), truncated.astype(bool)
@@ -227,40 +258,6 @@ class VectorEnv:
         return after, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), trajectory)
 
 
-@custom_vmap
-def _any_of_all_seeds(flags: Array) -> Array:
-    """Whether any flag is set, in any of the seeds it is mapped over: so a `cond` on it stays a `cond`."""
-    return jnp.any(flags)
-
-
-@_any_of_all_seeds.def_vmap
-def _(axis_size: int, in_batched: list[bool], flags: Array) -> tuple[Array, bool]:
-    del axis_size, in_batched
-    return _any_of_all_seeds(jnp.any(flags, axis=0)), False
-
-
-def bootstrap(value: Value, carry: Carry, final: Timestep, truncated: Array) -> Any:
-    """Value the final observations of truncated episodes; zero elsewhere, and at no cost where none was truncated.
-
-    Args:
-        value: Values a timestep.
-        carry: The memory of the truncated episode, `[batch, ...]`.
-        final: Its final timestep, `[batch, ...]`.
-        truncated: `[batch]`.
-
-    Returns:
-        `[batch]`, or a pytree of these, as `value` gives.
-    """
-
-    def final_value() -> Any:
-        return jax.tree.map(lambda x: jnp.where(truncated, x, 0.0), value(carry, final))
-
-    def zero() -> Any:
-        return jax.tree.map(jnp.zeros_like, jax.eval_shape(final_value))
-
-    return jax.lax.cond(_any_of_all_seeds(truncated), final_value, zero)
-
-
 def _cast_like(tree: PyTree, like: PyTree) -> PyTree:
     """Give every leaf of `tree` the dtype of its counterpart in `like`, without weak types.
 
@@ -280,9 +277,3 @@ def _cast_like(tree: PyTree, like: PyTree) -> PyTree:
 def _wider(x: Any, y: Any) -> Any:
     """Describe an array of the shape of `x` whose dtype holds the values of both."""
     return x if x.dtype == y.dtype else jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, y.dtype))
-
-
-def _with_mask(observation: PyTree, mask: Array) -> dict[str, Any]:
-    """Put a mask of allowed actions into an observation, where networks look for it."""
-    parts = dict(observation) if isinstance(observation, Mapping) else {"observation": observation}
-    return {"action_mask": mask} | parts

@@ -1,0 +1,80 @@
+"""Telling what a user handed in: an environment in Python, a vector environment, or a function that makes one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from memorax.environments.host.environment import HostEnvironment
+from memorax.environments.host.source import SingleSource, VectorSource, copies_of
+
+_OTHER_LIBRARIES = {"dm_env", "gym", "pettingzoo"}
+
+
+def as_host(env: Any, *, name: str | None = None, processes: bool = False, groups: int | None = None) -> Any:
+    """Take an environment in Python, as agents do with what they are given.
+
+    Example:
+        >>> from memorax.environments import as_host
+        >>> env = as_host(lambda: gymnasium.make("CartPole-v1"), processes=True)
+
+    Args:
+        env: A `gymnasium.Env`, a `gymnasium.vector.VectorEnv`, or a function without arguments that makes one. A single
+            environment is copied as often as an agent needs it; with `processes` a function must be one that
+            `cloudpickle` can send to other processes.
+        name: Name of the environment; None for its own.
+        processes: Whether each environment steps in a process of its own: for environments whose step takes longer
+            than half a millisecond or so. Programs that use it need `if __name__ == "__main__":`.
+        groups: As `HostEnvironment` takes it.
+
+    Returns:
+        The environment for agents; None if `env` is nothing of this kind.
+
+    Raises:
+        TypeError: It is of a library without adapter, or does not do what environments of Gymnasium do.
+        ValueError: The same.
+    """
+    if isinstance(env, HostEnvironment):
+        return env
+    if isinstance(env, type) or not (callable(env) or _is_gymnasium(env) or _is_other(env)):
+        return None
+    if not hasattr(env, "step") and not hasattr(env, "step_env"):
+        return _from_function(env, name, processes, groups)
+    if _is_other(env):
+        library = next(_library(cls) for cls in type(env).__mro__ if _library(cls) in _OTHER_LIBRARIES)
+        raise TypeError(
+            f"`env` must be an environment of JAX or of gymnasium, got {type(env).__name__} of {library}; convert it, "
+            "with the package shimmy for instance"
+        )
+    if not _is_gymnasium(env):
+        return None
+    if _is_vector(env):
+        return HostEnvironment(VectorSource(None, env, name), groups)
+    return HostEnvironment(SingleSource(copies_of(env), name, processes), groups)
+
+
+def _from_function(make: Callable[[], Any], name: str | None, processes: bool, groups: int | None) -> HostEnvironment:
+    made = make()
+    if not _is_gymnasium(made):
+        raise TypeError(
+            f"`env` must be an environment, or a function that makes one of gymnasium, got {make!r}, which returns "
+            f"{type(made).__name__}"
+        )
+    if _is_vector(made):
+        return HostEnvironment(VectorSource(make, made, name), groups)
+    made.close()
+    return HostEnvironment(SingleSource(make, name, processes), groups)
+
+
+def _library(cls: type) -> str:
+    return cls.__module__.partition(".")[0]
+
+
+def _is_gymnasium(env: Any) -> bool:
+    return any(_library(cls) == "gymnasium" for cls in type(env).__mro__)
+
+
+def _is_other(env: Any) -> bool:
+    return not _is_gymnasium(env) and any(_library(cls) in _OTHER_LIBRARIES for cls in type(env).__mro__)
+
+
+def _is_vector(env: Any) -> bool:
+    return hasattr(env, "single_observation_space")
