@@ -123,7 +123,11 @@ class Holder(HoldsPrograms):
 
 def test_programs_are_compiled_once_per_object_and_number():
     holder = Holder(3.0)
-    calls = [holder.scale(jnp.ones(2)), holder.scale(x=jnp.ones(2), num_steps=2), holder.scale(jnp.ones(2), np.int64(2))]
+    calls = [
+        holder.scale(jnp.ones(2)),
+        holder.scale(x=jnp.ones(2), num_steps=2),
+        holder.scale(jnp.ones(2), np.int64(2)),
+    ]
     assert_equal(calls, [jnp.full(2, 6.0)] * 3)
     assert holder.scale(jnp.ones(2), num_steps=5)[0] == 15.0
     assert holder.traced == [2, 5]

@@ -191,6 +191,7 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
             TypeError: `num_steps` is not an integer.
             ValueError: `num_steps` is too small for a single update.
         """
+
         def body(state: State, _: None) -> tuple[State, None]:
             return vary_alike(self.update(state.step.fold_into(key), state), state), None
 

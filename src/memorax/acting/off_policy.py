@@ -161,7 +161,11 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
         last = state.loop.timestep
         no = jnp.zeros_like(last.done)
         step = Transition(
-            last, jax.tree.map(jnp.zeros_like, last.action), jnp.zeros_like(last.reward), no, ~no,
+            last,
+            jax.tree.map(jnp.zeros_like, last.action),
+            jnp.zeros_like(last.reward),
+            no,
+            ~no,
             carry=state.loop.carry if self.store_carry else None,
         )
         item = jax.tree.map(lambda x: x[:, None], self.record(step))

@@ -31,13 +31,14 @@ def run(arguments: list[str]) -> int:
     """Train; see `memorax.cli.commands` for the exit code."""
     silence_libraries()
     config, folder, resume = refusing(train_options, arguments)
+    from memorax.environments import HostEnvironmentError
     from memorax.experiment.run.session import DivergenceError
     from memorax.experiment.run.train import finish, prepare
 
     session = refusing(prepare, config, folder, resume=resume)
     try:
         outcome = finish(session)
-    except DivergenceError as error:
+    except (DivergenceError, HostEnvironmentError) as error:
         print(f"memorax: {error}", file=sys.stderr)
         return FAILED
     folder = shlex.quote(str(outcome.folder))

@@ -10,6 +10,7 @@ from memorax import lox
 from memorax.experiment.loading import restore_run
 from memorax.experiment.report.statistics import summarize
 from memorax.experiment.run.files import EVALUATION_FILE, write_json
+from memorax.experiment.run.python_environments import in_python
 from memorax.experiment.run.session import seed_keys
 
 
@@ -37,7 +38,11 @@ def evaluate(folder: str | Path, *, episodes: int = 100, max_steps: int = 100_00
     def run_episodes(key: Any, state: Any) -> dict[str, Any]:
         return lox.spool(agent.evaluate)(key, state, num_steps=max_steps, num_episodes=episodes)[1]
 
-    logs = jax.device_get(jax.jit(jax.vmap(run_episodes))(keys, state))
+    if in_python(agent):
+        logs = run_episodes(keys, state)
+        agent.close()
+    else:
+        logs = jax.device_get(jax.jit(jax.vmap(run_episodes))(keys, state))
     ended = logs["returned_episode"].reshape(config.seeds, -1)
     if not np.all(np.any(ended, axis=1)):
         raise ValueError(f"`max_steps` must be long enough for every seed to complete an episode, got {max_steps}")

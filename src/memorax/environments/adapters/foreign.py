@@ -22,7 +22,7 @@ from jax.core import Tracer
 from memorax.core.spaces import Box, Discrete, Space, from_foreign
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import Environment, Step, auto_reset
-from memorax.environments.host import as_host
+from memorax.environments.host import find_host
 from memorax.environments.protocol import FIVE, SIX, refuse_other_objects, reset_values, step_values
 from memorax.environments.time_limits import split_done, warn_of_time_limit
 
@@ -44,7 +44,7 @@ def adapt(env: Any, env_params: PyTree | None = None) -> Environment:
     """
     if isinstance(env, Environment):
         return env
-    host = as_host(env)
+    host = find_host(env)
     if host is not None:
         return host
     refuse_other_objects(env)

@@ -39,7 +39,9 @@ def make(
     from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 
     check_name("minigrid", name, names())
-    source = SingleSource(functools.partial(gymnasium.make, f"minigrid:{name}", **kwargs), f"minigrid::{name}", processes)
+    source = SingleSource(
+        functools.partial(gymnasium.make, f"minigrid:{name}", **kwargs), f"minigrid::{name}", processes
+    )
     if one_hot:
         sizes = len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)
         source.observation = OneHotCells(source.observation.foreign, "image", sizes)

@@ -7,4 +7,6 @@ from memorax.environments.host.environment import HostEnvironment as HostEnviron
 from memorax.environments.host.environment import HostState as HostState
 from memorax.environments.host.errors import HostEnvironmentError as HostEnvironmentError
 from memorax.environments.host.recognize import as_host as as_host
+from memorax.environments.host.recognize import find_host as find_host
+from memorax.environments.host.recognize import is_gymnasium as is_gymnasium
 from memorax.environments.host.source import Source as Source

@@ -132,7 +132,9 @@ class VectorBatch(HostBatch):
         except (EOFError, BrokenPipeError, ConnectionError) as error:
             self._failed = True
             codes = [process.exitcode for process in _processes(self.vector) if not process.is_alive()]
-            raise ChildProcessError(f"process of an environment died, exit code {codes[0] if codes else '?'}") from error
+            raise ChildProcessError(
+                f"process of an environment died, exit code {codes[0] if codes else '?'}"
+            ) from error
         except BaseException:
             self._failed = True
             raise
@@ -163,7 +165,9 @@ class StackedBatch(HostBatch):
     def reset(self, seeds: Sequence[int]) -> tuple[PyTree, np.ndarray | None]:
         """Start an episode in every environment."""
         parts = np.split(np.asarray(seeds), len(self.batches))
-        observations, masks = zip(*(b.reset(part.tolist()) for b, part in zip(self.batches, parts, strict=True)), strict=True)
+        observations, masks = zip(
+            *(b.reset(part.tolist()) for b, part in zip(self.batches, parts, strict=True)), strict=True
+        )
         return _joined(observations), _joined(masks)
 
     def step(self, action: PyTree) -> HostStep:

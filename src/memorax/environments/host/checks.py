@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from memorax.environments.host.batch import autoreset_mode
 from memorax.environments.host.spaces import is_text
 from memorax.environments.protocol import form
 
@@ -54,6 +55,32 @@ def check_one_reset(env: Any, name: str) -> None:
         env = getattr(env, "env", None)
 
 
+def check_vector(vector: Any, name: str) -> dict[str, Any]:
+    """Check that a vector environment can be reset as is needed here.
+
+    Args:
+        vector: A vector environment of Gymnasium.
+        name: Its name, for messages.
+
+    Returns:
+        The `info` of its reset.
+
+    Raises:
+        ValueError: It resets in the step after the one that ends an episode, and cannot be reset before that.
+    """
+    _, info = vector.reset(seed=0)
+    if autoreset_mode(vector) != "SAME_STEP":
+        try:
+            vector.reset(options={"reset_mask": np.ones(vector.num_envs, bool)})
+        except Exception as error:
+            raise ValueError(
+                f"{name} must reset in the step that ends an episode, got a vector environment that does not, nor "
+                f"takes `reset_mask` ({type(error).__name__}: {error}); make it with "
+                "`autoreset_mode=AutoresetMode.SAME_STEP`"
+            ) from error
+    return info
+
+
 def _play(env: Any, name: str) -> dict[str, Any]:
     started = env.reset(seed=0)
     if not isinstance(started, tuple) or len(started) != 2 or not isinstance(started[1], dict):
@@ -99,17 +126,20 @@ def check_observation(name: str, value: Any, space: Any, what: str = "observatio
             raise ValueError(f"{what} of {name} must be a dict with keys {keys}, got {form(value)}")
         for key in keys:
             check_observation(name, value[key], space[key], f"{what}[{key!r}]")
-        return
-    if "Tuple" in kinds:
+    elif "Tuple" in kinds:
         if not isinstance(value, tuple) or len(value) != len(space.spaces):
             raise ValueError(f"{what} of {name} must be a tuple of {len(space.spaces)}, got {form(value)}")
         for i, part in enumerate(space.spaces):
             check_observation(name, value[i], part, f"{what}[{i}]")
-        return
+    else:
+        _check_array(name, value, space, what)
+
+
+def _check_array(name: str, value: Any, space: Any, what: str) -> None:
     if not isinstance(value, np.ndarray | _SCALARS):
         raise TypeError(f"{what} of {name} must be an array, as {space!r} says, got {form(value)}")
     array = np.asarray(value)
-    if array.shape != space.shape:
+    if array.shape != space.shape and space.shape is not None:
         raise ValueError(f"{what} of {name} must be in {space!r}, got {form(array)}")
     if not np.can_cast(array.dtype, space.dtype, "same_kind"):
         raise ValueError(f"{what} of {name} must be in {space!r}, got dtype {array.dtype}")

@@ -92,7 +92,9 @@ class HostCopies:
     def _check_masks(self, result: HostStep) -> None:
         mask = result.action_mask
         if mask is not None and not mask.any(axis=-1).all():
-            raise HostEnvironmentError(f"`action_mask` of {self.env.name} must allow an action, got one that allows none")
+            raise HostEnvironmentError(
+                f"`action_mask` of {self.env.name} must allow an action, got one that allows none"
+            )
 
     def state(self, group: int) -> HostState:
         """Say where the environments of a group are, `[seeds, columns]`."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -65,8 +66,6 @@ class HostEnvironment(Environment[HostState, EnvParams]):
         return self._observation(), state, jnp.zeros((), jnp.float32), no, no, info
 
     def _observation(self) -> PyTree:
-        import jax
-
         return jax.tree.map(jnp.asarray, self.source.observation.zeros(()))
 
     def action_space(self, params: EnvParams | None = None) -> Space:

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from memorax.core.checks import check, boolean
+from memorax.core.checks import boolean, check
 from memorax.environments.host.batch import HostBatch, StackedBatch, VectorBatch
-from memorax.environments.host.checks import check_single
+from memorax.environments.host.checks import check_single, check_vector
 from memorax.environments.host.spaces import Translation, is_text
 
 
@@ -63,11 +63,10 @@ class SingleSource(Source):
         self.name = name or getattr(spec, "id", None) or type(getattr(first, "unwrapped", first)).__name__
         self._make = without_text(make, first)
         try:
-            info = check_single(first, self.name)
+            self.observation, self.action = _translations(self.name, _text_left_out(first), first.action_space)
+            self.mask_size = _mask_size(check_single(first, self.name))
         finally:
             first.close()
-        self.observation, self.action = _translations(self.name, _text_left_out(first), first.action_space)
-        self.mask_size = _mask_size(info)
         self.horizon = getattr(spec, "max_episode_steps", None)
 
     def batch(self, num_envs: int) -> HostBatch:
@@ -113,8 +112,9 @@ class VectorSource(Source):
         self.rows = int(first.num_envs)
         spaces = first.single_observation_space, first.single_action_space
         self.observation, self.action = _translations(self.name, *spaces)
-        _, info = first.reset(seed=0)
-        self.mask_size = _mask_size({name: value[0] for name, value in info.items() if name == "action_mask"})
+        if batch_type is VectorBatch:
+            masks = check_vector(first, self.name).get("action_mask")
+            self.mask_size = None if masks is None else len(masks[0])
 
     def batch(self, num_envs: int) -> HostBatch:
         """Make a batch, of several vector environments where more are asked for than one has."""

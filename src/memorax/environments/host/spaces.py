@@ -117,11 +117,15 @@ def change_images(space: Any) -> Any:
         return Dict({name: change_images(part) for name, part in space.spaces.items()})
     if not _is_image(space):
         return space
-    return Box(np.moveaxis(space.low, 0, -1), np.moveaxis(space.high, 0, -1), (*space.shape[1:], space.shape[0]), np.uint8)
+    return Box(
+        np.moveaxis(space.low, 0, -1), np.moveaxis(space.high, 0, -1), (*space.shape[1:], space.shape[0]), np.uint8
+    )
 
 
 def _is_image(space: Any) -> bool:
-    return isinstance(space, Box) and len(space.shape) == 3 and space.dtype == np.uint8 and space.shape[0] < space.shape[2]
+    return (
+        isinstance(space, Box) and len(space.shape) == 3 and space.dtype == np.uint8 and space.shape[0] < space.shape[2]
+    )
 
 
 def _moved(space: Any, value: Any) -> PyTree:

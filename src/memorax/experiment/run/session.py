@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from memorax import lox
 from memorax.core.types import Key, PyTree
+from memorax.environments import HostEnvironmentError
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Logger, read_rows
 from memorax.experiment.run import checkpoint, origin
@@ -20,6 +21,7 @@ from memorax.experiment.run.files import CHECKPOINTS, METRICS_FILE
 from memorax.experiment.run.folders import Claim
 from memorax.experiment.run.interrupt import Interruption
 from memorax.experiment.run.metrics import Interval, diagnose, reduce_logs, rows
+from memorax.experiment.run.python_environments import in_python, python_interval, traceable_init
 
 
 class DivergenceError(RuntimeError):
@@ -80,7 +82,7 @@ class Session:
         self.total = config.steps // agent.steps_per_update * agent.steps_per_update
         self.compile_seconds = 0.0
         self.received_signal: int | None = None
-        self._compiled: dict[int, jax.stages.Compiled] = {}
+        self._compiled: dict[int, Callable[..., tuple[PyTree, Interval]]] = {}
         init_keys, self._keys, _ = seed_keys(self.seeds)
         latest = checkpoint.newest(folder / CHECKPOINTS)
         self.step = 0 if latest is None else int(latest.name)
@@ -110,6 +112,7 @@ class Session:
 
         Raises:
             DivergenceError: Something became NaN or infinite.
+            HostEnvironmentError: An environment failed, or its process died; what was learned is saved.
         """
         with Interruption() as interruption:
             while self.step < self.total and interruption.signal is None:
@@ -118,7 +121,10 @@ class Session:
                 program = self._program(length)
                 if interruption.signal is not None:
                     break
-                self._advance(program, length, display)
+                try:
+                    self._advance(program, length, display)
+                except HostEnvironmentError as error:
+                    raise self._saved_after(error) from error
                 every = self.config.checkpoint_every
                 if self.step // every > before // every:
                     self._save()
@@ -134,13 +140,14 @@ class Session:
             stack.callback(self.claim.release)
             stack.callback(self.writer.close)
             stack.callback(self.logger.close)
+            stack.callback(getattr(self.agent, "close", lambda: None))
 
     def _interval(self) -> int:
         """Steps to the end of the logging interval; intervals end at the same steps however the run was interrupted."""
         every = self.config.log_every or self.agent.steps_per_update
         return every - self.step % every
 
-    def _program(self, length: int) -> jax.stages.Compiled:
+    def _program(self, length: int) -> Callable[..., tuple[PyTree, Interval]]:
         """Compile an interval, once per length: all have the same length except the last."""
         if length not in self._compiled:
             start = time.perf_counter()
@@ -148,9 +155,15 @@ class Session:
             self.compile_seconds += time.perf_counter() - start
         return self._compiled[length]
 
-    def _advance(self, program: jax.stages.Compiled, length: int, display: Display) -> None:
+    def _advance(self, program: Callable[..., tuple[PyTree, Interval]], length: int, display: Display) -> None:
         start = time.perf_counter()
-        self.state, interval = program(self._keys, self.state)
+        failure = None
+        try:
+            self.state, interval = program(self._keys, self.state)
+        except HostEnvironmentError as error:
+            if not error.steps:
+                raise
+            self.state, interval, length, failure = error.state, error.logs, error.steps, error
         interval: Interval = jax.device_get(interval)
         seconds = time.perf_counter() - start
         steps = self.step, self.step + length
@@ -165,6 +178,16 @@ class Session:
         self._rows += len(made)
         self._seen |= {name for row in made for name in row}
         display.show(self.step, made)
+        if failure is not None:
+            raise failure
+
+    def _saved_after(self, error: HostEnvironmentError) -> HostEnvironmentError:
+        """Save, and say so."""
+        self._save()
+        self.writer.wait()
+        return HostEnvironmentError(
+            f"{error}; saved at step {self.step:,}, resume with `memorax train --resume --out {self.folder}`"
+        )
 
     def _save(self) -> None:
         self.logger.sync()
@@ -191,10 +214,12 @@ def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
         state = agent.init(init_key)
         return agent.warmup(key, state, warmup) if warmup else state
 
+    if in_python(agent):
+        return one(init_keys, keys)
     return jax.jit(jax.vmap(one))(init_keys, keys)
 
 
-def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.stages.Compiled:
+def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Callable[..., tuple[PyTree, Interval]]:
     """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
 
     Args:
@@ -208,6 +233,8 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.s
         state, logs = lox.spool(agent.train)(key, state, length)
         return state, reduce_logs(logs, state.learner)
 
+    if in_python(agent):
+        return python_interval(agent, length)
     return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
 
 
@@ -223,5 +250,5 @@ def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[
     Raises:
         ValueError: It is damaged, or of another configuration.
     """
-    abstract = jax.eval_shape(jax.vmap(agent.init), init_keys)
+    abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
     return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check))
