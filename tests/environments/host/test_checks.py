@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
@@ -13,6 +14,7 @@ from tests.environments.host.toys import Walk
 
 from memorax.environments import as_environment, as_host, make
 from memorax.environments.host import HostEnvironment
+from memorax.environments.wrappers import FrameStack
 
 
 class OldReset(Walk):
@@ -158,3 +160,11 @@ def test_an_environment_that_cannot_be_copied_is_made_again_or_refused():
     made = gymnasium.make("CartPole-v1", max_episode_steps=7)
     made.unwrapped.lock = threading.Lock()
     assert as_host(made).horizon() == 7
+
+
+def test_what_only_works_in_jax_is_refused():
+    env = as_host(partial(Walk))
+    with pytest.raises(TypeError, match="`reset` and `step` of Walk must not be called: it runs in Python"):
+        env.reset(jax.random.key(0))
+    with pytest.raises(TypeError, match="`env` of FrameStack must be an environment in JAX, got Walk, which runs in"):
+        FrameStack(env, 2)

@@ -26,7 +26,7 @@ class Infinite(Recall):
 
 class Unseeded(Walk):
     def reset(self, **options: Any) -> Any:
-        observation, info = super().reset(**options)
+        _, info = super().reset(**options)
         self.position = int(np.random.default_rng().integers(3))
         return self._observe(), info
 

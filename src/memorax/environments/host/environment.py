@@ -51,19 +51,36 @@ class HostEnvironment(Environment[HostState, EnvParams]):
         return self.source.name
 
     def reset(self, key: Key, params: EnvParams | None = None) -> tuple[PyTree, HostState]:
-        """Give a first observation of zeros: only its shape means something."""
-        del key, params
+        """Give a first observation of zeros: only its shape means something.
+
+        Raises:
+            TypeError: It is called to play.
+        """
+        self._refuse_to_play(key)
+        del params
         zero = jnp.zeros((), jnp.uint32)
         return self._observation(), HostState(zero, zero)
 
     def step(self, key: Key, state: HostState, action: PyTree, params: EnvParams | None = None) -> Step:
-        """Give the six values of a step, all zero: only their shapes mean something."""
-        del key, action, params
+        """Give the six values of a step, all zero: only their shapes mean something.
+
+        Raises:
+            TypeError: It is called to play.
+        """
+        self._refuse_to_play(key)
+        del action, params
         info: dict[str, Any] = {"final_observation": self._observation()}
         if self.source.mask_size is not None:
             info["action_mask"] = jnp.zeros(self.source.mask_size, bool)
         no = jnp.zeros((), bool)
         return self._observation(), state, jnp.zeros((), jnp.float32), no, no, info
+
+    def _refuse_to_play(self, key: Key) -> None:
+        if not isinstance(key, jax.core.Tracer):
+            raise TypeError(
+                f"`reset` and `step` of {self.name} must not be called: it runs in Python, and agents act in it; "
+                "`env.source.batch(num_envs)` makes environments to step by hand"
+            )
 
     def _observation(self) -> PyTree:
         return jax.tree.map(jnp.asarray, self.source.observation.zeros(()))
