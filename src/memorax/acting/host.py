@@ -135,7 +135,7 @@ class HostRunner:
         if num_steps is None and num_episodes is None:
             raise ValueError("`evaluate` needs `num_steps` or `num_episodes`, got neither")
         keys, single = _as_seeds(key)
-        learned = _acting_part(_as_seeds(state, single)[0])
+        learned, _ = _as_seeds(_acting_part(state), single)
         if num_episodes is None:
             steps = [info for _, info in zip(range(num_steps or 0), self._watch(keys, learned, 0), strict=False)]
             logs = {name: np.stack([info[name] for info in steps], axis=1) for name in steps[0]}

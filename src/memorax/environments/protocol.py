@@ -29,13 +29,22 @@ def refuse_other_objects(env: Any) -> None:
             f"`env` must have {', '.join(f'`{name}`' for name in _METHODS)}, got {type(env).__name__} without "
             f"{', '.join(f'`{name}`' for name in missing)}"
         )
-    try:
-        inspect.signature(env.reset).bind(None, None)
-    except TypeError as error:
+    if not _takes_two(env.reset):
         raise TypeError(
             f"`reset` of {type(env).__name__} must take (key, params), got {inspect.signature(env.reset)}; derive an "
             "environment that runs in Python from `gymnasium.Env`"
-        ) from error
+        )
+
+
+def _takes_two(function: Any) -> bool:
+    """Whether a function takes two arguments by position, as far as its signature is known."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it has none
+        return True
+    return True
 
 
 def reset_values(env: Any, started: Any) -> tuple[PyTree, PyTree]:

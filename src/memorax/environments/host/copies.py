@@ -96,12 +96,6 @@ class HostCopies:
                 f"`action_mask` of {self.env.name} must allow an action, got one that allows none"
             )
 
-    def state(self, group: int) -> HostState:
-        """Say where the environments of a group are, `[seeds, columns]`."""
-        shape = (self.seeds, self.columns)
-        session = np.broadcast_to(self._session[:, None], shape)
-        return HostState(session, np.full(shape, self._times[group], np.uint32))
-
     def are_at(self, state: HostState) -> bool:
         """Whether the environments are where a state of the agent, `[seeds, num_envs]`, left them."""
         session, time = np.asarray(state.session), np.asarray(state.time)
