@@ -202,6 +202,8 @@ def networks(agent: Any) -> tuple:
 
 def test_copies_of_an_agent_have_environments_of_their_own(agents):
     agent = agents["ppo"]
+    shallow = copy.copy(agent)
+    assert (shallow.host is agent.host, shallow.host.agent is shallow) == (False, True)
     other = copy.deepcopy(agent)
     steps = agent.steps_per_update
     mine, other_state = agent.init(KEYS[0]), other.init(KEYS[0])

@@ -11,14 +11,13 @@ from flax import struct
 
 from memorax import lox
 from memorax.acting.compiled import HoldsPrograms, compiled
-from memorax.acting.host import HostRunner
+from memorax.acting.host import RunsInPython
 from memorax.acting.normalization import Normalizer, Scales
 from memorax.acting.requirements import AgentMemory, AlgorithmConfig, check_config, whole_updates
 from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
 from memorax.core.checks import check, integer, optional
 from memorax.core.step_count import StepCount
 from memorax.core.types import Array, Carry, Key, PyTree, Transition, vary_alike
-from memorax.environments import HostEnvironment
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
 """How to act: as in training, greedily as in evaluation, or uniformly at random."""
@@ -49,7 +48,7 @@ class State:
     scales: Scales | None = None
 
 
-class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
+class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
     """An agent: an algorithm with its networks and its environments.
 
     All methods are pure functions of their arguments and are compiled once per number of steps. They can be mapped
@@ -81,8 +80,6 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
     """Steps of each environment per update."""
     store_carry: bool = False
     """Whether transitions are recorded with the memory before them."""
-    host: HostRunner | None = None
-    """What acts where the environments run in Python; its methods then stand for those of the agent."""
 
     def __init__(
         self, config: ConfigT, env: Any, env_params: PyTree, *, vector_env: Callable[..., VectorEnv] = VectorEnv
@@ -91,14 +88,7 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         self.config = config
         self.vector_env = vector_env(env, env_params, config.num_envs)
         self.normalizer = Normalizer(config, self.vector_env)
-        if isinstance(self.vector_env.env, HostEnvironment):
-            self.host = HostRunner(self, self.vector_env.env, config.num_envs)
-            vars(self).update(self.host.methods())
-
-    def close(self) -> None:
-        """Release environments that run in Python, and their processes; calls after that begin new episodes."""
-        if self.host is not None:
-            self.host.close()
+        self.run_in_python()
 
     @property
     def recurrent(self) -> bool:

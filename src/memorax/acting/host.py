@@ -11,7 +11,7 @@ import numpy as np
 from memorax.acting import host_programs as programs
 from memorax.acting.host_programs import HostPrograms
 from memorax.acting.requirements import whole_updates
-from memorax.acting.vector_env import RolloutState
+from memorax.acting.vector_env import RolloutState, VectorEnv
 from memorax.core.checks import check, integer, optional
 from memorax.core.types import Array, Key, PyTree, Transition
 from memorax.environments.host import HostCopies, HostEnvironment, HostEnvironmentError, HostStep
@@ -63,13 +63,8 @@ class HostRunner:
         self._training: HostCopies | None = None
         self._evaluating: HostCopies | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the environments and what is compiled: copies make their own."""
-        return {name: getattr(self, name) for name in ("agent", "env", "num_envs")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a copy."""
-        self.__init__(**state)
+    def __getstate__(self) -> None:
+        """Keep nothing: a copy of the agent makes a runner of its own."""
 
     def methods(self) -> dict[str, HostMethod]:
         """The methods of the agent that run here, by name."""
@@ -222,6 +217,33 @@ class HostRunner:
             self.close()
             raise
         return loops, kept
+
+
+class RunsInPython:
+    """An agent whose environments may run in Python.
+
+    Attributes:
+        host: What acts there; its methods then stand for those of the agent. None where everything is compiled.
+    """
+
+    host: HostRunner | None = None
+    vector_env: VectorEnv
+
+    def run_in_python(self) -> None:
+        """Let a runner act, where the environments run in Python."""
+        if isinstance(self.vector_env.env, HostEnvironment):
+            self.host = HostRunner(self, self.vector_env.env, self.vector_env.num_envs)
+            vars(self).update(self.host.methods())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, which has environments of its own."""
+        vars(self).update(state)
+        self.run_in_python()
+
+    def close(self) -> None:
+        """Release environments that run in Python, and their processes; calls after that begin new episodes."""
+        if self.host is not None:
+            self.host.close()
 
 
 def _outcome(step: HostStep) -> tuple:
