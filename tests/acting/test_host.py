@@ -7,7 +7,6 @@ from typing import Any
 
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests import example_agents
@@ -123,16 +122,15 @@ def test_a_state_from_elsewhere_goes_on_in_new_episodes(agents, name):
     again, trajectory = agent.rollout(TRAIN, state, 1)
     assert np.asarray(trajectory.is_first).all()
     assert (np.asarray(trajectory.observation) == 0).all()
-    np.testing.assert_array_equal(again.learner.step if name == "x" else 0, 0)
     assert (np.asarray(again.loop.episode.running_length) == 1).all()
     ended = np.asarray(trajectory.done)[..., 0]
     np.testing.assert_array_equal(
         np.asarray(again.loop.episode.last_return)[~ended], np.asarray(state.loop.episode.last_return)[~ended]
     )
     if name == "r2d2":
-        # What follows in the replay buffer is of another episode, so the last observation there is marked as cut.
-        before, after = (int(s.buffer.position[0]) if hasattr(s.buffer, "position") else None for s in (state, again))
-        assert (before, after) == (before, after)
+        # What follows in the replay buffer is of other episodes: the last observation before it is marked as cut.
+        cuts = [int(np.asarray(s.buffer.experience.truncated).sum()) for s in (state, again)]
+        assert cuts[1] == cuts[0] + 2 * agent.vector_env.num_envs
 
 
 def test_evaluation_plays_whole_episodes_and_changes_nothing(agents):
@@ -225,7 +223,3 @@ def test_masks_reach_the_policy():
     )
     assert allowed.all()
     assert not np.asarray(trajectory.observation["action_mask"]).all()
-
-
-def test_nothing_is_left_of_jnp_in_the_way_of_results():
-    assert jnp.float32 is not None

@@ -93,7 +93,9 @@ class HostRunner:
             for _ in range(updates):
                 act_keys, learn_key = self.compiled(programs.split_key, self.groups)(keys, state)
                 loops, kept = self._interact(act_keys, state, self.agent.collect_steps, "explore")
-                state, logged = self.compiled(programs.learn, donate=(1,))(learn_key, state, loops, kept)
+                learned = dataclasses.replace(state, loop=None)
+                learn = self.compiled(programs.learn, donate=(1,))
+                state, logged = learn(learn_key, learned, state.loop, loops, kept)
                 logs.append(logged)
         except HostEnvironmentError as error:
             error.state, error.logs = _as_given(state, single), _as_given(_joined(logs), single)
@@ -109,7 +111,8 @@ class HostRunner:
         state = self._attached(_copied(state, single))
         act_keys = self.compiled(programs.keys_of_groups, self.groups)(self.compiled(programs.step_key)(keys, state))
         loops, kept = self._interact(act_keys, state, steps, "random")
-        return _as_given(self.compiled(programs.store, donate=(0,))(state, loops, kept), single), {}
+        store = self.compiled(programs.store, donate=(0,))
+        return _as_given(store(dataclasses.replace(state, loop=None), state.loop, loops, kept), single), {}
 
     def _rollout(self, key: Key, state: Any, num_steps: int) -> tuple[tuple[Any, Transition], Logs]:
         steps = check("num_steps", num_steps, integer(1))
@@ -167,7 +170,11 @@ class HostRunner:
         choose = self.compiled(programs.choose, "exploit", shared=(3,))
         while True:
             acted, action = choose(learned, act_keys, loop, np.uint32(t))
-            outcome = _outcome(wait(copies.step(0, jax.device_get(action))))
+            try:
+                outcome = _outcome(wait(copies.step(0, jax.device_get(action))))
+            except HostEnvironmentError:
+                self.close()
+                raise
             loop, info = self.compiled(programs.follow_and_watch)(learned, loop, acted, outcome)
             yield jax.device_get(info)
             t += 1
@@ -181,7 +188,11 @@ class HostRunner:
 
     def _begin(self, copies: HostCopies, numbers: np.ndarray) -> tuple[PyTree, np.ndarray | None]:
         """Start an episode in every environment; observations and masks, `[seeds, num_envs, ...]`."""
-        return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *copies.reset(numbers))
+        try:
+            return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *copies.reset(numbers))
+        except HostEnvironmentError:
+            self.close()
+            raise
 
     def _attached(self, state: Any) -> Any:
         """Let the environments be where the state is, in new episodes if they are elsewhere."""

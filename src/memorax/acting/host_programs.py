@@ -170,17 +170,20 @@ def follow_and_watch(
 
 
 def learn(
-    agent: Any, key: Key, state: Any, loops: list[RolloutState], kept: list[Transition]
+    agent: Any, key: Key, learned: Any, before: RolloutState, loops: list[RolloutState], kept: list[Transition]
 ) -> tuple[Any, dict[str, Array]]:
-    """Learn from a rollout; the second value is what is logged, `[time, ...]`."""
-    trajectory = join(agent, kept)
+    """Learn from a rollout; the second value is what is logged, `[time, ...]`.
+
+    The state is given in two parts: only what is `learned` may give up its memory.
+    """
+    trajectory, state = join(agent, kept), dataclasses.replace(learned, loop=before)
     state, logs = lox.spool(agent.learn_from)(key, state, _join_rows(loops), trajectory)
     return state, _statistics(trajectory) | logs
 
 
-def store(agent: Any, state: Any, loops: list[RolloutState], kept: list[Transition]) -> Any:
-    """Put a rollout into the replay buffer."""
-    return agent.store(state, _join_rows(loops), join(agent, kept))
+def store(agent: Any, learned: Any, before: RolloutState, loops: list[RolloutState], kept: list[Transition]) -> Any:
+    """Put a rollout into the replay buffer; arguments as `learn` has them."""
+    return agent.store(dataclasses.replace(learned, loop=before), _join_rows(loops), join(agent, kept))
 
 
 def go_on(agent: Any, state: Any, loops: list[RolloutState], kept: list[Transition]) -> Any:
