@@ -131,6 +131,7 @@ def test_channels_come_last():
     np.testing.assert_array_equal(read["frames"][0, ..., 1], image[0, 1])
 
 
+@pytest.mark.filterwarnings("ignore:.*ERROR")  # Gymnasium shows the traceback of the process
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_crash_in_a_process_is_an_error_and_leaves_no_process(kill):
     env = as_host(lambda: Breaking(after=4, kill=kill), name="Robot", processes=True, groups=2)

@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import dataclasses
+import multiprocessing.connection
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -131,10 +132,11 @@ class VectorBatch(HostBatch):
             yield
         except (EOFError, BrokenPipeError, ConnectionError) as error:
             self._failed = True
-            codes = [process.exitcode for process in _processes(self.vector) if not process.is_alive()]
-            raise ChildProcessError(
-                f"process of an environment died, exit code {codes[0] if codes else '?'}"
-            ) from error
+            processes = _processes(self.vector)
+            multiprocessing.connection.wait([process.sentinel for process in processes], timeout=1.0)
+            codes = [process.exitcode for process in processes if not process.is_alive()]
+            text = f"process of an environment died, exit code {codes[0] if codes else 'unknown'}"
+            raise ChildProcessError(text) from error
         except BaseException:
             self._failed = True
             raise

@@ -7,6 +7,7 @@ from memorax.environments.host.batch import VectorBatch
 from memorax.environments.host.environment import HostEnvironment
 from memorax.environments.host.envpool import EnvPoolBatch
 from memorax.environments.host.source import SingleSource, VectorSource, copies_of
+from memorax.environments.host.spaces import ChannelsLast
 
 _OTHER_LIBRARIES = {"dm_env", "gym", "pettingzoo"}
 
@@ -73,7 +74,10 @@ def find_host(
 
 def _vector_source(make: Callable[[], Any] | None, first: Any, name: str | None) -> VectorSource:
     pool = any(_library(cls) == "envpool" for cls in type(first).__mro__)
-    return VectorSource(make, first, name, EnvPoolBatch if pool else VectorBatch)
+    source = VectorSource(make, first, name, EnvPoolBatch if pool else VectorBatch)
+    if pool:
+        source.observation = ChannelsLast(source.observation.foreign)
+    return source
 
 
 def _from_function(make: Callable[[], Any], name: str | None, processes: bool, groups: int | None) -> HostEnvironment:
