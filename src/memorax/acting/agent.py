@@ -3,27 +3,47 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import jax
-import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
+from memorax.acting.checks import check_config, check_state, whole_updates
 from memorax.acting.compiled import HoldsPrograms, compiled
-from memorax.acting.host import RunsInPython
+from memorax.acting.episodes import play_episodes
+from memorax.acting.in_python import RunsInPython
 from memorax.acting.normalization import Normalizer, Scales
-from memorax.acting.requirements import AgentMemory, AlgorithmConfig, check_config, whole_updates
-from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
-from memorax.core.checks import check, integer, optional
+from memorax.acting.policy import AgentPolicy
+from memorax.acting.vector_env import RolloutState, Value, VectorEnv
+from memorax.core.checks import boolean, check, integer, optional
 from memorax.core.step_count import StepCount
-from memorax.core.types import Array, Carry, Key, PyTree, Transition, vary_alike
+from memorax.core.types import Carry, Key, PyTree, Transition, vary_alike
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
-"""How to act: as in training, greedily as in evaluation, or uniformly at random."""
+"""How to act: as in training, greedily, or uniformly at random."""
+
+
+class AlgorithmConfig(Protocol):
+    """What every configuration has."""
+
+    @property
+    def num_envs(self) -> int:
+        """Number of parallel environments."""
+        ...
 
 
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
+
+
+class AgentMemory(Protocol):
+    """What acting needs of an agent's networks: their memory."""
+
+    recurrent: bool
+
+    def initialize_carry(self, key: Key, batch: int) -> Carry:
+        """Make the initial memory of `batch` environments."""
+        ...
 
 
 NetworksT = TypeVar("NetworksT", bound=AgentMemory)
@@ -62,7 +82,8 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
     Args:
         config: The algorithm's configuration.
         env: Environment.
-        env_params: Its parameters; None for its default ones.
+        env_params: Its parameters; None for its default ones. A parameter with an axis of `num_envs` in front of the
+            shape that it has in `env.default_params` has a value for each environment.
         vector_env: Class that runs copies of the environment in parallel.
 
     Raises:
@@ -104,7 +125,7 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         """Make the parameters, optimizer states and whatever else is learned, given an example of what is seen."""
 
     @abc.abstractmethod
-    def policy(self, learner: PyTree, step: StepCount, behavior: Behavior) -> Policy:
+    def policy(self, learner: PyTree, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Give the policy after `step` transitions."""
 
     @abc.abstractmethod
@@ -131,12 +152,16 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         act_key, learn_key = jax.random.split(key)
         return self.learn_from(learn_key, state, *self.interact(act_key, state, self.collect_steps, "explore"))
 
+    def interrupted(self, state: State) -> State:
+        """Prepare for environments that begin anew, in the middle of episodes."""
+        return state
+
     def value(self, learner: PyTree) -> Value | None:
         """Give the value function, if truncated episodes bootstrap from the value of their final observation."""
         del learner
         return None
 
-    def acting(self, state: State, behavior: Behavior) -> tuple[Policy, Value | None]:
+    def acting(self, state: State, behavior: Behavior) -> tuple[AgentPolicy, Value | None]:
         """Give policy and value function in a state; both take observations as the environments give them."""
         policy, value = self.policy(state.learner, state.step, behavior), self.value(state.learner)
         return self.normalizer.policy(state.scales, policy), self.normalizer.value(state.scales, value)
@@ -179,17 +204,14 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
 
         Raises:
             TypeError: `num_steps` is not an integer.
-            ValueError: `num_steps` is too small for a single update.
+            ValueError: `num_steps` is too small for a single update, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
 
         def body(state: State, _: None) -> tuple[State, None]:
             return vary_alike(self.update(state.step.fold_into(key), state), state), None
 
         return jax.lax.scan(body, state, None, length=whole_updates(num_steps, self.steps_per_update))[0]
-
-    def interrupted(self, state: State) -> State:
-        """Prepare for environments that begin anew, in the middle of episodes."""
-        return state
 
     @compiled
     def warmup(self, key: Key, state: State, num_steps: int) -> State:
@@ -222,8 +244,9 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
 
         Raises:
             TypeError: `num_steps` is not an integer.
-            ValueError: `num_steps` is below 1.
+            ValueError: `num_steps` is below 1, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
         check("num_steps", num_steps, integer(1))
         policy, value = self.acting(state, "explore")
         key = state.step.fold_into(key)
@@ -232,8 +255,15 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         return dataclasses.replace(state, step=step, loop=rollout_state), transitions
 
     @compiled
-    def evaluate(self, key: Key, state: State, num_steps: int | None = None, num_episodes: int | None = None) -> State:
-        """Act greedily in fresh environments, and log the episodes' returns and lengths.
+    def evaluate(
+        self,
+        key: Key,
+        state: State,
+        num_steps: int | None = None,
+        num_episodes: int | None = None,
+        deterministic: bool = True,
+    ) -> State:
+        """Act in fresh environments without learning, and log the episodes' returns and lengths.
 
         With `num_steps`, `num_envs` environments take so many steps each; episodes that are unfinished then are not
         counted, which favors short ones. With `num_episodes`, so many environments play one episode each, and every
@@ -244,14 +274,17 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
             state: State of the run.
             num_steps: Steps of each environment.
             num_episodes: Whole episodes to play.
+            deterministic: Whether to act greedily, rather than to sample actions as in training. Where something is
+                hidden, the best policy without memory is often stochastic.
 
         Returns:
             The state, unchanged.
 
         Raises:
-            TypeError: A number is not an integer.
+            TypeError: A number is not an integer, or `deterministic` not a boolean.
             ValueError: Neither number is given, or one is below 1.
         """
+        check("deterministic", deterministic, boolean())
         check("num_steps", num_steps, optional(integer(1)))
         check("num_episodes", num_episodes, optional(integer(1)))
         if num_steps is None and num_episodes is None:
@@ -259,31 +292,9 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         reset_key, carry_key, rollout_key = jax.random.split(key, 3)
         batch = self.vector_env.num_envs if num_episodes is None else num_episodes
         rollout_state = self.vector_env.reset(reset_key, self.initialize_carry(carry_key, batch), batch)
-        policy, _ = self.acting(state, "exploit")
+        policy, _ = self.acting(state, "exploit" if deterministic else "explore")
         if num_episodes is not None:
-            lox.log(self._play_episodes(rollout_key, rollout_state, policy, num_steps))
+            lox.log(play_episodes(self.vector_env, rollout_key, rollout_state, policy, num_steps))
         elif num_steps is not None:
             self.vector_env.rollout(rollout_key, rollout_state, policy, num_steps)
         return state
-
-    def _play_episodes(
-        self, key: Key, rollout_state: RolloutState, policy: Policy, num_steps: int | None
-    ) -> dict[str, Array]:
-        """Play until every environment has finished its first episode; return the statistics of these episodes."""
-
-        def unfinished(carry: tuple) -> Array:
-            _, t, record = carry
-            more = ~jnp.all(record["returned_episode"])
-            return more if num_steps is None else more & (t < num_steps)
-
-        def body(carry: tuple) -> tuple:
-            rollout_state, t, record = carry
-            rollout_state, transition = self.vector_env.step(jax.random.fold_in(key, t), rollout_state, policy)
-            first = transition.info["returned_episode"] & ~record["returned_episode"]
-            record = {name: jnp.where(first, transition.info[name], old) for name, old in record.items()}
-            return vary_alike((rollout_state, t + 1, record), key)
-
-        timestep = rollout_state.timestep
-        _, record = rollout_state.episode.advance(timestep.reward, jnp.zeros_like(timestep.done))
-        begin = vary_alike((rollout_state, jnp.uint32(0), record), key)
-        return jax.lax.while_loop(unfinished, body, begin)[2]

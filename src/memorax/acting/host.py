@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax.acting import host_programs as programs
+from memorax.acting.checks import check_state, whole_updates
 from memorax.acting.host_programs import HostPrograms
-from memorax.acting.requirements import whole_updates
-from memorax.acting.vector_env import RolloutState, VectorEnv
-from memorax.core.checks import check, integer, optional
+from memorax.acting.vector_env import RolloutState
+from memorax.core.checks import boolean, check, integer, optional
 from memorax.core.types import Array, Key, PyTree, Transition
 from memorax.environments.host import HostCopies, HostEnvironment, HostEnvironmentError, HostStep
 from memorax.environments.host.copies import next_session, wait
@@ -126,8 +126,14 @@ class HostRunner:
         return _as_given((state, trajectory), single), _as_given(logs, single)
 
     def _evaluate(
-        self, key: Key, state: Any, num_steps: int | None = None, num_episodes: int | None = None
+        self,
+        key: Key,
+        state: Any,
+        num_steps: int | None = None,
+        num_episodes: int | None = None,
+        deterministic: bool = True,
     ) -> tuple[Any, Logs]:
+        behavior = "exploit" if check("deterministic", deterministic, boolean()) else "explore"
         check("num_steps", num_steps, optional(integer(1)))
         check("num_episodes", num_episodes, optional(integer(1)))
         if num_steps is None and num_episodes is None:
@@ -135,19 +141,21 @@ class HostRunner:
         keys, single = _as_seeds(key)
         learned, _ = _as_seeds(_acting_part(state), single)
         if num_episodes is None:
-            steps = [info for _, info in zip(range(num_steps or 0), self._watch(keys, learned, 0), strict=False)]
+            steps = [
+                info for _, info in zip(range(num_steps or 0), self._watch(keys, learned, behavior, 0), strict=False)
+            ]
             logs = {name: np.stack([info[name] for info in steps], axis=1) for name in steps[0]}
         else:
-            logs = self._play_episodes(keys, learned, num_episodes, num_steps)
+            logs = self._play_episodes(keys, learned, behavior, num_episodes, num_steps)
         return state, _as_given(logs, single)
 
-    def _play_episodes(self, keys: Key, learned: Any, num_episodes: int, num_steps: int | None) -> Logs:
+    def _play_episodes(self, keys: Key, learned: Any, behavior: str, num_episodes: int, num_steps: int | None) -> Logs:
         """Let every environment play one episode, as often as it takes; statistics `[seeds, 1, num_episodes]`."""
         played: list[Logs] = []
         for round_ in range(-(-num_episodes // self.num_envs)):
             wanted = min(self.num_envs, num_episodes - round_ * self.num_envs)
             record: Logs = {}
-            for t, info in enumerate(self._watch(keys, learned, round_)):
+            for t, info in enumerate(self._watch(keys, learned, behavior, round_)):
                 now = {name: x[:, :wanted] for name, x in info.items()}
                 record = record or {name: np.zeros_like(x) for name, x in now.items()}
                 first = now["returned_episode"] & ~record["returned_episode"]
@@ -157,8 +165,8 @@ class HostRunner:
             played.append(record)
         return {name: np.concatenate([one[name] for one in played], axis=1)[:, None] for name in played[0]}
 
-    def _watch(self, keys: Key, learned: Any, round_: int) -> Iterator[Logs]:
-        """Act greedily in new episodes; give the statistics of each step, `[seeds, num_envs]`."""
+    def _watch(self, keys: Key, learned: Any, behavior: str, round_: int) -> Iterator[Logs]:
+        """Act in new episodes; give the statistics of each step, `[seeds, num_envs]`."""
         copies = self._evaluating
         if copies is None or copies.seeds != keys.shape[0]:
             self._evaluating = copies = HostCopies(self.env, keys.shape[0], self.num_envs)
@@ -167,7 +175,7 @@ class HostRunner:
         started = self._begin(copies, numbers)
         loop = self.compiled(programs.begin_evaluation)(keys, numbers, started)
         act_keys, t = self.compiled(programs.evaluation_key, shared=(1,))(keys, np.uint32(round_)), 0
-        choose = self.compiled(programs.choose, "exploit", shared=(3,))
+        choose = self.compiled(programs.choose, behavior, shared=(3,))
         while True:
             acted, action = choose(learned, act_keys, loop, np.uint32(t))
             try:
@@ -196,6 +204,7 @@ class HostRunner:
 
     def _attached(self, state: Any) -> Any:
         """Let the environments be where the state is, in new episodes if they are elsewhere."""
+        check_state(state, self.num_envs, axis=1)
         place = state.loop.env_state
         copies = self._copies(place.session.shape[0])
         if copies.are_at(place):
@@ -228,33 +237,6 @@ class HostRunner:
             self.close()
             raise
         return loops, kept
-
-
-class RunsInPython:
-    """An agent whose environments may run in Python.
-
-    Attributes:
-        host: What acts there; its methods then stand for those of the agent. None where everything is compiled.
-    """
-
-    host: HostRunner | None = None
-    vector_env: VectorEnv
-
-    def run_in_python(self) -> None:
-        """Let a runner act, where the environments run in Python."""
-        if isinstance(self.vector_env.env, HostEnvironment):
-            self.host = HostRunner(self, self.vector_env.env, self.vector_env.num_envs)
-            vars(self).update(self.host.methods())
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a copy, which has environments of its own."""
-        vars(self).update(state)
-        self.run_in_python()
-
-    def close(self) -> None:
-        """Release environments that run in Python, and their processes; calls after that begin new episodes."""
-        if self.host is not None:
-            self.host.close()
 
 
 def _outcome(step: HostStep) -> tuple:

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from memorax import lox
-from memorax.acting.masks import show_masks, with_mask
+from memorax.acting.actions import FINAL, show_action_masks, with_action_mask
 from memorax.acting.vector_env import EpisodeStatistics, RolloutState
+from memorax.core.spaces import ACTION_MASK
 from memorax.core.types import Array, Key, PyTree, Transition
 from memorax.environments.host import HostState
 
@@ -113,7 +114,7 @@ def begin_again(agent: Any, state: Any, number: Array, started: tuple[PyTree, Ar
 def _begin(agent: Any, key: Key, number: Array, started: tuple[PyTree, Array | None]) -> RolloutState:
     observation, mask = started
     if mask is not None:
-        observation = with_mask(observation, mask)
+        observation = with_action_mask(observation, mask)
     rows = jax.tree.leaves(observation)[0].shape[0]
     place = HostState(jnp.full(rows, number, jnp.uint32), jnp.zeros(rows, jnp.uint32))
     return agent.vector_env.begin(observation, place, agent.initialize_carry(key, rows))
@@ -147,8 +148,8 @@ def follow(agent: Any, state: Any, loop: RolloutState, acted: tuple, outcome: tu
     """Put a step together from what was done and what the environments returned, a `HostStep`'s values in order."""
     observation, reward, terminated, truncated, final, mask = outcome
     place = dataclasses.replace(loop.env_state, time=loop.env_state.time + 1)
-    info = {"final_observation": final} | ({} if mask is None else {"action_mask": mask})
-    six = show_masks(observation, place, reward, terminated, truncated, info)
+    info = {FINAL: final} | ({} if mask is None else {ACTION_MASK: mask})
+    six = show_action_masks(observation, place, reward, terminated, truncated, info)
     _, value = agent.acting(state, "explore")
     return agent.vector_env.record(loop, acted, six, value=value, store_carry=agent.store_carry)
 

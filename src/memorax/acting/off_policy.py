@@ -8,10 +8,10 @@ from typing import Any, Protocol, TypeVar, cast
 import jax
 import jax.numpy as jnp
 
-from memorax.acting.agent import Algorithm, Behavior, NetworksT, State
+from memorax.acting.agent import Algorithm, AlgorithmConfig, Behavior, NetworksT, State
+from memorax.acting.checks import check_state
 from memorax.acting.compiled import compiled
 from memorax.acting.normalization import Scales
-from memorax.acting.requirements import AlgorithmConfig
 from memorax.acting.vector_env import RolloutState
 from memorax.buffers.protocol import Buffer, PrioritizedBuffer
 from memorax.core.checks import check, integer
@@ -158,16 +158,9 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
 
     def interrupted(self, state: State) -> State:
         """Store the last observations as steps at which episodes are cut: what follows belongs to other episodes."""
-        last = state.loop.timestep
-        no = jnp.zeros_like(last.done)
-        step = Transition(
-            last,
-            jax.tree.map(jnp.zeros_like, last.action),
-            jnp.zeros_like(last.reward),
-            no,
-            ~no,
-            carry=state.loop.carry if self.store_carry else None,
-        )
+        last, no = state.loop.timestep, jnp.zeros_like(state.loop.timestep.done)
+        action, reward = jax.tree.map(jnp.zeros_like, (last.action, last.reward))
+        step = Transition(last, action, reward, no, ~no, carry=state.loop.carry if self.store_carry else None)
         item = jax.tree.map(lambda x: x[:, None], self.record(step))
         return dataclasses.replace(state, buffer=self.buffer.add(state.buffer, item))
 
@@ -232,8 +225,9 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
 
         Raises:
             TypeError: `num_steps` is not an integer.
-            ValueError: `num_steps` is negative.
+            ValueError: `num_steps` is negative, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
         check("num_steps", num_steps, integer(0))
         if num_steps < self.vector_env.num_envs:
             return state

@@ -4,8 +4,7 @@ import abc
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from memorax.acting.agent import Algorithm, NetworksT, State
-from memorax.acting.requirements import AlgorithmConfig
+from memorax.acting.agent import Algorithm, AlgorithmConfig, NetworksT, State
 from memorax.acting.vector_env import RolloutState, VectorEnv
 from memorax.core.types import Carry, Key, PyTree, Transition
 

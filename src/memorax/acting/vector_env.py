@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
+from memorax.acting.actions import FINAL, environment_actions, no_actions, show_action_masks, with_action_mask
 from memorax.acting.bootstrap import bootstrap
-from memorax.acting.masks import show_masks, with_mask
-from memorax.core.spaces import Box
+from memorax.acting.env_params import BatchParams
+from memorax.core.spaces import ACTION_MASK, flatten_space
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
 from memorax.environments import as_environment
 
@@ -82,31 +83,33 @@ class VectorEnv:
 
     Args:
         env: Any object that implements the environment protocol, a raw gymnax environment included.
-        env_params: Its parameters; None for its default ones.
+        env_params: Its parameters; None for its default ones. A parameter with an axis of `num_envs` in front of the
+            shape that it has in `env.default_params` has a value for each environment.
         num_envs: Number of environments.
         bounded: True where the policy's continuous actions are in `[-1, 1]` and must be rescaled to the action space;
-            False where they are unbounded and are clipped to it.
+            False where they are unbounded and are clipped to it. Nested as the action space is where parts differ.
 
     Where the environment's `info` has an `"action_mask"`, it must describe the observation it comes with, after an
-    automatic reset that of the new episode; an episode begun by `reset` allows all actions.
+    automatic reset that of the new episode; an episode begun by `reset` allows all actions. Anything else in `info` is
+    ignored, text included.
+
+    Attributes:
+        action_space: The actions that the environment takes.
+        policy_space: The same as policies give them, and as timesteps hold them: every array is a vector.
     """
 
     def __init__(self, env: Any, env_params: PyTree, num_envs: int, *, bounded: bool = False) -> None:
-        self.env_params = env.default_params if env_params is None and hasattr(env, "default_params") else env_params
+        self._params = BatchParams(env, env_params, num_envs)
+        self.env_params = self._params.first
         self.env = as_environment(env, self.env_params)
         self.num_envs = num_envs
         self.action_space = self.env.action_space(self.env_params)
-        self.bounded = bounded
+        self.policy_space = flatten_space(self.action_space)
+        self.bounded: Any = bounded
 
-    def to_env(self, action: Array) -> Array:
+    def to_env(self, action: PyTree) -> PyTree:
         """Map the policy's actions to actions that the environment accepts."""
-        space = self.action_space
-        if not isinstance(space, Box):
-            return action.astype(space.dtype)
-        low, high = (jnp.broadcast_to(end, action.shape) for end in (space.low, space.high))
-        if self.bounded:
-            action = low + 0.5 * (action + 1.0) * (high - low)
-        return jnp.clip(action, low, high).astype(space.dtype)
+        return environment_actions(self.action_space, self.policy_space, action, self.bounded)
 
     def reset(self, key: Key, carry: Carry, num_envs: int | None = None) -> RolloutState:
         """Start an episode in every environment.
@@ -118,11 +121,12 @@ class VectorEnv:
         """
         num_envs = self.num_envs if num_envs is None else num_envs
         reset_keys = jax.random.split(key, num_envs)
-        observation, env_state = jax.vmap(self.env.reset, in_axes=(0, None))(reset_keys, self.env_params)
-        action = self._no_action(num_envs)
+        observation, env_state = self._of_each(self.env.reset, reset_keys)
+        action = no_actions(self.policy_space, num_envs)
         after = jax.eval_shape(self._env_step, key, env_state, action)
-        if "action_mask" in after[5]:
-            observation = with_mask(observation, jnp.ones(after[5]["action_mask"].shape, bool))
+        if ACTION_MASK in after[5]:
+            allowed = jax.tree.map(lambda mask: jnp.ones(mask.shape, bool), after[5][ACTION_MASK])
+            observation = with_action_mask(observation, allowed)
         both = jax.tree.map(_wider, (observation, env_state), after[:2])
         observation, env_state = _cast_like((observation, env_state), both)
         return self.begin(observation, env_state, carry)
@@ -136,18 +140,27 @@ class VectorEnv:
             carry: The agent's initial memory.
         """
         num_envs = jax.tree.leaves(observation)[0].shape[0]
+        action = no_actions(self.policy_space, num_envs)
         reward, done = jnp.zeros(num_envs, jnp.float32), jnp.ones(num_envs, bool)
-        timestep = Timestep(observation, self._no_action(num_envs), reward, done)
+        timestep = Timestep(observation, action, reward, done)
         return RolloutState(timestep, env_state, carry, EpisodeStatistics.start(num_envs))
 
-    def _no_action(self, num_envs: int) -> Array:
-        space = self.action_space
-        return jnp.zeros((num_envs, *space.shape), jnp.float32 if isinstance(space, Box) else space.dtype)
+    def _of_each(self, function: Callable[..., tuple], keys: Key, *args: PyTree) -> tuple:
+        """Call `function(key, *args, env_params)` for each environment."""
 
-    def _env_step(self, key: Key, env_state: PyTree, action: Array) -> tuple:
-        keys = jax.random.split(key, action.shape[0])
-        step = jax.vmap(self.env.step, in_axes=(0, 0, 0, None))
-        return show_masks(*step(keys, env_state, self.to_env(action), self.env_params))
+        def of_one(leaves: list[Any], *args: PyTree) -> tuple:
+            return function(*args, self._params.from_leaves(leaves))
+
+        axes = (self._params.axes, *(0 for _ in (keys, *args)))
+        return jax.vmap(of_one, in_axes=axes)(self._params.leaves(keys.shape[0]), keys, *args)
+
+    def _env_step(self, key: Key, env_state: PyTree, action: PyTree) -> tuple:
+        def step(*args: PyTree) -> tuple:
+            *outcome, info = self.env.step(*args)
+            return *outcome, {name: info[name] for name in (ACTION_MASK, FINAL) if name in info}
+
+        keys = jax.random.split(key, jax.tree.leaves(action)[0].shape[0])
+        return show_action_masks(*self._of_each(step, keys, env_state, self.to_env(action)))
 
     def step(
         self,
@@ -179,7 +192,7 @@ class VectorEnv:
     def record(
         self,
         rollout_state: RolloutState,
-        acted: tuple[Carry, Array, dict[str, Array]],
+        acted: tuple[Carry, PyTree, dict[str, Array]],
         outcome: tuple,
         *,
         value: Value | None = None,
@@ -204,8 +217,8 @@ class VectorEnv:
         action = _cast_like(action, last.action)
         reward, terminated, truncated = reward.astype(jnp.float32), terminated.astype(bool), truncated.astype(bool)
         done = terminated | truncated
-        if value is not None and "final_observation" in info:
-            final = Timestep(info["final_observation"], action, reward, jnp.zeros_like(done))
+        if value is not None and FINAL in info:
+            final = Timestep(info[FINAL], action, reward, jnp.zeros_like(done))
             final = _cast_like(final, last)
             aux = aux | {"bootstrap": bootstrap(value, carry, final, truncated & ~terminated)}
         episode, record = rollout_state.episode.advance(reward, done)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax import lox
-from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, StepCount, Value
+from memorax.acting import AgentPolicy, Behavior, NormalizationConfig, OnPolicy, RolloutState, State, StepCount, Value
 from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.dropout import dropout
@@ -97,10 +97,10 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
 
     Args:
         config: Configuration.
-        env: Environment with discrete actions.
+        env: Environment with Discrete or MultiDiscrete actions.
         env_params: Its parameters; None for its default ones.
         q_network: Network with a head that values all actions: `DiscreteQNetwork`, `HLGaussQNetwork`, or a `Horde` of
-            these.
+            these; `BranchingQNetwork` for MultiDiscrete actions.
         optimizer: Optimizer of its parameters.
         epsilon_schedule: Probability of a random action after so many transitions, `[]` or `[num_envs]`; None for the
             schedule of the configuration.
@@ -142,7 +142,7 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
         """Make the network and its optimizer."""
         return TrainState.create(self.optimizer, self.networks.init(key, rollout_state.timestep, rollout_state.carry))
 
-    def policy(self, learner: TrainState, step: StepCount, behavior: Behavior) -> Policy:
+    def policy(self, learner: TrainState, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Act epsilon-greedily by the schedule."""
         return self.networks.policy(learner.params, self.epsilon_schedule(step.as_float()), behavior)
 
