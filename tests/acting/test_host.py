@@ -164,7 +164,7 @@ def test_an_error_of_an_environment_leaves_what_was_learned():
     left = error.value.state
     assert np.asarray(left.step).tolist() == [32, 32]
     assert_same(left.learner, agent.train(TRAIN, agent.init(KEYS), 2 * agent.steps_per_update).learner, exact=True)
-    # New environments are made, which hold for a while.
+    agent.close()  # new environments hold for a while
     assert np.asarray(agent.train(TRAIN, left, agent.steps_per_update).step).tolist() == [48, 48]
     agent.close()
 
@@ -184,7 +184,7 @@ def test_any_gymnasium_environment_can_be_given_to_an_algorithm():
     for env, num_envs in (
         (one, 3),
         (lambda: gymnasium.make("CartPole-v1"), 2),
-        (gymnasium.make_vec("CartPole-v1", 4), 4),
+        (gymnasium.make_vec("CartPole-v1", 4, vectorization_mode="sync"), 4),
     ):
         space = as_host(env)
         agent = example_agents.ppo(space, num_envs=num_envs, num_minibatches=1)

@@ -85,8 +85,11 @@ def test_a_vector_environment_that_cannot_reset_some_is_refused():
                 raise TypeError("no options")
             return super().reset(seed=seed)
 
-    with pytest.raises(ValueError, match=r"must reset in the step that ends an episode.*SAME_STEP"):
+    with pytest.raises(ValueError, match=r"must reset in the step that ends an episode.*no options.*SAME_STEP"):
         as_host(lambda: Stubborn([Walk, Walk]))
+    # It takes any option, and resets all of its environments.
+    with pytest.raises(ValueError, match=r"got a vector environment that does not.*\(it resets all of them\)"):
+        as_host(lambda: gymnasium.make_vec("CartPole-v1", 3, vectorization_mode="vector_entry_point"))
     one = as_host(SyncVectorEnv([Walk] * 4))
     with pytest.raises(ValueError, match="`num_envs` must be 4, as many as SyncVectorEnv has, got 6"):
         one.number_of_groups(6)
@@ -132,7 +135,7 @@ def test_groups_divide_the_environments():
     assert env.number_of_groups(6) == 3
     with pytest.raises(ValueError, match=r"`groups` \(3\) must divide the 8 environments of Walk"):
         env.number_of_groups(8)
-    with pytest.raises(ValueError, match="`groups` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="`groups` must be at least 1 or None, got 0"):
         as_host(partial(Walk), groups=0)
     with pytest.raises(TypeError, match="`processes`"):
         as_host(partial(Walk), processes="yes")

@@ -56,6 +56,6 @@ def test_a_fault_is_found(cls):
 def test_sound_environments_pass():
     check_environment(partial(Recall), steps=40)
     check_environment(partial(Counter), steps=40)
-    check_environment(partial(gymnasium.make_vec, "CartPole-v1", 3), steps=40)
+    check_environment(partial(gymnasium.make_vec, "CartPole-v1", 3, vectorization_mode="sync"), steps=40)
     check_environment(everything, steps=9)
     check_environment(make("gymnasium::CartPole-v1")[0], steps=60)

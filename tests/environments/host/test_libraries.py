@@ -80,6 +80,7 @@ def test_popgym():
         make("popgym::RepeatPreviousEazy-v0")
 
 
+@pytest.mark.filterwarnings("ignore:.*precision lowered")
 def test_envpool():
     envpool = pytest.importorskip("envpool")
     env, _ = make("envpool::CartPole-v1", max_episode_steps=15)
@@ -118,27 +119,22 @@ def test_ale():
     options = {"max_num_frames_per_episode": 240}
     env, _ = make("ale::pong", **options)
     first, steps, actions = play(env, 3)
-    own = AtariVectorEnv(
-        "pong",
-        3,
-        stack_num=1,
-        repeat_action_probability=0.25,
-        reward_clipping=False,
-        autoreset_mode="Disabled",
-        **options,
-    )
-    observation, _ = own.reset(seed=np.array(seeds(3)))
-    assert_equal(first, np.moveaxis(observation, 1, -1))
-    ends = 0
-    for step, action in zip(steps, actions, strict=True):
-        observation, reward, terminated, truncated, _ = own.step(action)
-        assert_equal(step["final_observation"], np.moveaxis(observation, 1, -1))
-        assert_equal((step["reward"], step["terminated"], step["truncated"]), (reward, terminated, truncated))
-        if (terminated | truncated).any():
-            observation, ends = own.reset(options={"reset_mask": terminated | truncated})[0], ends + 1
-        assert_equal(step["observation"], np.moveaxis(observation, 1, -1))
-    assert ends
-    own.close()
+    own_options = {"stack_num": 1, "repeat_action_probability": 0.25, "reward_clipping": False} | options
+    for i, seed in enumerate(seeds(3)):
+        game = AtariVectorEnv("pong", 1, autoreset_mode="NextStep", **own_options)
+        observation, _ = game.reset(seed=np.array([seed]))
+        assert_equal(first[i], np.moveaxis(observation[0], 0, -1))
+        resets = 0
+        for step, action in zip(steps, actions[:, i], strict=True):
+            observation, reward, terminated, truncated, _ = game.step(np.array([action]))
+            assert_equal(step["final_observation"][i], np.moveaxis(observation[0], 0, -1))
+            assert_equal([x[i] for x in outcome(step)], [reward[0], terminated[0], truncated[0]])
+            if terminated[0] or truncated[0]:
+                # The library resets in the next step, whatever the action.
+                observation, resets = game.step(np.array([0]))[0], resets + 1
+            assert_equal(step["observation"][i], np.moveaxis(observation[0], 0, -1))
+        assert resets > 1
+        game.close()
     color, _ = make("ale::pong", grayscale=False)
     assert color.observation_space().shape == (84, 84, 3)
     check_environment(color, steps=20)

@@ -33,7 +33,8 @@ def make(name: str, *, groups: int | None = None, **kwargs: Any) -> HostEnvironm
         ValueError: If EnvPool has no such environment.
     """
     check_name("envpool", name, names())
-    if "stack_num" in envpool.make_spec(name).config:
+    config = envpool.make_spec(name).config
+    if "stack_num" in getattr(config, "_fields", config):
         kwargs = {"stack_num": 1} | kwargs
     make_pool = functools.partial(envpool.make, name, env_type="gymnasium", **kwargs)
     return HostEnvironment(EnvPoolSource(f"envpool::{name}", make_pool), groups)

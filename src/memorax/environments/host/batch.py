@@ -78,11 +78,8 @@ class VectorBatch(HostBatch):
 
     def reset(self, seeds: Sequence[int]) -> tuple[PyTree, np.ndarray | None]:
         """Start an episode in every environment."""
-        numbers: Any = [int(seed) for seed in seeds]
-        if type(self.vector).__module__.startswith("ale_py"):
-            numbers = np.asarray(numbers)
         with self._watched():
-            observation, info = self.vector.reset(seed=numbers)
+            observation, info = self.vector.reset(seed=_seed(self.vector, [int(seed) for seed in seeds]))
         return self.observation.read(observation), _mask(info)
 
     def step(self, action: PyTree) -> HostStep:
@@ -150,6 +147,7 @@ class VectorBatch(HostBatch):
         with warnings.catch_warnings(), contextlib.suppress(Exception):
             warnings.simplefilter("ignore")
             self.vector.close(**options)
+        getattr(self.vector, "unwrapped", self.vector).closed = True  # or it would be tried again later
         for process in processes:
             _end(process, at_once=self._failed)
 
@@ -193,6 +191,16 @@ def autoreset_mode(vector: Any) -> str:
     """Say when a vector environment resets, by the name of Gymnasium's `AutoresetMode`."""
     mode = getattr(vector, "autoreset_mode", None) or (getattr(vector, "metadata", None) or {}).get("autoreset_mode")
     return getattr(mode, "name", "NEXT_STEP")
+
+
+def _seed(vector: Any, seeds: list[int]) -> Any:
+    """Give the seeds as a vector environment takes them; those of other kinds take one for all."""
+    from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+    inner = getattr(vector, "unwrapped", vector)
+    if type(inner).__module__.startswith("ale_py"):
+        return np.asarray(seeds)
+    return seeds if isinstance(inner, AsyncVectorEnv | SyncVectorEnv) else seeds[0]
 
 
 def _mask(info: dict[str, Any]) -> Any:

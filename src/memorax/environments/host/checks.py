@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import jax
 import numpy as np
 
 from memorax.environments.host.batch import autoreset_mode
@@ -70,15 +71,27 @@ def check_vector(vector: Any, name: str) -> dict[str, Any]:
     """
     _, info = vector.reset(seed=0)
     if autoreset_mode(vector) != "SAME_STEP":
-        try:
-            vector.reset(options={"reset_mask": np.ones(vector.num_envs, bool)})
-        except Exception as error:
-            raise ValueError(
-                f"{name} must reset in the step that ends an episode, got a vector environment that does not, nor "
-                f"takes `reset_mask` ({type(error).__name__}: {error}); make it with "
-                "`autoreset_mode=AutoresetMode.SAME_STEP`"
-            ) from error
+        _check_partial_reset(vector, name)
     return info
+
+
+def _check_partial_reset(vector: Any, name: str) -> None:
+    """Require that the first environment of several can be reset alone."""
+    vector.action_space.seed(0)
+    before = vector.step(vector.action_space.sample())[0]
+    mask = np.arange(vector.num_envs) == 0
+    try:
+        after, _ = vector.reset(options={"reset_mask": mask})
+        pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+        problem = None if all(np.array_equal(x[1:], y[1:]) for x, y in pairs) else "it resets all of them"
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem is not None:
+        raise ValueError(
+            f"{name} must reset in the step that ends an episode, got a vector environment that does not, nor takes "
+            f"`reset_mask` ({problem}); make it with `autoreset_mode=AutoresetMode.SAME_STEP`, or pass a function that "
+            "makes a single environment"
+        )
 
 
 def _play(env: Any, name: str) -> dict[str, Any]:

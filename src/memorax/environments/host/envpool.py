@@ -1,5 +1,6 @@
 """Batches of EnvPool, whose environments step in threads of their own."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,17 +67,22 @@ class EnvPoolSource(Source):
 
     def __init__(self, name: str, make: Callable[..., Any]) -> None:
         self.name, self._make = name, make
-        pool = make(num_envs=1)
+        pool = self._quietly(num_envs=1)
         space = pool.observation_space
         if hasattr(space, "spaces") and "mission" in space.spaces:  # a string, as bytes
             space = type(space)({key: part for key, part in space.spaces.items() if key != "mission"})
         self.observation, self.action = ChannelsLast(space), Translation(pool.action_space)
         self.horizon = pool.config.get("max_episode_steps")
 
+    def _quietly(self, **options: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the dtype of bounds
+            return self._make(**options)
+
     def batch(self, num_envs: int) -> HostBatch:
         """Make a batch of environments."""
 
         def make(seeds: Sequence[int]) -> Any:
-            return self._make(num_envs=num_envs, env_seed=[int(seed) for seed in seeds])
+            return self._quietly(num_envs=num_envs, env_seed=[int(seed) for seed in seeds])
 
         return _SeededBatch(make, self.observation, self.action)
