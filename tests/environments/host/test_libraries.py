@@ -128,7 +128,8 @@ def test_ale():
         for step, action in zip(steps, actions[:, i], strict=True):
             observation, reward, terminated, truncated, _ = game.step(np.array([action]))
             assert_equal(step["final_observation"][i], np.moveaxis(observation[0], 0, -1))
-            assert_equal([x[i] for x in outcome(step)], [reward[0], terminated[0], truncated[0]])
+            own = [step[name][i] for name in ("reward", "terminated", "truncated")]
+            assert_equal(own, [reward[0], terminated[0], truncated[0]])
             if terminated[0] or truncated[0]:
                 # The library resets in the next step, whatever the action.
                 observation, resets = game.step(np.array([0]))[0], resets + 1
