@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from tests import example_agents
-from tests.environments.host.toys import GOAL, LIMIT, Breaking, JaxWalk, Recall, Walk
+from tests.environments.host.toys import GOAL, LIMIT, Breaking, Fenced, JaxWalk, Recall, Shut, Walk
 
 from memorax import lox
 from memorax.environments import HostEnvironmentError, as_host
@@ -212,14 +212,19 @@ def test_copies_of_an_agent_have_environments_of_their_own(agents):
     other.close()
 
 
-def test_masks_reach_the_policy():
-    agent = example_agents.ppo(
-        as_host(lambda: gymnasium.make("Taxi-v4" if "Taxi-v4" in gymnasium.registry else "Taxi-v3")), num_envs=2
-    )
-    _, trajectory = agent.rollout(TRAIN[0], agent.init(KEYS[0]), 20)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_masks_reach_the_policy(groups):
+    agent = example_agents.ppo(as_host(partial(Fenced), groups=groups), num_envs=4)
+    _, trajectory = agent.rollout(TRAIN[0], agent.init(KEYS[0]), 30)
+    mask, action = (np.asarray(x) for x in (trajectory.observation["action_mask"], trajectory.action))
+    position = np.asarray(trajectory.observation["observation"])[..., 0]
+    np.testing.assert_array_equal(mask, np.stack([position > 0, np.ones_like(position, bool)], axis=-1))
+    assert np.take_along_axis(mask, action[..., None], -1).all()
+    assert not mask.all()
     agent.close()
-    allowed = np.take_along_axis(
-        np.asarray(trajectory.observation["action_mask"]), np.asarray(trajectory.action)[..., None], -1
-    )
-    assert allowed.all()
-    assert not np.asarray(trajectory.observation["action_mask"]).all()
+
+
+def test_a_mask_that_allows_nothing_is_an_error():
+    agent = example_agents.ppo(as_host(partial(Shut)), num_envs=2)
+    with pytest.raises(HostEnvironmentError, match="`action_mask` of Shut must allow an action"):
+        agent.rollout(TRAIN[0], agent.init(KEYS[0]), 4)

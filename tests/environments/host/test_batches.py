@@ -31,18 +31,15 @@ def test_no_step_is_lost_or_made_up_in_any_autoreset_mode(mode):
     batch = as_host(lambda: vector(mode)).source.batch(3)
     observation, mask = batch.reset([0, 1, 2])
     assert mask is None
-    np.testing.assert_array_equal(observation[:, 0], 0)
+    before, episode = observation[:, 0], observation[:, 1]
     for t in range(1, 12):
         step = batch.step(np.full(3, t % 5))
         for i, length in enumerate(LENGTHS):
             over = t % length == 0
             assert step.reward[i] == t % 5
-            assert step.observation[i, 0] == t, "the environment was stepped more than once, or not at all"
-            assert step.final_observation[i].tolist() == [
-                t,
-                (t - 1) // length + observation[i, 1],
-                (t - 1) % length + 1,
-            ]
+            assert step.observation[i, 0] == before[i] + t, "the environment was stepped more than once, or not at all"
+            final = [before[i] + t, episode[i] + (t - 1) // length, (t - 1) % length + 1]
+            assert step.final_observation[i].tolist() == final
             assert step.observation[i, 2] == (0 if over else t % length)
             assert step.terminated[i] == (over and length != 5)
             assert step.truncated[i] == (over and length == 5)

@@ -39,6 +39,31 @@ class Walk(gymnasium.Env):
         return np.array([self.position, self.time], np.float32)
 
 
+class Fenced(Walk):
+    """A walk in which a mask forbids to step below zero."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:
+        observation, _ = super().reset(seed=seed)
+        return observation, self._mask()
+
+    def step(self, action: int) -> tuple:
+        return *super().step(action)[:4], self._mask()
+
+    def _mask(self) -> dict[str, Any]:
+        return {"action_mask": np.array([self.position > 0, True])}
+
+
+class Shut(Walk):
+    """Allows no action after its third step."""
+
+    def step(self, action: int) -> tuple:
+        *outcome, _ = super().step(action)
+        return *outcome, {"action_mask": np.full(2, self.time < 3)}
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:
+        return super().reset(seed=seed)[0], {"action_mask": np.ones(2, bool)}
+
+
 @struct.dataclass
 class WalkState(EnvState):
     position: Any
