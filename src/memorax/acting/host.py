@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from memorax.acting import host_programs as programs
 from memorax.acting.checks import check_state, whole_updates
@@ -253,12 +254,12 @@ def _acting_part(state: Any) -> Any:
 def _as_seeds(tree: PyTree, single: bool | None = None) -> tuple[PyTree, bool]:
     """Give a key, or a state, an axis of seeds where it has none."""
     leaf = jax.tree.leaves(tree)[0]
-    if isinstance(leaf, jax.core.Tracer):
+    if isinstance(leaf, Tracer):
         raise TypeError(
             "an agent whose environments run in Python must not be called inside `jax.jit`, `jax.vmap` or other "
             "transformations, got an abstract array; for several seeds, pass keys and state with an axis of seeds"
         )
-    single = leaf.ndim == 0 if single is None else single
+    single = bool(leaf.ndim == 0 if single is None else single)
     return (_with_axis(tree) if single else tree), single
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from memorax.core.spaces import Box
 from memorax.environments.adapters.raw import check_name, import_library
 from memorax.environments.host import HostBatch, HostEnvironment, Source
 from memorax.environments.host.batch import VectorBatch
@@ -54,26 +55,29 @@ class AtariSource(Source):
     def __init__(self, game: str, options: dict[str, Any]) -> None:
         self.name = f"ale::{game}"
         defaults = {"stack_num": 1, "repeat_action_probability": 0.25, "reward_clipping": False}
-        self._arguments = {"game": game} | defaults | options
+        self._arguments: dict[str, Any] = {"game": game} | defaults | options
         first = self._vector(1)
-        space = first.single_observation_space
-        self._color = len(space.shape) == 4
-        if self._color and space.shape[0] > 1:
-            raise ValueError(f"`stack_num` of {self.name} must be 1 without grayscale, got {space.shape[0]}")
-        # A single image in color has its channels last already.
-        self.observation = Translation(first.single_observation_space) if self._color else ChannelsLast(space)
-        if self._color:
-            self.observation.space = type(self.observation.space)(0, 255, space.shape[1:], space.dtype)
+        self.observation = _observation(self.name, first.single_observation_space)
         self.action = Translation(first.single_action_space)
-        frames = self._arguments.get("max_num_frames_per_episode", 108_000)
-        self.horizon = frames // self._arguments.get("frameskip", 4)
+        frames = int(self._arguments.get("max_num_frames_per_episode", 108_000))
+        self.horizon = frames // int(self._arguments.get("frameskip", 4))
         first.close()
 
     def _vector(self, num_envs: int) -> Any:
-        from ale_py.vector_env import AtariVectorEnv
-
-        return AtariVectorEnv(num_envs=num_envs, autoreset_mode="SameStep", **self._arguments)
+        vector_env = import_library("ale_py.vector_env", "ale")
+        return vector_env.AtariVectorEnv(num_envs=num_envs, autoreset_mode="SameStep", **self._arguments)
 
     def batch(self, num_envs: int) -> HostBatch:
         """Make a batch of environments."""
         return VectorBatch(self._vector(num_envs), self.observation, self.action)
+
+
+def _observation(name: str, space: Any) -> Translation:
+    """Show images with their channels last: the frames of a stack, or the colors of a single image."""
+    if len(space.shape) == 3:
+        return ChannelsLast(space)
+    if space.shape[0] > 1:
+        raise ValueError(f"`stack_num` of {name} must be 1 without grayscale, got {space.shape[0]}")
+    translation = Translation(space)
+    translation.space = Box(0, 255, space.shape[1:], space.dtype)
+    return translation

@@ -36,13 +36,12 @@ def make(
     Raises:
         ValueError: If MiniGrid has no such environment.
     """
-    from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
-
     check_name("minigrid", name, names())
     source = SingleSource(
         functools.partial(gymnasium.make, f"minigrid:{name}", **kwargs), f"minigrid::{name}", processes
     )
     if one_hot:
-        sizes = len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)
+        constants = import_library("minigrid.core.constants", "minigrid")
+        sizes = len(constants.OBJECT_TO_IDX), len(constants.COLOR_TO_IDX), len(constants.STATE_TO_IDX)
         source.observation = OneHotCells(source.observation.foreign, "image", sizes)
     return HostEnvironment(source, groups)

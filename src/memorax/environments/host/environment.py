@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.core import Tracer
 
 from memorax.core.checks import check, integer, optional
 from memorax.core.spaces import Space
@@ -76,7 +77,7 @@ class HostEnvironment(Environment[HostState, EnvParams]):
         return self._observation(), state, jnp.zeros((), jnp.float32), no, no, info
 
     def _refuse_to_play(self, key: Key) -> None:
-        if not isinstance(key, jax.core.Tracer):
+        if not isinstance(key, Tracer):
             raise TypeError(
                 f"`reset` and `step` of {self.name} must not be called: it runs in Python, and agents act in it; "
                 "`env.source.batch(num_envs)` makes environments to step by hand"

@@ -60,9 +60,10 @@ def find_host(
     if callable(env) and not hasattr(env, "step") and not hasattr(env, "step_env"):
         return _from_function(env, name, processes, groups)
     if _is_other(env):
-        library = next(_library(cls) for cls in type(env).__mro__ if _library(cls) in _OTHER_LIBRARIES)
+        kind: type = type(env)
+        library = next(_library(cls) for cls in kind.__mro__ if _library(cls) in _OTHER_LIBRARIES)
         raise TypeError(
-            f"`env` must be an environment of JAX or of gymnasium, got {type(env).__name__} of {library}; convert it, "
+            f"`env` must be an environment of JAX or of gymnasium, got {kind.__name__} of {library}; convert it, "
             "with the package shimmy for instance"
         )
     if not is_gymnasium(env):
