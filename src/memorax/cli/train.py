@@ -40,6 +40,7 @@ def run(arguments: list[str]) -> int:
     """Train; see `memorax.cli.commands` for the exit code."""
     silence_libraries()
     config, folder, how = refusing(train_options, arguments)
+    from memorax.environments import HostEnvironmentError
     from memorax.experiment.run.session import DivergenceError
     from memorax.experiment.run.train import finish, prepare
 
@@ -47,7 +48,7 @@ def run(arguments: list[str]) -> int:
     session = refusing(prepare, config, folder, **how)
     try:
         outcome = finish(session)
-    except DivergenceError as error:
+    except (DivergenceError, HostEnvironmentError) as error:
         complain(error)
         return FAILED
     folder = shlex.quote(str(outcome.folder))

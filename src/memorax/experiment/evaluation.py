@@ -63,7 +63,10 @@ def measure(
     folder = Path(folder)
     config, agent, state, reached = restore_run(folder, step)
     _, _, keys = seed_keys(config.seed_numbers())
-    played = episode_player(agent, episodes, max_steps, deterministic=deterministic)(keys, state)
+    try:
+        played = episode_player(agent, episodes, max_steps, deterministic=deterministic)(keys, state)
+    finally:
+        getattr(agent, "close", lambda: None)()
     if not np.all(played.episodes):
         raise ValueError(f"`max_steps` must be long enough for every seed to complete an episode, got {max_steps}")
     policy = "deterministic" if deterministic else "stochastic"

@@ -12,6 +12,7 @@ from memorax.core.types import Key, PyTree
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers.base import Row
 from memorax.experiment.recipes import build_agent
+from memorax.experiment.run.python_environments import in_python
 
 MAX_STEPS = 100_000
 """Longer episodes are left out."""
@@ -48,7 +49,7 @@ def episode_player(
         play = lox.spool(agent.evaluate)
         return play(key, state, num_steps=max_steps, num_episodes=episodes, deterministic=deterministic)[1]
 
-    program = jax.jit(jax.vmap(one))
+    program = one if in_python(agent) else jax.jit(jax.vmap(one))
 
     def play(keys: Key, state: Any) -> Played:
         # Neither the environments nor the replay buffer of training are needed.

@@ -11,6 +11,7 @@ from memorax import lox
 from memorax.core.types import Key, PyTree
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run.metrics import Interval, reduce_logs
+from memorax.experiment.run.python_environments import in_python, python_interval, traceable_init
 
 
 def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
@@ -37,10 +38,12 @@ def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
         state = agent.init(init_key)
         return agent.warmup(key, state, warmup) if warmup else state
 
+    if in_python(agent):
+        return one(init_keys, keys)
     return jax.jit(jax.vmap(one))(init_keys, keys)
 
 
-def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.stages.Compiled:
+def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Callable[..., tuple[PyTree, Interval]]:
     """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
 
     Args:
@@ -54,6 +57,8 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.s
         state, logs = lox.spool(agent.train)(key, state, length)
         return state, reduce_logs(logs, state.learner)
 
+    if in_python(agent):
+        return python_interval(agent, length)
     return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
 
 
@@ -69,5 +74,5 @@ def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[
     Raises:
         ValueError: It is damaged, or of another configuration.
     """
-    abstract = jax.eval_shape(jax.vmap(agent.init), init_keys)
+    abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
     return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check))

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from memorax.core.types import PyTree
+from memorax.environments import HostEnvironmentError
 from memorax.experiment.callbacks import Callback, stopping_rules
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Composite, LoggerError, Row, read_rows
@@ -88,7 +89,7 @@ class Session:
         self.total = config.steps // agent.steps_per_update * agent.steps_per_update
         self.compile_seconds = 0.0
         self.received_signal: int | None = None
-        self._compiled: dict[int, jax.stages.Compiled] = {}
+        self._compiled: dict[int, Callable[..., tuple[PyTree, Interval]]] = {}
         self.rows: list[Row] = []
         self._rules, self._callbacks = stopping_rules(config), tuple(callbacks)
         self._evaluator = evaluator
@@ -126,6 +127,7 @@ class Session:
 
         Raises:
             DivergenceError: Something became NaN or infinite.
+            HostEnvironmentError: An environment failed, or its process died; what was learned is saved.
             OSError: The disk failed or is full, or the folder was removed or moved; the message says what is kept.
         """
         with Interruption() as interruption:
@@ -164,7 +166,10 @@ class Session:
             program = self._program(length)
             if interruption.signal is not None:
                 break
-            self._advance(program, length, display)
+            try:
+                self._advance(program, length, display)
+            except HostEnvironmentError as error:
+                raise self._saved_after(error) from error
             if not self._watch.is_intact():
                 raise recovery.FolderLostError
             every = self.config.checkpoint_every
@@ -194,6 +199,7 @@ class Session:
             stack.callback(self.writer.close)
             stack.callback(self._best.close)
             stack.callback(self.logger.close)
+            stack.callback(getattr(self.agent, "close", lambda: None))
 
     def _stopped_by(self, callbacks: Sequence[Callback]) -> Callback | None:
         """Call all, and give the first that ends the run."""
@@ -205,7 +211,7 @@ class Session:
         every = self.config.log_every or self.agent.steps_per_update
         return every - self.step % every
 
-    def _program(self, length: int) -> jax.stages.Compiled:
+    def _program(self, length: int) -> Callable[..., tuple[PyTree, Interval]]:
         """Compile an interval, once per length: all have the same length except the last."""
         if length not in self._compiled:
             start = time.perf_counter()
@@ -213,9 +219,15 @@ class Session:
             self.compile_seconds += time.perf_counter() - start
         return self._compiled[length]
 
-    def _advance(self, program: jax.stages.Compiled, length: int, display: Display) -> None:
+    def _advance(self, program: Callable[..., tuple[PyTree, Interval]], length: int, display: Display) -> None:
         start = time.perf_counter()
-        self.state, interval = program(self._keys, self.state)
+        failure = None
+        try:
+            self.state, interval = program(self._keys, self.state)
+        except HostEnvironmentError as error:
+            if not error.steps:
+                raise
+            self.state, interval, length, failure = error.state, error.logs, error.steps, error
         interval: Interval = jax.device_get(interval)
         seconds = time.perf_counter() - start
         steps = self.step, self.step + length
@@ -238,6 +250,16 @@ class Session:
         if self._best.improved(self.step):
             self.logger.sync()
             self._best.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
+        if failure is not None:
+            raise failure
+
+    def _saved_after(self, error: HostEnvironmentError) -> HostEnvironmentError:
+        """Save, and say so."""
+        self._save()
+        self.writer.wait()
+        return HostEnvironmentError(
+            f"{error}; saved at step {self.step:,}, resume with `memorax train --resume --out {self.folder}`"
+        )
 
     def _evaluate(self, before: int) -> Sequence[Row]:
         """Evaluate where it is due; the metrics of each seed."""

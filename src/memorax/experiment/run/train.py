@@ -50,7 +50,8 @@ def train(  # noqa: PLR0913  how to run it, by keyword
 ) -> Outcome:
     """Train, and save configuration, metrics, checkpoints, learning curve and summary in a folder.
 
-    A run is the same, bit for bit except for `time/*`, however often it is stopped, killed and resumed.
+    A run is the same, bit for bit except for `time/*`, however often it is stopped, killed and resumed. With an
+    environment in Python that holds for what is learned and logged until then; the environments begin new episodes.
 
     SIGINT (Ctrl-C) and SIGTERM end the current logging interval and save a checkpoint; then the signal takes its usual
     effect in the calling program: KeyboardInterrupt for SIGINT, the end of the process for SIGTERM. A second signal
@@ -78,6 +79,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
 
     Raises:
         DivergenceError: A metric or parameter became NaN or infinite. Nothing after the last checkpoint is saved.
+        HostEnvironmentError: An environment in Python failed, or its process died. What was learned is saved.
         ImportError: The library of a logger is not installed.
         KeyboardInterrupt: The run was stopped by SIGINT, and saved.
         OSError: The disk failed or is full, or a logger failed.
