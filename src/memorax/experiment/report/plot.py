@@ -89,7 +89,7 @@ def plot_runs(folders: Sequence[str | Path], out: str | Path, *, statistic: str 
     if out.suffix.lower().removeprefix(".") not in known:
         raise ValueError(f"`out` must end in one of .{', .'.join(known)}, got {out}; write for example {out}.png")
     configs = [load_config(folder) for folder in folders]
-    labels = _labels(folders)
+    labels = run_labels(folders)
     curves = []
     for folder, label in zip(folders, labels, strict=True):
         path = folder / METRICS_FILE
@@ -142,6 +142,7 @@ def best_return(config: RunConfig, *, memory: bool) -> float | None:
     return getattr(env, "optimal_return" if memory else "memoryless_return", None)
 
 
-def _labels(folders: list[Path]) -> list[str]:
+def run_labels(folders: Sequence[Path]) -> list[str]:
+    """Names of runs: those of their folders, or the whole paths where names are the same."""
     names = [folder.resolve().name for folder in folders]
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
