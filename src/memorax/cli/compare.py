@@ -25,13 +25,13 @@ def run(arguments: list[str]) -> int:
     """Compare; see `memorax.cli.commands` for the exit code."""
     options = parse(CompareOptions, "compare", arguments)
     from memorax.experiment.imports import import_modules
-    from memorax.experiment.report.comparison import compare, differing_fields, load_results
+    from memorax.experiment.report.comparison import compare_runs, differing_fields, load_results
     from memorax.experiment.report.page import interval_text
 
     if len(options.runs) < 2:
         raise Refusal(
-            f"`memorax compare` needs the folders of at least two runs, got {len(options.runs)}; write `memorax compare "
-            "runs/ONE runs/OTHER`"
+            f"`memorax compare` needs the folders of at least two runs, got {len(options.runs)}; write "
+            "`memorax compare runs/ONE runs/OTHER`"
         )
     refusing(import_modules, options.imports)
     results = refusing(load_results, options.runs)
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
         for name, values in differing.items():
             _add_row(table, name, *values)
         console.print(table)
-    for pair in compare(results):
+    for pair in compare_runs(results):
         low, high = pair.interval
         print(
             f"{pair.first} against {pair.second}: {pair.verdict} (difference {pair.difference:+.3f}, probability of "

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from memorax.experiment.loggers import LOGGERS, Logger
     from memorax.experiment.policy import PolicyMemory, TrainedPolicy
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
+    from memorax.experiment.report.comparison import Pair, RunResult, compare_runs, load_results
     from memorax.experiment.report.plot import plot_runs
-    from memorax.experiment.report.statistics import bootstrap_interval, interquartile_mean
+    from memorax.experiment.report.report import write_report
+    from memorax.experiment.report.statistics import (
+        bootstrap_interval,
+        interquartile_mean,
+        performance_profile,
+        probability_of_improvement,
+    )
     from memorax.experiment.run.session import DivergenceError, Outcome
     from memorax.experiment.run.train import train
 
@@ -24,20 +31,27 @@ _WHERE = {
     "LOGGERS": "loggers",
     "Logger": "loggers",
     "Outcome": "run.session",
+    "Pair": "report.comparison",
     "PolicyMemory": "policy",
     "Recipe": "recipes",
     "RunConfig": "config",
+    "RunResult": "report.comparison",
     "TrainedPolicy": "policy",
     "bootstrap_interval": "report.statistics",
     "build_agent": "recipes",
+    "compare_runs": "report.comparison",
     "default_run": "recipes",
     "evaluate": "evaluation",
     "interquartile_mean": "report.statistics",
     "load": "loading",
     "load_config": "config_file",
+    "load_results": "report.comparison",
+    "performance_profile": "report.statistics",
     "plot_runs": "report.plot",
+    "probability_of_improvement": "report.statistics",
     "register_algorithm": "recipes",
     "train": "run.train",
+    "write_report": "report.report",
 }
 
 __all__ = [
@@ -45,20 +59,27 @@ __all__ = [
     "DivergenceError",
     "Logger",
     "Outcome",
+    "Pair",
     "PolicyMemory",
     "Recipe",
     "RunConfig",
+    "RunResult",
     "TrainedPolicy",
     "bootstrap_interval",
     "build_agent",
+    "compare_runs",
     "default_run",
     "evaluate",
     "interquartile_mean",
     "load",
     "load_config",
+    "load_results",
+    "performance_profile",
     "plot_runs",
+    "probability_of_improvement",
     "register_algorithm",
     "train",
+    "write_report",
 ]
 
 

@@ -117,7 +117,7 @@ def load_results(folders: Sequence[str | Path]) -> list[RunResult]:
     return results
 
 
-def compare(results: Sequence[RunResult]) -> list[Pair]:
+def compare_runs(results: Sequence[RunResult]) -> list[Pair]:
     """Compare every two runs of the same task that finished an episode.
 
     The verdict names a winner where the adjusted p-value is below 0.05, which needs at least four seeds of each.

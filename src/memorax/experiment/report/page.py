@@ -17,7 +17,7 @@ figcaption { font-size: 0.9rem; opacity: 0.75; overflow-wrap: anywhere; }
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; min-width: 4rem; } th { background: var(--soft); white-space: nowrap; }
+td { overflow-wrap: break-word; max-width: 28rem; } th { background: var(--soft); white-space: nowrap; }
 tr.differs td { background: var(--mark); }
 nav a { margin-right: 1rem; } details summary { cursor: pointer; }
 """

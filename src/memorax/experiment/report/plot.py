@@ -1,7 +1,7 @@
 """Learning curves: a line for each run, with a confidence band over its seeds."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +133,19 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     statistics = f"\n{name} over seeds with 95 % bootstrap interval" if several else ""
     _write(axes.set_title("", fontsize=11), f"{', '.join(tasks)}{statistics}")
     axes.grid(alpha=0.25)
+    add_legend(axes, labels)
+
+
+def add_legend(axes: Any, labels: Mapping[Any, str], **options: Any) -> None:
+    """Add a legend that shows names as they are.
+
+    Args:
+        axes: The axes.
+        labels: The name of each line.
+        **options: Further options of the legend.
+    """
     # Labels are written afterwards: matplotlib leaves those out that begin with an underscore.
-    legend = axes.legend(labels.keys(), map(str, range(len(labels))), frameon=False)
+    legend = axes.legend(labels.keys(), map(str, range(len(labels))), frameon=False, **options)
     for text, label in zip(legend.get_texts(), labels.values(), strict=True):
         _write(text, label)
 

@@ -14,7 +14,7 @@ from memorax.experiment.report.comparison import (
     MethodScore,
     RunResult,
     all_fields,
-    compare,
+    compare_runs,
     load_results,
     score_methods,
 )
@@ -28,7 +28,7 @@ from memorax.experiment.report.page import (
     new_page,
     render,
 )
-from memorax.experiment.report.plot import RETURN, draw, make_curve
+from memorax.experiment.report.plot import RETURN, add_legend, draw, make_curve
 from memorax.experiment.report.statistics import performance_profile
 from memorax.experiment.run.files import DIAGNOSIS_FIGURE, EVALUATION_FILE, SUMMARY_FILE, read_json, write_text
 
@@ -113,23 +113,19 @@ def _curves(body: Element, results: Sequence[RunResult]) -> None:
 
 
 def _draw_seeds(figure: Any, known: Sequence[RunResult]) -> None:
-    axes = figure.add_subplot()
+    axes, first = figure.add_subplot(), {}
     for i, result in enumerate(known):
-        for j, seed in enumerate(result.config.seed_numbers()):
+        for seed in sorted({row["seed"] for row in result.rows}):
             steps, values = _series([row for row in result.rows if row["seed"] == seed], RETURN)
-            label = "_" if j else result.label
             (line,) = axes.plot(steps, values, color=f"C{i % 10}", linewidth=1.0, alpha=0.8)
-            line.set_label(label)
+            first.setdefault(result.label, line)
     _finish(axes, "mean episode return")
-    handles = [line for line in axes.get_lines() if line.get_label() != "_"]
-    legend = axes.legend(handles, [result.label for result in known], frameon=False, fontsize=8)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    add_legend(axes, {line: label for label, line in first.items()}, fontsize=8)
 
 
 def _comparison(body: Element, results: Sequence[RunResult]) -> None:
     """A verdict for every two runs of a task."""
-    pairs = compare(results)
+    pairs = compare_runs(results)
     if not pairs:
         return
     note = (
@@ -170,11 +166,13 @@ def _draw_profiles(figure: Any, scores: Sequence[MethodScore]) -> None:
     axes = figure.add_subplot()
     low, high = min(0.0, *(s.scores.min() for s in scores)), max(1.0, *(s.scores.max() for s in scores))
     thresholds = np.linspace(low, high, 201)
+    labels = {}
     for score in scores:
-        axes.step(thresholds, performance_profile(score.scores, thresholds), label=score.method, where="post")
+        (line,) = axes.step(thresholds, performance_profile(score.scores, thresholds), where="post")
+        labels[line] = score.method
     axes.set(xlabel="score", ylabel="share of runs above it", ylim=(-0.03, 1.03))
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    add_legend(axes, labels, fontsize=8)
 
 
 def _losses(body: Element, results: Sequence[RunResult]) -> None:
