@@ -14,7 +14,10 @@ from memorax.testing.probe_environments import Clock
 
 KEY = jax.random.key(0)
 SCHEDULES = {
-    "piecewise": (optax.piecewise_constant_schedule(1.0, {100: 0.0}), {0: 1, 90: 1, 110: 0, 2**31 + 8: 0, 2**32 + 8: 0}),
+    "piecewise": (
+        optax.piecewise_constant_schedule(1.0, {100: 0.0}),
+        {0: 1, 90: 1, 110: 0, 2**31 + 8: 0, 2**32 + 8: 0},
+    ),
     "begins later": (optax.linear_schedule(1.0, 0.0, 10, transition_begin=100), {0: 1, 90: 1, 110: 0, 2**32 + 8: 0}),
     "joined": (
         optax.join_schedules([optax.constant_schedule(1.0), optax.linear_schedule(1.0, 0.0, 10)], [100]),

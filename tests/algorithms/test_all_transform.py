@@ -123,7 +123,11 @@ class Holder(HoldsPrograms):
 
 def test_programs_are_compiled_once_per_object_and_number():
     holder = Holder(3.0)
-    calls = [holder.scale(jnp.ones(2)), holder.scale(x=jnp.ones(2), num_steps=2), holder.scale(jnp.ones(2), np.int64(2))]
+    calls = [
+        holder.scale(jnp.ones(2)),
+        holder.scale(x=jnp.ones(2), num_steps=2),
+        holder.scale(jnp.ones(2), np.int64(2)),
+    ]
     assert_equal(calls, [jnp.full(2, 6.0)] * 3)
     assert holder.scale(jnp.ones(2), num_steps=5)[0] == 15.0
     assert holder.traced == [2, 5]
@@ -177,5 +181,5 @@ def test_a_warmup_of_less_than_nothing_is_refused(name):
 def test_a_number_that_is_traced_is_refused_by_name():
     agent = tiny("ppo")
     state = jax.eval_shape(agent.init, KEY)
-    with pytest.raises(TypeError, match="`num_steps` must be an integer, got .*; a size must be known before tracing"):
+    with pytest.raises(TypeError, match=r"`num_steps` must be an integer, got .*; a size must be known before tracing"):
         jax.eval_shape(agent.train, KEY, state, jnp.int32(64))

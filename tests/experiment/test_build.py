@@ -103,7 +103,9 @@ REPLAY = {"num_envs": 3, "train_frequency": 4, "batch_size": 2, "buffer_size": 2
     ],
 )
 def test_annealing_of_replay_begins_where_learning_begins(fields, run):
-    run = config(DQNConfig(**REPLAY, **fields), **({"algorithm": "dqn", "model": "mlp"} | run), anneal_learning_rate=True)
+    run = config(
+        DQNConfig(**REPLAY, **fields), **({"algorithm": "dqn", "model": "mlp"} | run), anneal_learning_rate=True
+    )
     agent, key = build_agent(run), jax.random.key(0)
 
     def taken(state):

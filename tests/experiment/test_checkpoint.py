@@ -74,7 +74,11 @@ def test_a_count_beyond_32_bits_comes_back(tmp_path):
     writer = CheckpointWriter(tmp_path)
     writer.save(2**32 + 7, {"step": StepCount.of(2**32 + 7)})
     writer.close()
-    assert int(restore(newest(tmp_path), abstract({"step": StepCount.of(0)}))["step"]) == 2**32 + 7 == int(newest(tmp_path).name)
+    assert (
+        int(restore(newest(tmp_path), abstract({"step": StepCount.of(0)}))["step"])
+        == 2**32 + 7
+        == int(newest(tmp_path).name)
+    )
 
 
 def test_only_the_newest_few_stay(tmp_path):

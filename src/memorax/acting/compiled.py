@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import jax
 
 from memorax.core.checks import check, integer, optional
+from memorax.core.kinds import Kind
 from memorax.core.types import vary_alike
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -23,7 +24,7 @@ def compiled(method: Method) -> Method:
     The object's class is a `HoldsPrograms`.
     """
     signature = inspect.signature(method)
-    kinds = {
+    kinds: dict[str, Kind[Any]] = {
         name: optional(integer()) if parameter.default is None else integer()
         for name, parameter in signature.parameters.items()
         if name in _NUMBERS
