@@ -6,17 +6,18 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import jax
-import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
 from memorax.acting.checks import check_config, check_state
 from memorax.acting.compiled import HoldsPrograms, compiled
+from memorax.acting.episodes import play_episodes
 from memorax.acting.normalization import Normalizer, Scales
-from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
+from memorax.acting.policy import AgentPolicy
+from memorax.acting.vector_env import RolloutState, Value, VectorEnv
 from memorax.core.checks import check, integer, optional
 from memorax.core.step_count import StepCount
-from memorax.core.types import Array, Carry, Key, PyTree, Transition, vary_alike
+from memorax.core.types import Carry, Key, PyTree, Transition, vary_alike
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
 """How to act: as in training, greedily as in evaluation, or uniformly at random."""
@@ -118,7 +119,7 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         """Make the parameters, optimizer states and whatever else is learned, given an example of what is seen."""
 
     @abc.abstractmethod
-    def policy(self, learner: PyTree, step: StepCount, behavior: Behavior) -> Policy:
+    def policy(self, learner: PyTree, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Give the policy after `step` transitions."""
 
     @abc.abstractmethod
@@ -130,7 +131,7 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         del learner
         return None
 
-    def acting(self, state: State, behavior: Behavior) -> tuple[Policy, Value | None]:
+    def acting(self, state: State, behavior: Behavior) -> tuple[AgentPolicy, Value | None]:
         """Give policy and value function in a state; both take observations as the environments give them."""
         policy, value = self.policy(state.learner, state.step, behavior), self.value(state.learner)
         return self.normalizer.policy(state.scales, policy), self.normalizer.value(state.scales, value)
@@ -254,29 +255,7 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         rollout_state = self.vector_env.reset(reset_key, self.initialize_carry(carry_key, batch), batch)
         policy, _ = self.acting(state, "exploit")
         if num_episodes is not None:
-            lox.log(self._play_episodes(rollout_key, rollout_state, policy, num_steps))
+            lox.log(play_episodes(self.vector_env, rollout_key, rollout_state, policy, num_steps))
         elif num_steps is not None:
             self.vector_env.rollout(rollout_key, rollout_state, policy, num_steps)
         return state
-
-    def _play_episodes(
-        self, key: Key, rollout_state: RolloutState, policy: Policy, num_steps: int | None
-    ) -> dict[str, Array]:
-        """Play until every environment has finished its first episode; return the statistics of these episodes."""
-
-        def unfinished(carry: tuple) -> Array:
-            _, t, record = carry
-            more = ~jnp.all(record["returned_episode"])
-            return more if num_steps is None else more & (t < num_steps)
-
-        def body(carry: tuple) -> tuple:
-            rollout_state, t, record = carry
-            rollout_state, transition = self.vector_env.step(jax.random.fold_in(key, t), rollout_state, policy)
-            first = transition.info["returned_episode"] & ~record["returned_episode"]
-            record = {name: jnp.where(first, transition.info[name], old) for name, old in record.items()}
-            return vary_alike((rollout_state, t + 1, record), key)
-
-        timestep = rollout_state.timestep
-        _, record = rollout_state.episode.advance(timestep.reward, jnp.zeros_like(timestep.done))
-        begin = vary_alike((rollout_state, jnp.uint32(0), record), key)
-        return jax.lax.while_loop(unfinished, body, begin)[2]

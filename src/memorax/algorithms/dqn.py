@@ -9,7 +9,7 @@ import optax
 from flax import struct
 
 from memorax import lox
-from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State, StepCount
+from memorax.acting import AgentPolicy, Behavior, OffPolicy, RolloutState, State, StepCount
 from memorax.buffers.protocol import Buffer
 from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
@@ -136,7 +136,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
         params = self.networks.init(key, rollout_state.timestep, rollout_state.carry)
         return DQNLearner(TrainState.create(self.optimizer, params), target_copy(params))
 
-    def policy(self, learner: DQNLearner, step: StepCount, behavior: Behavior) -> Policy:
+    def policy(self, learner: DQNLearner, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Act epsilon-greedily by the schedule."""
         return self.networks.policy(learner.online.params, self.epsilon_schedule(step.as_float()), behavior)
 

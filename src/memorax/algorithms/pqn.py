@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax import lox
-from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, StepCount, Value
+from memorax.acting import AgentPolicy, Behavior, NormalizationConfig, OnPolicy, RolloutState, State, StepCount, Value
 from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.dropout import dropout
@@ -141,7 +141,7 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
         """Make the network and its optimizer."""
         return TrainState.create(self.optimizer, self.networks.init(key, rollout_state.timestep, rollout_state.carry))
 
-    def policy(self, learner: TrainState, step: StepCount, behavior: Behavior) -> Policy:
+    def policy(self, learner: TrainState, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Act epsilon-greedily by the schedule."""
         return self.networks.policy(learner.params, self.epsilon_schedule(step.as_float()), behavior)
 

@@ -9,7 +9,7 @@ import optax
 from flax import struct
 
 from memorax import lox
-from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State, StepCount
+from memorax.acting import AgentPolicy, Behavior, OffPolicy, RolloutState, State, StepCount
 from memorax.buffers.protocol import Buffer
 from memorax.core.checks import check_fields, integer, real
 from memorax.core.types import Array, Key, PyTree
@@ -137,7 +137,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
             alpha=TrainState.create(self.optimizers["alpha"], self.alpha.init(key)),
         )
 
-    def policy(self, learner: SACLearner, step: StepCount, behavior: Behavior) -> Policy:
+    def policy(self, learner: SACLearner, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Sample from the policy, or take its mode."""
         return self.networks.policy(learner.actor.params, learner.critics.params, behavior)
 

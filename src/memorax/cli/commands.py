@@ -28,6 +28,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "train": Command("[ALGORITHM]", "train an agent; by default PPO with a GRU on a memory task"),
     "evaluate": Command("RUN", "run whole episodes with the greedy policy of a trained agent"),
+    "diagnose": Command("RUN", "examine the memory of a trained agent: how far back it looks, what it is worth"),
     "plot": Command("RUN...", "plot the learning curves of runs in one figure"),
     "list": Command("WHAT", "list environments, models or algorithms"),
 }

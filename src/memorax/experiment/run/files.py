@@ -14,6 +14,8 @@ CHECKPOINTS = "checkpoints"
 CURVE_FILE = "learning_curve.png"
 SUMMARY_FILE = "summary.json"
 EVALUATION_FILE = "evaluation.json"
+DIAGNOSIS_FILE = "diagnosis.json"
+DIAGNOSIS_FIGURE = "diagnosis.png"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
