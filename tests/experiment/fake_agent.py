@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax import lox
-from memorax.acting import State
+from memorax.acting import State, StepCount
 from memorax.algorithms import PPOConfig
 from memorax.experiment import RunConfig
 
@@ -25,14 +25,14 @@ class FakeAgent:
 
     def init(self, key: jax.Array) -> State:
         learner = {"position": jax.random.normal(key, (5,)), "seed": jax.random.key_data(key)[-1]}
-        return State(jnp.zeros((), jnp.uint32), jnp.zeros((ENVS, 2)), learner)
+        return State(StepCount.of(0), jnp.zeros((ENVS, 2)), learner)
 
     def train(self, key: jax.Array, state: State, num_steps: int) -> State:
         def body(state: State, _: None) -> tuple[State, None]:
-            move = jax.random.normal(jax.random.fold_in(key, state.step), (5,))
-            step = state.step + jnp.uint32(UPDATE)
+            move = jax.random.normal(state.step.fold_into(key), (5,))
+            step = state.step + UPDATE
             if self.breaks_at is not None:
-                move = jnp.where(step > self.breaks_at, self.breaks_with, move)
+                move = jnp.where(step.as_float() > self.breaks_at, self.breaks_with, move)
             position = state.learner["position"] + move
             lox.log(
                 {

@@ -43,7 +43,7 @@ class Warm(FakeAgent):
 
     def warmup(self, key, state, num_steps):
         learner = state.learner | {"warm": state.learner["warm"] + 1, "seed": jax.random.key_data(key)[-1]}
-        return dataclasses.replace(state, step=state.step + jnp.uint32(num_steps // ENVS * ENVS), learner=learner)
+        return dataclasses.replace(state, step=state.step + num_steps // ENVS * ENVS, learner=learner)
 
 
 class Crash(Quiet):
