@@ -10,8 +10,8 @@ from memorax.experiment.env_options import EnvOptions, check_env_options, write_
 
 C = TypeVar("C")
 
-_MOST_STEPS = 2**32 - 1
-"""A state counts the environment steps of its seed in 32 bits."""
+_MOST_STEPS = 2**53 - 1
+"""The largest whole number that every reader of JSON holds exactly."""
 _MOST_SEEDS = 2**16
 _MOST_ENVS = 2**20
 _MOST_FEATURES = 2**16
@@ -87,8 +87,6 @@ class RunConfig(Generic[C]):
             imports=names,
         )
         check_env_options(self.env_options)
-        if self.warmup + self.steps > _MOST_STEPS:
-            raise ValueError(f"`steps` must be at most {_MOST_STEPS - self.warmup} after the warmup, got {self.steps}")
         self._check_hyperparameters()
 
     def _check_hyperparameters(self) -> None:
