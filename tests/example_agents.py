@@ -1,5 +1,6 @@
 """Small agents for tests, with pairwise distinct sizes."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from memorax.algorithms import (
     StreamACConfig,
 )
 from memorax.core.spaces import Box
+from memorax.experiment import modules
 from memorax.networks import MLP, RNN, FeatureExtractor, Network, heads
 from memorax.networks.sequence_models import MODELS
 from memorax.testing.probe_environments import Clock
@@ -50,9 +52,11 @@ def extractor() -> FeatureExtractor:
 
 
 def policy_head(space: Any) -> nn.Module:
-    if isinstance(space, Box):
-        return heads.Gaussian(action_dim=space.shape[0])
-    return heads.Categorical(action_dim=space.n)
+    return modules.policy_head(space, "a test")
+
+
+def value_head(space: Any) -> nn.Module:
+    return modules.value_head(space, "a test")
 
 
 def ppo(
@@ -62,6 +66,7 @@ def ppo(
     critic_torso: str | None = None,
     shared: bool = True,
     head: nn.Module | None = None,
+    extract: FeatureExtractor | None = None,
     cls: type[PPO] = PPO,
     learning_rate: float = 3e-3,
     arguments: dict[str, Any] | None = None,
@@ -69,7 +74,7 @@ def ppo(
 ) -> PPO:
     """PPO on one trunk, or on two where `shared` is off or the critic has a torso of its own."""
     make_torso = TORSOS[torso] if isinstance(torso, str) else torso
-    trunk = (extractor(), make_torso())
+    trunk = (extractor() if extract is None else extract, make_torso())
     other = trunk
     if critic_torso is not None:
         other = (extractor(), TORSOS[critic_torso]())
@@ -151,7 +156,7 @@ def dqn(
     """DQN with a small replay; R2D2 where `cls` is one."""
     make_torso = TORSOS[torso] if isinstance(torso, str) else torso
     space = env.action_space(env.default_params)
-    head = heads.DiscreteQNetwork(action_dim=space.n) if head is None else head
+    head = value_head(space) if head is None else head
     network = Network(extractor(), make_torso(), head)
     optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(learning_rate))
     fields = REPLAY | ({"burn_in_length": 1} if issubclass(cls, R2D2) else {}) | config
@@ -183,7 +188,7 @@ def pqn(
     """PQN on a small network."""
     make_torso = TORSOS[torso] if isinstance(torso, str) else torso
     space = env.action_space(env.default_params)
-    head = heads.DiscreteQNetwork(action_dim=space.n) if head is None else head
+    head = value_head(space) if head is None else head
     network = Network(extractor(), make_torso(), head)
     optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(learning_rate))
     return cls(PQNConfig(**(SMALL | config)), env, env.default_params, network, optimizer, epsilon_schedule)
@@ -226,7 +231,7 @@ def sac(
     space = env.action_space(env.default_params)
     continuous = isinstance(space, Box)
     if head is None:
-        head = heads.SquashedGaussian(space.shape[0]) if continuous else heads.Categorical(space.n)
+        head = heads.SquashedGaussian(math.prod(space.shape)) if continuous else heads.Categorical(space.n)
     if critic_head is None:
         critic_head = heads.ContinuousQNetwork((9,)) if continuous else heads.DiscreteQNetwork(space.n)
     actor = Network(extractor(), make_torso(), head)

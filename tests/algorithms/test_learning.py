@@ -6,6 +6,7 @@ import pytest
 from tests import example_agents as agents
 
 from memorax import lox
+from memorax.networks import MLP, FeatureExtractor
 from memorax.testing.probe_environments import Recall
 
 CONFIG = {"num_envs": 32, "num_steps": 16, "num_minibatches": 4, "update_epochs": 4, "learning_rate": 1e-2}
@@ -21,5 +22,7 @@ def final_return(agent, num_updates):
 
 @pytest.mark.parametrize(("torso", "solves"), [("gru", True), ("mlp", False)])
 def test_a_recall_task_needs_memory(torso, solves):
-    returns = final_return(agents.ppo(Recall(delay=4), torso, **CONFIG), 40)
+    # Who sees its own last action can keep the cue in what it does while it waits.
+    extract = FeatureExtractor(MLP(features=(7,)))
+    returns = final_return(agents.ppo(Recall(delay=4), torso, extract=extract, **CONFIG), 40)
     assert (returns > 0.9).all() if solves else (np.abs(returns) < 0.5).all(), returns

@@ -275,6 +275,23 @@ def test_evaluate_plays_whole_episodes(trained):
         assert f"{value:.3f}" in out
 
 
+def test_evaluate_samples_where_it_is_asked_to(trained):
+    folder, _ = trained
+    results = {}
+    for flags in ((), ("--deterministic",), ("--stochastic",)):
+        code, out, _ = run("evaluate", str(folder), "--episodes", "3", *flags)
+        assert code == 0
+        results[flags] = json.loads((folder / "evaluation.json").read_text())
+        policy = "stochastic" if "--stochastic" in flags else "deterministic"
+        assert results[flags]["policy"] == policy
+        assert f"{policy} policy" in out
+    greedy, same, sampled = (result["return"]["per_seed"] for result in results.values())
+    assert greedy == same != sampled
+    code, _, err = run("evaluate", str(folder), "--stochastic", "--deterministic")
+    assert code == 2
+    assert "--stochastic" in err
+
+
 def test_evaluate_and_plot_refuse_what_is_no_run(here):
     (here / "empty").mkdir()
     assert_refused(run("evaluate", "empty"), "empty must be a run's folder")

@@ -206,6 +206,12 @@ class RemembersTooLong(Walk):
         return 3
 
 
+class AllowsNothing(Walk):
+    def step_env(self, key, state, action, params):
+        *outcome, _ = super().step_env(key, state, action, params)
+        return *outcome, {"action_mask": jnp.arange(2) + 1 < state.time}
+
+
 class KeepsCount(Walk):
     """Impure: every call, or every trace, shows something else."""
 
@@ -248,6 +254,11 @@ class KeepsCount(Walk):
             r"`memoryless_return` \(2.0\) must not exceed `optimal_return` \(1.0\)",
         ),
         (RemembersTooLong, "states_consistent_facts", r"`memory_length` \(3\) must be in \[0, 3\)"),
+        (
+            AllowsNothing,
+            "allows_some_action",
+            r"`action_mask` must allow at least one action of Discrete",
+        ),
         (TakesAnyAction, "clips_its_actions", "action 6 must be clipped to 1"),
         (PaintsNothing, "renders_its_state", "the image must depend on the state"),
         (Walk, "documents_its_rules", r"the docstring must have `\* Observation`, "),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.fast_compile import jit
 
-from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
+from memorax.core.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from memorax.environments import ENVIRONMENTS, make
 from memorax.environments.multi_agent import TASKS, MultiAgentEnvironment, PartnerRecall, RollCall, stack_space
 from memorax.testing import environments as conformance
@@ -135,8 +135,10 @@ def test_spaces_side_by_side():
     assert stack_space(Box(np.zeros(2), np.ones(2)), 3) == Box(0.0, 1.0, (3, 2))
     both = Dict({"a": Discrete(2), "b": Tuple([Box(-1.0, 1.0, ())])})
     assert stack_space(both, 2) == Dict({"a": MultiDiscrete([2, 2]), "b": Tuple([Box(-1.0, 1.0, (2,))])})
-    with pytest.raises(TypeError, match=r"`space` of an agent must be made of Discrete and Box, got MultiDiscrete"):
-        stack_space(MultiDiscrete([2, 3]), 2)
+    assert stack_space(MultiDiscrete([2, 3], np.int8), 2) == MultiDiscrete([[2, 3], [2, 3]], np.int8)
+    assert stack_space(MultiBinary(3), 2) == MultiBinary((2, 3))
+    with pytest.raises(TypeError, match=r"`space` of an agent must be one of `memorax.core.spaces`, got 3"):
+        stack_space(3, 2)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

@@ -441,12 +441,9 @@ def test_a_wrong_argument_is_refused(wrap, error, message):
         wrap(Tagged())
 
 
-@pytest.mark.parametrize(
-    "wrap", [FlickeringObservation, lambda e: DelayedObservation(e, 1), lambda e: FrameStack(e, 2)]
-)
-def test_an_index_cannot_be_hidden(wrap):
+def test_an_index_has_no_noise():
     index = type("Index", (Tagged,), {"observation_space": lambda *_: Discrete(5)})()
     with pytest.raises(
         TypeError, match=r"must have observations in a Box, or in Dict and Tuple of boxes, got Discrete"
     ):
-        wrap(index)
+        NoisyObservation(index, 0.1)

@@ -73,7 +73,15 @@ def test_other_versions_are_a_warning(run, monkeypatch):
     assert any("jax" in text and "0.0.1" in text for text in session.warnings)
 
 
-@pytest.mark.parametrize("line", [b"{}\n", b"\xff\n", b"[]\n", b"7\n"])
+ODD = [
+    *(b"{}\n", b"\xff\n", b"[]\n", b"7\n", b"\n", b'{"step": 1}\n'),
+    *(b'{"step": "1", "seed": 0}\n', b'{"step": 1.5, "seed": 0}\n', b'{"step": true, "seed": 0}\n'),
+    *(b'{"step": -1, "seed": 0}\n', b'{"step": 1, "seed": null}\n', b'{"step": 1, "seed": 0, "x": "1"}\n'),
+    *(b'{"step": 1, "seed": 0, "x": NaN}\n', b'{"step": 1, "seed": 0, "episode/return": 1.0, "episode/count": 1.5}\n'),
+]
+
+
+@pytest.mark.parametrize("line", ODD)
 def test_odd_lines_of_metrics_are_named(run, line):
     path = run / "metrics.jsonl"
     number = path.read_bytes().count(b"\n") + 1

@@ -13,8 +13,9 @@ from tests.experiment.fake_agent import ENVS, UPDATE, FakeAgent, config
 from memorax.algorithms import ALGORITHMS, DQN, R2D2, DQNConfig, R2D2Config
 from memorax.core.spaces import Box
 from memorax.experiment import RunConfig, build_agent, default_run, train
-from memorax.experiment.build import gradient_steps, value_head
+from memorax.experiment.build import gradient_steps
 from memorax.experiment.loggers import read_rows
+from memorax.experiment.modules import value_head
 from memorax.experiment.run import checkpoint, session
 from memorax.experiment.run import train as training
 from memorax.experiment.run.display import Quiet

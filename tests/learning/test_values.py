@@ -1,5 +1,7 @@
 """Losses of values that are numbers, atoms or histograms, against their definitions."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +13,12 @@ from memorax.learning.values import (
     critic_loss,
     expected_values,
     first_steps,
+    greedy_actions,
+    greedy_values,
     temporal_differences,
     value_losses,
 )
-from memorax.networks.heads import C51Values, HLGaussValues
+from memorax.networks.heads import BranchValues, C51Values, HLGaussValues
 from memorax.objectives import cross_entropy, gaussian_histogram, project, rescale, unscale
 
 BATCH, TIME, ATOMS = 2, 4, 9
@@ -119,3 +123,25 @@ def test_critics_are_clipped_only_where_they_give_numbers():
     value = jnp.full((1, 2), 0.5)
     np.testing.assert_allclose(critic_loss(value, old, target, weight, None), 0.5 * 0.5**2)
     np.testing.assert_allclose(critic_loss(value, old, target, weight, 0.1), 0.5 * 0.9**2)
+
+
+def test_branches_learn_towards_one_target_that_averages_their_greedy_values():
+    """As in BDQ: the target is the mean over branches, the loss the mean of their squared errors to it."""
+    rng = np.random.default_rng(0)
+    online, target = ([rng.normal(size=(2, 4, n)).astype(np.float32) for n in (2, 3, 5)] for _ in range(2))
+    action = np.stack([rng.integers(0, n, (2, 4)) for n in (2, 3, 5)], -1)
+    values, target_values = BranchValues(tuple(map(jnp.asarray, online))), BranchValues(tuple(map(jnp.asarray, target)))
+    greedy = greedy_actions(values)
+    np.testing.assert_array_equal(greedy, np.stack([x.argmax(-1) for x in online], -1))
+    np.testing.assert_allclose(greedy_values(values), np.mean([x.max(-1) for x in online], axis=0), rtol=1e-6)
+
+    reward, gamma = rng.normal(size=(2, 3)).astype(np.float32), 0.9
+    targets = NStepTargets(reward, np.full((2, 3), gamma, np.float32), np.zeros((2, 3), bool), n=1)
+    chosen = action_values(first_steps(values, 3), action[:, :3])
+    losses, errors = temporal_differences(chosen, action_values(target_values, greedy), targets)
+    for row, t in itertools.product(range(2), range(3)):
+        following = np.mean([target[d][row, t + 1, greedy[row, t + 1, d]] for d in range(3)])
+        aim = reward[row, t] + gamma * following
+        each = np.array([aim - online[d][row, t, action[row, t, d]] for d in range(3)])
+        np.testing.assert_allclose(losses[row, t], np.mean(0.5 * each**2), rtol=1e-5)
+        np.testing.assert_allclose(errors[row, t], np.mean(np.abs(each)), rtol=1e-5)

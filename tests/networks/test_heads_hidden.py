@@ -13,11 +13,13 @@ from memorax.networks import heads
 FEATURES = jax.random.normal(jax.random.key(1), (2, 3, 5))
 HEADS = {
     "Categorical": lambda **options: heads.Categorical(action_dim=4, **options),
+    "MultiCategorical": lambda **options: heads.MultiCategorical(nvec=(2, 3), **options),
     "Gaussian": lambda **options: heads.Gaussian(action_dim=2, **options),
     "SquashedGaussian": lambda **options: heads.SquashedGaussian(action_dim=2, **options),
     "Beta": lambda **options: heads.Beta(action_dim=2, **options),
     "VNetwork": heads.VNetwork,
     "DiscreteQNetwork": lambda **options: heads.DiscreteQNetwork(action_dim=4, dueling=True, **options),
+    "BranchingQNetwork": lambda **options: heads.BranchingQNetwork(nvec=(2, 3), **options),
     "HLGaussVNetwork": lambda **options: heads.HLGaussVNetwork(num_bins=7, **options),
     "HLGaussQNetwork": lambda **options: heads.HLGaussQNetwork(action_dim=4, num_bins=7, **options),
     "C51QNetwork": lambda **options: heads.C51QNetwork(action_dim=4, num_atoms=7, **options),
@@ -55,7 +57,7 @@ def test_a_head_is_applied_to_its_hidden_layers(name):
 
 def test_every_head_has_hidden_layers():
     classes = {name for name, value in vars(heads).items() if isinstance(value, type) and issubclass(value, nn.Module)}
-    assert classes - {"Alpha", "GVF", "Horde"} == set(HEADS)
+    assert classes - {"Alpha", "GVF", "Horde", "Hybrid"} == set(HEADS)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.objectives import epsilon_greedy, epsilon_per_actor
+from memorax.objectives import epsilon_greedy, epsilon_greedy_branches, epsilon_per_actor
 
 VALUES = jnp.tile(jnp.asarray([0.5, 3.0, -1.0, 2.0]), (6000, 1))
 
@@ -48,3 +49,23 @@ def test_epsilons_spread_over_the_environments():
     expected = [0.4 ** (1 + 7 * i / 4) for i in range(5)]
     np.testing.assert_allclose(epsilon_per_actor(5, 0.4, 7.0), expected, rtol=1e-5)
     np.testing.assert_allclose(epsilon_per_actor(1, 0.4, 7.0), [0.4], rtol=1e-6)
+
+
+def test_branches_explore_all_at_once_and_only_what_is_allowed():
+    branches = (jnp.array([0.0, 1.0]), jnp.array([2.0, 0.0, 1.0]))
+    allowed = jnp.array([True, True, True, False, True])
+
+    def draw(epsilon):
+        keys = jax.random.split(jax.random.key(0), 6_000)
+        return np.asarray(jax.vmap(lambda key: epsilon_greedy_branches(key, branches, epsilon, allowed))(keys))
+
+    assert (draw(0.0) == [1, 0]).all()
+    often = draw(0.5)
+    assert not (often[:, 1] == 1).any()
+    # Greedy in both with probability 1/2 + 1/2 * 1/4, and in one branch alone as often as chance has it.
+    np.testing.assert_allclose((often == [1, 0]).all(-1).mean(), 0.625, atol=0.03)
+    np.testing.assert_allclose(((often[:, 0] == 1) & (often[:, 1] == 2)).mean(), 0.125, atol=0.02)
+    nothing = jax.vmap(lambda key: epsilon_greedy(key, jnp.zeros(3), 1.0, jnp.zeros(3, bool)))
+    np.testing.assert_allclose(
+        np.bincount(nothing(jax.random.split(jax.random.key(1), 6_000))) / 6_000, 1 / 3, atol=0.03
+    )

@@ -15,12 +15,12 @@ from memorax.acting.episodes import play_episodes
 from memorax.acting.normalization import Normalizer, Scales
 from memorax.acting.policy import AgentPolicy
 from memorax.acting.vector_env import RolloutState, Value, VectorEnv
-from memorax.core.checks import check, integer, optional
+from memorax.core.checks import boolean, check, integer, optional
 from memorax.core.step_count import StepCount
 from memorax.core.types import Carry, Key, PyTree, Transition, vary_alike
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
-"""How to act: as in training, greedily as in evaluation, or uniformly at random."""
+"""How to act: as in training, greedily, or uniformly at random."""
 
 
 class AlgorithmConfig(Protocol):
@@ -226,8 +226,15 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         return dataclasses.replace(state, step=step, loop=rollout_state), transitions
 
     @compiled
-    def evaluate(self, key: Key, state: State, num_steps: int | None = None, num_episodes: int | None = None) -> State:
-        """Act greedily in fresh environments, and log the episodes' returns and lengths.
+    def evaluate(
+        self,
+        key: Key,
+        state: State,
+        num_steps: int | None = None,
+        num_episodes: int | None = None,
+        deterministic: bool = True,
+    ) -> State:
+        """Act in fresh environments without learning, and log the episodes' returns and lengths.
 
         With `num_steps`, `num_envs` environments take so many steps each; episodes that are unfinished then are not
         counted, which favors short ones. With `num_episodes`, so many environments play one episode each, and every
@@ -238,14 +245,17 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
             state: State of the run.
             num_steps: Steps of each environment.
             num_episodes: Whole episodes to play.
+            deterministic: Whether to act greedily, rather than to sample actions as in training. Where something is
+                hidden, the best policy without memory is often stochastic.
 
         Returns:
             The state, unchanged.
 
         Raises:
-            TypeError: A number is not an integer.
+            TypeError: A number is not an integer, or `deterministic` not a boolean.
             ValueError: Neither number is given, or one is below 1.
         """
+        check("deterministic", deterministic, boolean())
         check("num_steps", num_steps, optional(integer(1)))
         check("num_episodes", num_episodes, optional(integer(1)))
         if num_steps is None and num_episodes is None:
@@ -253,7 +263,7 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         reset_key, carry_key, rollout_key = jax.random.split(key, 3)
         batch = self.vector_env.num_envs if num_episodes is None else num_episodes
         rollout_state = self.vector_env.reset(reset_key, self.initialize_carry(carry_key, batch), batch)
-        policy, _ = self.acting(state, "exploit")
+        policy, _ = self.acting(state, "exploit" if deterministic else "explore")
         if num_episodes is not None:
             lox.log(play_episodes(self.vector_env, rollout_key, rollout_state, policy, num_steps))
         elif num_steps is not None:

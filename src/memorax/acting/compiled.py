@@ -8,36 +8,32 @@ from typing import Any, TypeVar, cast
 
 import jax
 
-from memorax.core.checks import check, integer, optional
+from memorax.core.checks import boolean, check, integer, optional
 from memorax.core.kinds import Kind
 from memorax.core.types import vary_alike
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-_NUMBERS = ("num_steps", "num_episodes")
-"""Arguments that decide about shapes, so that there is a program for each."""
+_STATIC = ("num_steps", "num_episodes", "deterministic")
+"""Arguments that decide about the program, so that there is one for each of their values."""
 _PROGRAMS = "_programs"
 
 
 def compiled(method: Method) -> Method:
-    """Compile a method once per object and numbers of steps or episodes; further calls trace nothing.
+    """Compile a method once per object, numbers of steps or episodes and way to act; further calls trace nothing.
 
     The object's class is a `HoldsPrograms`.
     """
     signature = inspect.signature(method)
-    kinds: dict[str, Kind[Any]] = {
-        name: optional(integer()) if parameter.default is None else integer()
-        for name, parameter in signature.parameters.items()
-        if name in _NUMBERS
-    }
+    kinds = {name: _kind(parameter.default) for name, parameter in signature.parameters.items() if name in _STATIC}
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         _, *given = bound.arguments.items()
-        numbers = tuple((name, check(name, value, kinds[name])) for name, value in given if name in kinds)
+        static = tuple((name, check(name, value, kinds[name])) for name, value in given if name in kinds)
         arrays = {name: value for name, value in given if name not in kinds}
-        return _program(self, method)(numbers, arrays)
+        return _program(self, method)(static, arrays)
 
     return cast(Method, call)
 
@@ -50,15 +46,22 @@ class HoldsPrograms:
         return {name: value for name, value in self.__dict__.items() if name != _PROGRAMS}
 
 
+def _kind(default: Any) -> Kind[Any]:
+    """What is allowed for an argument, by its default."""
+    if isinstance(default, bool):
+        return boolean()
+    return optional(integer()) if default is None else integer()
+
+
 def _program(owner: Any, method: Callable[..., Any]) -> Callable[..., Any]:
     programs: dict[Any, Callable[..., Any]] = owner.__dict__.setdefault(_PROGRAMS, {})
     if method not in programs:
         # JAX keeps what it has compiled, and what that refers to, for as long as the function lives.
         reference = weakref.ref(owner)
 
-        def program(numbers: tuple[tuple[str, int | None], ...], arrays: dict[str, Any]) -> Any:
+        def program(static: tuple[tuple[str, Any], ...], arrays: dict[str, Any]) -> Any:
             arrays = vary_alike(arrays)
-            return vary_alike(method(reference(), **arrays, **dict(numbers)), arrays)
+            return vary_alike(method(reference(), **arrays, **dict(static)), arrays)
 
         program.__name__ = program.__qualname__ = getattr(method, "__name__", "program")
         programs.setdefault(method, jax.jit(program, static_argnums=0))

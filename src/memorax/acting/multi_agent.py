@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax.acting.vector_env import EpisodeStatistics, RolloutState, VectorEnv
-from memorax.core.spaces import Space
+from memorax.core.spaces import ACTION_MASK, Space, flatten_space
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.environments import Environment
 from memorax.environments.environment import Step
+from memorax.environments.multi_agent.environment import stack_space
 
 
 def check_agents(env: Any) -> None:
@@ -58,6 +59,8 @@ class MultiAgentVectorEnv(VectorEnv):
         check_agents(env)
         super().__init__(env, env_params, num_envs)
         self.num_agents: int = cast(Any, self.env).num_agents
+        own = cast(Any, self.env).agent_action_space(self.env_params)
+        self.policy_space = stack_space(flatten_space(own), self.num_agents)
 
     def reset(self, key: Key, carry: Carry, num_envs: int | None = None) -> RolloutState:
         """Start an episode in every environment; the arguments are those of `VectorEnv.reset`."""
@@ -101,11 +104,11 @@ class SingleAgentView(Environment[PyTree, PyTree]):
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
         """Take one step in which every agent takes the same action."""
-        actions = jnp.broadcast_to(action, (self.env.num_agents, *action.shape))
+        actions = jax.tree.map(lambda x: jnp.broadcast_to(x, (self.env.num_agents, *x.shape)), action)
         observation, state, *outcome, info = self.env.step(key, state, actions, params)
         own_info = {"final_observation": self._observe(info["final_observation"])}
-        if "action_mask" in info:
-            own_info["action_mask"] = info["action_mask"][0]
+        if ACTION_MASK in info:
+            own_info[ACTION_MASK] = self._first(info[ACTION_MASK])
         reward, terminated, truncated = self._first(tuple(outcome))
         return self._observe(observation), state, reward, terminated, truncated, own_info
 

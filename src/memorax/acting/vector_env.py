@@ -3,7 +3,7 @@
 This is the only place that calls `env.reset` and `env.step`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
@@ -12,8 +12,9 @@ from flax import struct
 from jax.custom_batching import custom_vmap
 
 from memorax import lox
+from memorax.acting.actions import environment_actions, no_actions, with_action_mask
 from memorax.acting.env_params import BatchParams
-from memorax.core.spaces import Box
+from memorax.core.spaces import ACTION_MASK, flatten_space
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
 from memorax.environments import as_environment
 
@@ -22,6 +23,8 @@ Policy: TypeAlias = Callable[[Key, Carry, Timestep], tuple[Carry, Array, dict[st
 Value: TypeAlias = Callable[[Carry, Timestep], Any]
 """`(carry, x) -> value`: the value of an observation given the memory of its episode, `[batch]`, or a pytree of
 these."""
+
+_FINAL = "final_observation"
 
 
 @struct.dataclass
@@ -86,10 +89,15 @@ class VectorEnv:
             shape that it has in `env.default_params` has a value for each environment.
         num_envs: Number of environments.
         bounded: True where the policy's continuous actions are in `[-1, 1]` and must be rescaled to the action space;
-            False where they are unbounded and are clipped to it.
+            False where they are unbounded and are clipped to it. Nested as the action space is where parts differ.
 
     Where the environment's `info` has an `"action_mask"`, it must describe the observation it comes with, after an
-    automatic reset that of the new episode; an episode begun by `reset` allows all actions.
+    automatic reset that of the new episode; an episode begun by `reset` allows all actions. Anything else in `info` is
+    ignored, text included.
+
+    Attributes:
+        action_space: The actions that the environment takes.
+        policy_space: The same as policies give them, and as timesteps hold them: every array is a vector.
     """
 
     def __init__(self, env: Any, env_params: PyTree, num_envs: int, *, bounded: bool = False) -> None:
@@ -98,17 +106,12 @@ class VectorEnv:
         self.env = as_environment(env, self.env_params)
         self.num_envs = num_envs
         self.action_space = self.env.action_space(self.env_params)
-        self.bounded = bounded
+        self.policy_space = flatten_space(self.action_space)
+        self.bounded: Any = bounded
 
-    def to_env(self, action: Array) -> Array:
+    def to_env(self, action: PyTree) -> PyTree:
         """Map the policy's actions to actions that the environment accepts."""
-        space = self.action_space
-        if not isinstance(space, Box):
-            return action.astype(space.dtype)
-        low, high = (jnp.broadcast_to(end, action.shape) for end in (space.low, space.high))
-        if self.bounded:
-            action = low + 0.5 * (action + 1.0) * (high - low)
-        return jnp.clip(action, low, high).astype(space.dtype)
+        return environment_actions(self.action_space, self.policy_space, action, self.bounded)
 
     def reset(self, key: Key, carry: Carry, num_envs: int | None = None) -> RolloutState:
         """Start an episode in every environment.
@@ -121,11 +124,11 @@ class VectorEnv:
         num_envs = self.num_envs if num_envs is None else num_envs
         reset_keys = jax.random.split(key, num_envs)
         observation, env_state = self._of_each(self.env.reset, reset_keys)
-        space = self.action_space
-        action = jnp.zeros((num_envs, *space.shape), jnp.float32 if isinstance(space, Box) else space.dtype)
+        action = no_actions(self.policy_space, num_envs)
         after = jax.eval_shape(self._env_step, key, env_state, action)
-        if "action_mask" in after[5]:
-            observation = _with_mask(observation, jnp.ones(after[5]["action_mask"].shape, bool))
+        if ACTION_MASK in after[5]:
+            allowed = jax.tree.map(lambda mask: jnp.ones(mask.shape, bool), after[5][ACTION_MASK])
+            observation = with_action_mask(observation, allowed)
         both = jax.tree.map(_wider, (observation, env_state), after[:2])
         observation, env_state = _cast_like((observation, env_state), both)
         reward, done = jnp.zeros(num_envs, jnp.float32), jnp.ones(num_envs, bool)
@@ -141,15 +144,19 @@ class VectorEnv:
         axes = (self._params.axes, *(0 for _ in (keys, *args)))
         return jax.vmap(of_one, in_axes=axes)(self._params.leaves(keys.shape[0]), keys, *args)
 
-    def _env_step(self, key: Key, env_state: PyTree, action: Array) -> tuple:
-        keys = jax.random.split(key, action.shape[0])
-        observation, env_state, *outcome, info = self._of_each(self.env.step, keys, env_state, self.to_env(action))
-        if "action_mask" in info:
-            mask = info["action_mask"].astype(bool)
-            observation = _with_mask(observation, mask)
-            if "final_observation" in info:
+    def _env_step(self, key: Key, env_state: PyTree, action: PyTree) -> tuple:
+        def step(*args: PyTree) -> tuple:
+            *outcome, info = self.env.step(*args)
+            return *outcome, {name: info[name] for name in (ACTION_MASK, _FINAL) if name in info}
+
+        keys = jax.random.split(key, jax.tree.leaves(action)[0].shape[0])
+        observation, env_state, *outcome, info = self._of_each(step, keys, env_state, self.to_env(action))
+        if ACTION_MASK in info:
+            mask = jax.tree.map(lambda x: x.astype(bool), info[ACTION_MASK])
+            observation = with_action_mask(observation, mask)
+            if _FINAL in info:
                 # The final observation is only valued: which actions it allowed does not matter.
-                info = info | {"final_observation": _with_mask(info["final_observation"], jnp.ones_like(mask))}
+                info = info | {_FINAL: with_action_mask(info[_FINAL], jax.tree.map(jnp.ones_like, mask))}
         return observation, env_state, *outcome, info
 
     def step(
@@ -184,8 +191,8 @@ class VectorEnv:
         action = _cast_like(action, last.action)
         reward, terminated, truncated = reward.astype(jnp.float32), terminated.astype(bool), truncated.astype(bool)
         done = terminated | truncated
-        if value is not None and "final_observation" in info:
-            final = Timestep(info["final_observation"], action, reward, jnp.zeros_like(done))
+        if value is not None and _FINAL in info:
+            final = Timestep(info[_FINAL], action, reward, jnp.zeros_like(done))
             final = _cast_like(final, last)
             aux = aux | {"bootstrap": bootstrap(value, carry, final, truncated & ~terminated)}
         episode, record = rollout_state.episode.advance(reward, done)
@@ -291,9 +298,3 @@ def _cast_like(tree: PyTree, like: PyTree) -> PyTree:
 def _wider(x: Any, y: Any) -> Any:
     """Describe an array of the shape of `x` whose dtype holds the values of both."""
     return x if x.dtype == y.dtype else jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, y.dtype))
-
-
-def _with_mask(observation: PyTree, mask: Array) -> dict[str, Any]:
-    """Put a mask of allowed actions into an observation, where networks look for it."""
-    parts = dict(observation) if isinstance(observation, Mapping) else {"observation": observation}
-    return {"action_mask": mask} | parts

@@ -23,6 +23,7 @@ from memorax.learning.values import (
     action_values,
     expected_values,
     first_steps,
+    greedy_actions,
     main_values,
     temporal_differences,
 )
@@ -80,10 +81,10 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
 
     Args:
         config: Configuration.
-        env: Environment with discrete actions.
+        env: Environment with Discrete or MultiDiscrete actions.
         env_params: Its parameters; None for its default ones.
         q_network: Network with a head that values all actions: `DiscreteQNetwork`, `C51QNetwork`, `HLGaussQNetwork`, or
-            a `Horde` of these.
+            a `Horde` of these; `BranchingQNetwork` for MultiDiscrete actions.
         optimizer: Optimizer of its parameters.
         buffer: Replay buffer of sequences; None for the default one of the configuration.
         epsilon_schedule: Probability of a random action after so many transitions, `[]` or `[num_envs]`; None for the
@@ -167,7 +168,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
         _, output, sown = self.networks.unroll_with_losses(params, batch.inputs, carry, self.burn_in)
         _, target_output = self.networks.unroll(target_params, batch.inputs, carry, self.burn_in)
         batch = jax.tree.map(lambda x: x[:, self.burn_in : -1], dataclasses.replace(batch, carry=None))
-        greedy = jnp.argmax(expected_values(output if self.config.double else target_output), axis=-1)
+        greedy = greedy_actions(output if self.config.double else target_output)
         following = action_values(target_output, greedy)
         chosen = action_values(first_steps(output, batch.reward.shape[1]), batch.action)
         targets = self.targets(batch)

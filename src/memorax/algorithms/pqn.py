@@ -97,10 +97,10 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
 
     Args:
         config: Configuration.
-        env: Environment with discrete actions.
+        env: Environment with Discrete or MultiDiscrete actions.
         env_params: Its parameters; None for its default ones.
         q_network: Network with a head that values all actions: `DiscreteQNetwork`, `HLGaussQNetwork`, or a `Horde` of
-            these.
+            these; `BranchingQNetwork` for MultiDiscrete actions.
         optimizer: Optimizer of its parameters.
         epsilon_schedule: Probability of a random action after so many transitions, `[]` or `[num_envs]`; None for the
             schedule of the configuration.

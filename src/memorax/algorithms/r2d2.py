@@ -81,10 +81,10 @@ class R2D2(DQN):
 
     Args:
         config: Configuration.
-        env: Environment with discrete actions.
+        env: Environment with Discrete or MultiDiscrete actions.
         env_params: Its parameters; None for its default ones.
         q_network: Network with a head that values all actions: `DiscreteQNetwork`, `C51QNetwork`, `HLGaussQNetwork`, or
-            a `Horde` of these.
+            a `Horde` of these; `BranchingQNetwork` for MultiDiscrete actions.
         optimizer: Optimizer of its parameters.
         buffer: Prioritized replay buffer of sequences; None for the default one of the configuration.
         epsilon_schedule: Probability of a random action after so many transitions, `[]` or `[num_envs]`; None for the

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import memorax
 from memorax.cli.refusal import FAILED, REFUSED, Refusal, choose
+from memorax.cli.terminal import complain, say
 
 
 class Command(NamedTuple):
@@ -63,19 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     if not words or words[0] in ("-h", "--help", "help"):
-        print(help_text(), end="")
+        say(help_text().removesuffix("\n"))
         return 0
     if words[0] == "--version":
-        print(memorax.__version__)
+        say(memorax.__version__)
         return 0
     try:
         name = choose("command", words[0], COMMANDS)
         return importlib.import_module(f"memorax.cli.{name}").run(words[1:])
     except Refusal as refusal:
-        print(f"memorax: {refusal}", file=sys.stderr)
+        complain(refusal)
         return REFUSED
     except OSError as error:
-        print(f"memorax: {error}", file=sys.stderr)
+        complain(error)
         return FAILED
     except KeyboardInterrupt:
         return 130

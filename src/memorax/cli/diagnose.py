@@ -10,6 +10,8 @@ from rich.table import Table
 from memorax.cli.options import ImportOptions, parse
 from memorax.cli.output import make_console, silence_libraries
 from memorax.cli.refusal import refusing
+from memorax.cli.terminal import say
+from memorax.core.text import printable
 
 if TYPE_CHECKING:
     from memorax.diagnostics import Diagnosis
@@ -64,20 +66,20 @@ def run(arguments: list[str]) -> int:
         episodes=options.episodes,
         max_steps=options.max_steps,
         behavior=options.behavior,
-        tell=lambda stage: print(f"measuring {stage} ...", flush=True),
+        tell=lambda stage: say(f"measuring {stage} ..."),
     )
-    _print(diagnosis, str(options.run))
+    _print(diagnosis, printable(str(options.run)))
     task = f"{config.algorithm}, {config.model}, {config.task()}"
     write_json(options.run / DIAGNOSIS_FILE, {"task": task, **diagnosis.to_json()})
     write_atomically(options.run / DIAGNOSIS_FIGURE, make_figure(diagnosis, task).savefig)
-    print(f"saved to {options.run / DIAGNOSIS_FILE} and {options.run / DIAGNOSIS_FIGURE}")
+    say(f"saved to {options.run / DIAGNOSIS_FILE} and {options.run / DIAGNOSIS_FIGURE}")
     return 0
 
 
 def _print(diagnosis: "Diagnosis", title: str) -> None:
     """Show the diagnosis in the terminal."""
     recall, console = diagnosis.recall, make_console()
-    print(f"mean lag of the value {recall.mean_lag():.1f} steps, farthest {recall.reach()} (1 % of the largest effect)")
+    say(f"mean lag of the value {recall.mean_lag():.1f} steps, farthest {recall.reach()} (1 % of the largest effect)")
     table = Table("variant", "mean episode return", "95 % interval", "episodes", title=title)
     rows = {} if diagnosis.ablation is None else {"memory intact": diagnosis.ablation.intact}
     if diagnosis.ablation is not None:

@@ -10,11 +10,15 @@ from rich.table import Table
 from memorax.cli.options import ImportOptions, parse
 from memorax.cli.output import make_console, print_result, silence_libraries
 from memorax.cli.refusal import refusing
+from memorax.cli.terminal import say
+from memorax.core.text import printable
+
+_POLICY = tyro.conf.create_mutex_group(required=False, title="policy")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(ImportOptions):
-    """Run whole episodes with the greedy policy of a trained agent; save the result in `evaluation.json`."""
+    """Run whole episodes with the policy of a trained agent; save the result in `evaluation.json`."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
@@ -22,24 +26,31 @@ class EvaluateOptions(ImportOptions):
     """Number of episodes of each seed."""
     max_steps: int = 100_000
     """Maximum number of steps of an episode; longer episodes are left out."""
+    deterministic: Annotated[bool, _POLICY, tyro.conf.FlagCreatePairsOff] = False
+    """Act greedily: take the most probable action, or the one of the highest value. This is the default."""
+    stochastic: Annotated[bool, _POLICY, tyro.conf.FlagCreatePairsOff] = False
+    """Sample actions as in training. The best policy without memory is often stochastic."""
 
 
 def run(arguments: list[str]) -> int:
     """Evaluate; see `memorax.cli.commands` for the exit code."""
     options = parse(EvaluateOptions, "evaluate", arguments)
-    from memorax.experiment.evaluation import evaluate
+    from memorax.experiment.evaluation import measure
     from memorax.experiment.imports import import_modules
-    from memorax.experiment.run.files import EVALUATION_FILE
+    from memorax.experiment.run.files import EVALUATION_FILE, write_json
 
     silence_libraries()
     refusing(import_modules, options.imports)
-    result = refusing(evaluate, options.run, episodes=options.episodes, max_steps=options.max_steps)
-    title = f"{options.run} at step {result['step']:,}"
+    settings = {"episodes": options.episodes, "max_steps": options.max_steps}
+    result = refusing(measure, options.run, **settings, deterministic=not options.stochastic)
+    title = f"{printable(str(options.run))} at step {result['step']:,}, {result['policy']} policy"
     table = Table("seed", "episodes", "mean episode return", "mean episode length", title=title)
     returns, lengths = result["return"]["per_seed"], result["length"]["per_seed"]
     for (seed, value), count in zip(returns.items(), result["episodes"], strict=True):
         table.add_row(seed, str(count), f"{value:.3f}", f"{lengths[seed]:.1f}")
-    make_console().print(table)
+    make_console().print(table, markup=False)
     print_result(result["return"])
-    print(f"saved to {options.run / EVALUATION_FILE}")
+    # Last: the numbers have been seen where they cannot be written.
+    write_json(options.run / EVALUATION_FILE, result)
+    say(f"saved to {options.run / EVALUATION_FILE}")
     return 0

@@ -62,6 +62,9 @@ def parse(options: Any, command: str, arguments: Sequence[str]) -> Any:
         name = argument.partition("=")[0].replace("_", "-")
         if name in SYNONYMS:
             raise Refusal(f"unknown option `{argument.partition('=')[0]}`; did you mean `{SYNONYMS[name]}`")
+    # Of an option that is given twice the last one counts; here that would lose names without a word.
+    if sum(argument.partition("=")[0].replace("_", "-") == "--env-options" for argument in arguments) > 1:
+        raise Refusal("`--env-options` must be given once, with all names after it: --env-options length=20 penalty=-1")
     settings: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,), "registry": _registry()}
     if isinstance(options, type):
         return tyro.cli(options, prog=f"memorax {command}", args=list(arguments), **settings)

@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
+from memorax.cli.terminal import say
+
 _WIDTH = 140
 """Columns of a table where there is no terminal to ask."""
 
@@ -22,20 +24,13 @@ def print_result(returns: dict[str, Any]) -> None:
         returns: As `memorax.experiment.report.statistics.summarize` makes it.
     """
     if returns["mean_interval_95"] is None:
-        print(f"mean episode return {returns['mean']:.3f} (1 seed; a confidence interval needs several)")
+        say(f"mean episode return {returns['mean']:.3f} (1 seed; a confidence interval needs several)")
         return
     low, high = returns["mean_interval_95"]
     interval = f"[{low:.3f}, {high:.3f}]"
-    print(f"mean episode return {returns['mean']:.3f} {interval} (95 % interval over {returns['runs']} seeds)")
+    say(f"mean episode return {returns['mean']:.3f} {interval} (95 % interval over {returns['runs']} seeds)")
 
 
 def silence_libraries() -> None:
-    """Leave errors to us: orbax logs every error that it also raises, and leaves callbacks without an event loop."""
+    """Leave errors to us: orbax logs every error that it also raises."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    hook = sys.unraisablehook
-
-    def quiet(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
-
-    sys.unraisablehook = quiet

@@ -8,6 +8,7 @@ import tyro
 
 from memorax.cli.options import ImportOptions, parse
 from memorax.cli.refusal import Refusal, refusing
+from memorax.cli.terminal import say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,5 +37,5 @@ def run(arguments: list[str]) -> int:
     single = options.runs[0] / CURVE_FILE if len(options.runs) == 1 else Path("learning_curves.png")
     out = options.out or single
     refusing(plot_runs, list(options.runs), out, statistic=options.statistic)
-    print(f"learning curve: {out}")
+    say(f"learning curve: {out}")
     return 0

@@ -2,13 +2,13 @@
 
 import dataclasses
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memorax.cli.options import ImportOptions, given_values, parse
 from memorax.cli.output import print_result, silence_libraries
 from memorax.cli.refusal import FAILED, refusing
+from memorax.cli.terminal import complain, say
 
 if TYPE_CHECKING:
     from memorax.experiment.config import RunConfig
@@ -38,11 +38,11 @@ def run(arguments: list[str]) -> int:
     try:
         outcome = finish(session)
     except DivergenceError as error:
-        print(f"memorax: {error}", file=sys.stderr)
+        complain(error)
         return FAILED
     folder = shlex.quote(str(outcome.folder))
     if outcome.signal is not None:
-        print(f"stopped and saved at step {outcome.step:,}; resume with: memorax train --resume --out {folder}")
+        say(f"stopped and saved at step {outcome.step:,}; resume with: memorax train --resume --out {folder}")
         return 128 + outcome.signal
     print_outcome(session.config, outcome)
     return 0
@@ -89,20 +89,20 @@ def print_outcome(config: "RunConfig", outcome: Any) -> None:
     folder, final = shlex.quote(str(outcome.folder)), outcome.summary["final"]["episode/return"]
     longer = f"memorax train --resume --out {folder} --steps {2 * config.steps:_}"
     if final is None:
-        print("no episode ended, so there is no learning curve; train longer")
+        say("no episode ended, so there is no learning curve; train longer")
         following = [(longer, "train longer")]
     else:
         print_result(final)
-        print(f"learning curve: {outcome.folder / CURVE_FILE}")
+        say(f"learning curve: {outcome.folder / CURVE_FILE}")
         following = [
             (f"memorax evaluate {folder}", "run whole episodes with the greedy policy"),
             (f"memorax plot {folder} OTHER_RUN", "compare learning curves"),
             (longer, "train longer"),
         ]
-    print("next:")
+    say("next:")
     for command, purpose in following:
         if command != longer or not config.anneal_learning_rate:
-            print(f"  {command}  # {purpose}")
+            say(f"  {command}  # {purpose}")
 
 
 def _with_imports(options: Any) -> "RunConfig":

@@ -32,14 +32,15 @@ class Timestep:
 
     Attributes:
         observation: Array or nested container of arrays, `[batch, (time,) ...]`.
-        action: The action before this observation, `[batch, (time,) ...]`, as the environment's action space has it.
+        action: The action before this observation, `[batch, (time,) ...]`, as the policy gave it: nested as the action
+            space is, discrete ones as integers, arrays of any shape as vectors, before scaling and clipping.
         reward: The reward that came with this observation, `[batch, (time,)]`, float32.
         done: True where this observation is the first of an episode, `[batch, (time,)]`: memory is cleared
             before it is consumed.
     """
 
     observation: PyTree
-    action: Array
+    action: PyTree
     reward: Array
     done: Array
 
@@ -55,7 +56,7 @@ class Transition:
 
     Attributes:
         inputs: `x_t`, what the network saw.
-        action: What the agent did.
+        action: What the agent did, in the form of `Timestep.action`.
         reward: What it got for it, float32.
         terminated: The episode ended by the rules of the task: its value after this step is zero.
         truncated: The episode was cut from outside (a time limit): its value after this step is not zero.
@@ -65,7 +66,7 @@ class Transition:
     """
 
     inputs: Timestep
-    action: Array
+    action: PyTree
     reward: Array
     terminated: Array
     truncated: Array
@@ -116,7 +117,13 @@ def strong(tree: PyTree) -> PyTree:
     """Make strongly typed arrays of all leaves: what goes round in a scan must keep its type."""
 
     def convert(x: Any) -> Array:
-        x = jnp.asarray(x)
+        try:
+            x = jnp.asarray(x)
+        except TypeError:
+            raise TypeError(
+                f"observation and state must be arrays or nested containers of them, got {x!r}; make a dataclass of "
+                "arrays with `flax.struct.dataclass`, and leave out text"
+            ) from None
         return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else jax.lax.convert_element_type(x, x.dtype)
 
     return jax.tree.map(convert, tree)

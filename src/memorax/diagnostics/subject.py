@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from memorax.acting import AgentPolicy, Behavior, RolloutState, VectorEnv
 from memorax.core.checks import check, choice
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
+from memorax.learning.values import action_values, expected_values, greedy_values
 
 QUANTITIES = ("value", "policy")
 """What an agent says of a step: the value that it expects, and how much it prefers the action that it took."""
@@ -79,8 +80,8 @@ class Subject:
         elif "log_prob" in aux:  # critics of the action taken
             judged = {"value": jnp.min(aux["q"], axis=-1), "policy": aux["log_prob"]}
         else:
-            chosen = jnp.take_along_axis(aux["q"], action[..., None], axis=-1)[..., 0]
-            judged = {"value": jnp.max(aux["q"], axis=-1), "policy": chosen}
+            chosen = expected_values(action_values(aux["q"], action))
+            judged = {"value": greedy_values(aux["q"]), "policy": chosen}
         return carry, {name: x.reshape(x.shape[0], -1).sum(axis=1) for name, x in judged.items()}
 
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.spaces import Dict, Space, Tuple, from_foreign, split_action_mask
+from memorax.core.spaces import Dict, Space, Tuple, from_foreign, plain, split_action_mask
 from memorax.core.spaces.base import fits
 from memorax.core.types import Key, PyTree
 from memorax.environments.adapters.foreign import adapt
-from memorax.environments.environment import Environment
+from memorax.environments.environment import Environment, Step
 from memorax.environments.protocol import form, reset_values, step_values
 from memorax.environments.wrappers.auto_reset import AutoReset
 from memorax.environments.wrappers.base import Wrapper
@@ -30,8 +30,9 @@ def as_environment(env: Any, env_params: PyTree | None = None) -> Environment:
         env_params: Its parameters; by default `env.default_params`.
 
     Returns:
-        An environment with six-value steps, spaces of `memorax.core.spaces`, float32 rewards, and a state of strongly
-        typed arrays; `env` itself where it is an `Environment` with such spaces.
+        An environment with six-value steps, spaces of `memorax.core.spaces`, observations in dictionaries and tuples
+        where their space is one (an environment may use any mapping, dataclass or named tuple), float32 rewards, and a
+        state of strongly typed arrays; `env` itself where it is an `Environment` like that.
 
     Raises:
         TypeError: If it is a class, an environment that does not run in JAX, or lacks a method; or if `reset` or `step`
@@ -45,6 +46,8 @@ def as_environment(env: Any, env_params: PyTree | None = None) -> Environment:
     if not all(isinstance(_declared(adapted, kind, env_params), Space) for kind in _SPACES):
         adapted = _TranslatedSpaces(adapted)
     if not _is_built_in(adapted) and _CHECKED.get(id(adapted)) is not adapted:
+        if _has_other_containers(adapted, env_params):
+            adapted = _PlainObservations(adapted)
         _check_by_tracing(adapted, env_params)
         _CHECKED[id(adapted)] = adapted
     return adapted
@@ -66,6 +69,37 @@ class _TranslatedSpaces(Wrapper):
 
     def observation_space(self, params: PyTree | None = None) -> Space:
         return from_foreign(_declared(self.env, "observation_space", params))
+
+
+class _PlainObservations(Wrapper):
+    """An environment whose observations are other mappings, dataclasses or named tuples: dictionaries and tuples."""
+
+    def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
+        observation, state = reset_values(self.env, self.env.reset(key, params))
+        return self._plain(observation), state
+
+    def step(self, key: Key, state: PyTree, action: PyTree, params: PyTree | None = None) -> Step:
+        observation, state, *outcome, info = step_values(self.env, self.env.step(key, state, action, params))
+        info = {**info, "final_observation": self._plain(info["final_observation"])}
+        return self._plain(observation), state, *outcome, info
+
+    def _plain(self, observation: PyTree) -> PyTree:
+        return plain(self.env.observation_space(self.env.default_params), observation)
+
+
+def _has_other_containers(env: Environment, params: PyTree) -> bool:
+    """Whether observations are nested as their space is, but not in dictionaries and tuples."""
+    space = env.observation_space(params)
+    if not isinstance(space, Dict | Tuple):
+        return False
+    differs: list[bool] = []
+
+    def first(key: Key) -> None:
+        observation, _ = reset_values(env, env.reset(key, params))
+        differs.append(jax.tree.structure(observation) != jax.tree.structure(plain(space, observation)))
+
+    jax.eval_shape(first, jax.random.key(0))
+    return differs[0]
 
 
 def _declared(env: Environment, kind: str, params: PyTree) -> Any:

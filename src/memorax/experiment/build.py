@@ -1,25 +1,23 @@
 """Building agents: environment, networks and optimizers of a run, put together for each kind of algorithm."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
 
 from memorax.acting import update_schedule
 from memorax.acting.multi_agent import SingleAgentView
-from memorax.core.spaces import Box, Discrete, encode, split_action_mask
+from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
+from memorax.experiment.modules import observation_extractor, policy_head, value_head
 from memorax.learning.replay import default_buffer
-from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
+from memorax.networks import MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
 from memorax.networks.sequence_models import MODELS
-
-_LARGE_IMAGE = 36
-"""Pixels per side from which on the default kernels of the CNN fit."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,21 @@ class Parts:
         """The environment's action space."""
         return self.env.action_space(self.env_params)
 
-    def trunk(self) -> tuple[FeatureExtractor, nn.Module]:
-        """Make a feature extractor and a torso; inputs are the observation, the previous action and the reward."""
-        observation = observation_extractor(self.env.observation_space(self.env_params), self.config.features)
+    def trunk(self, *, of_critic: bool = False) -> tuple[FeatureExtractor, nn.Module]:
+        """Make a feature extractor of the run's `inputs`, and a torso.
+
+        Args:
+            of_critic: Whether entries of the observation are seen that are the critic's only.
+        """
+        space, hidden = self.env.observation_space(self.env_params), () if of_critic else self.config.critic_only
+        observation = observation_extractor(space, self.config.features, hidden)
         torso = MODELS.get(self.config.model)(features=self.config.features)
-        return FeatureExtractor(observation, _identity, _identity), torso
+        return self.feature_extractor(observation), torso
+
+    def feature_extractor(self, observation: Callable[..., Any]) -> FeatureExtractor:
+        """Make a feature extractor of the run's `inputs`, given that of the observation."""
+        action, reward = (_identity if name in self.config.inputs else None for name in ("action", "reward"))
+        return FeatureExtractor(observation, action, reward)
 
     def optimizer(self) -> optax.GradientTransformation:
         """Make an optimizer: Adam with gradient clipping, and a learning rate that is annealed if so configured."""
@@ -59,9 +67,10 @@ def actor_critic(algorithm: Any, parts: Parts) -> Any:
     """Build an actor-critic agent, with an optimizer each for actor and critic; see `RunConfig.share_trunk`."""
     config = parts.config
     head = policy_head(parts.action_space, config.env)
+    check_own_trunk(config)
     actor_trunk = parts.trunk()
     # Networks share a trunk if they are given the same objects, not merely equal ones.
-    critic_trunk = actor_trunk if config.share_trunk else parts.trunk()
+    critic_trunk = actor_trunk if config.share_trunk else parts.trunk(of_critic=True)
     actor, critic = Network(*actor_trunk, head), Network(*critic_trunk, heads.VNetwork())
     optimizers = parts.optimizer(), parts.optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
@@ -70,6 +79,7 @@ def actor_critic(algorithm: Any, parts: Parts) -> Any:
 def q_learner(algorithm: Any, parts: Parts) -> Any:
     """Build a Q-learning agent; replay buffer and schedules follow from the configuration."""
     config = parts.config
+    check_no_critic(config)
     network = Network(*parts.trunk(), value_head(parts.action_space, config.env))
     agent = algorithm(config.hyperparameters, parts.env, parts.env_params, network, parts.optimizer())
     check_replay(config)
@@ -79,6 +89,7 @@ def q_learner(algorithm: Any, parts: Parts) -> Any:
 def q_learner_with_norms(algorithm: Any, parts: Parts) -> Any:
     """Build a Q-learning agent with LayerNorm after the feature extractor and after the memory model."""
     config = parts.config
+    check_no_critic(config)
     extractor, torso = parts.trunk()
     observation = nn.Sequential([extractor.observation_extractor, nn.LayerNorm()])
     extractor = FeatureExtractor(observation, extractor.action_extractor, extractor.reward_extractor)
@@ -92,16 +103,23 @@ def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
     Memory models with diagonal cells are trained by real-time recurrent learning; for others it costs too much.
     """
     config = parts.config
+    head = policy_head(parts.action_space, config.env)
+    if isinstance(head, heads.Hybrid):
+        raise TypeError(
+            f"`env` must have actions of one kind for {config.algorithm}, got {parts.action_space!r} of {config.env}; "
+            "train it with another algorithm, such as ppo"
+        )
 
-    def network(head: nn.Module) -> Network:
-        extractor, memory = parts.trunk()
+    def network(head: nn.Module, *, of_critic: bool) -> Network:
+        extractor, memory = parts.trunk(of_critic=of_critic)
         # Vectors go to the memory model unchanged: nothing is learned below it.
         vectors = isinstance(extractor.observation_extractor, MLP)
         extract = _identity if vectors else extractor.observation_extractor
         memory = RTRL(model=memory) if hasattr(getattr(memory, "cell", None), "recurrent_parameters") else memory
-        return streaming_network(head, memory, observation_extractor=extract, features=(config.features,))
+        network = streaming_network(head, memory, observation_extractor=extract, features=(config.features,))
+        return network.clone(feature_extractor=parts.feature_extractor(extract))
 
-    actor, critic = network(policy_head(parts.action_space, config.env)), network(heads.VNetwork())
+    actor, critic = network(head, of_critic=False), network(heads.VNetwork(), of_critic=True)
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic)
 
 
@@ -111,12 +129,17 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
     Actor, critics and entropy temperature have an optimizer each.
     """
     config, space = parts.config, parts.action_space
+    if not isinstance(space, Discrete | Box):
+        raise TypeError(
+            f"`env` must have actions in Discrete or Box for {config.algorithm}, got {space!r} of {config.env}; train "
+            "it with another algorithm, such as ppo"
+        )
     head, value = policy_head(space, config.env), heads.ContinuousQNetwork(features=(config.features,))
     if isinstance(head, heads.Gaussian):
         head = heads.SquashedGaussian(action_dim=head.action_dim)
     else:
         value = value_head(space, config.env)
-    actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(), value)
+    actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(of_critic=True), value)
     optimizers = [parts.optimizer() for _ in range(3)]
     agent = algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, critic, *optimizers)
     check_replay(config)
@@ -128,89 +151,42 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
     config = parts.config
     one = replace(parts, env=SingleAgentView(parts.env))
     actor_trunk = critic_trunk = one.trunk()
+    if not config.hyperparameters.centralized_critic:
+        check_own_trunk(config)
     if config.hyperparameters.centralized_critic:
-        critic_trunk = FeatureExtractor(MLP((config.features,)), _identity, _identity), one.trunk()[1]
+        critic_trunk = one.feature_extractor(MLP((config.features,))), one.trunk()[1]
     elif not config.share_trunk:
-        critic_trunk = one.trunk()
+        critic_trunk = one.trunk(of_critic=True)
     actor = Network(*actor_trunk, policy_head(one.action_space, config.env))
     critic = Network(*critic_trunk, heads.VNetwork())
     optimizers = parts.optimizer(), parts.optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 
-def observation_extractor(space: Any, features: int) -> nn.Module:
-    """Choose the module that maps observations to feature vectors.
-
-    Args:
-        space: The observation space; an action mask in it is left out: it goes to the head.
-        features: Width of the feature vectors.
-    """
-    space, _ = split_action_mask(space)
-    if isinstance(space, Discrete):
-        return nn.Embed(space.n, features)
-    if isinstance(space, Box) and len(space.shape) == 3:
-        small = CNN(features=(16, 32), kernel_sizes=(3, 3), strides=(2, 2), padding="SAME")
-        return nn.Sequential([CNN() if min(space.shape[:2]) >= _LARGE_IMAGE else small, MLP((features,))])
-    if isinstance(space, Box) and len(space.shape) < 2:
-        # Where there is no axis of features, the feature extractor adds one, but not to integers.
-        bare = not space.shape and not jnp.issubdtype(space.dtype, jnp.floating)
-        return EncodedMLP(space, features) if bare else MLP((features,))
-    return EncodedMLP(space, features)
-
-
-class EncodedMLP(nn.Module):
-    """Encodes observations of any space as one vector, and applies a dense layer.
-
-    Attributes:
-        space: The observation space.
-        features: Width of the feature vectors.
-    """
-
-    space: Any
-    features: int
-
-    @nn.compact
-    def __call__(self, observation: PyTree) -> Array:
-        """Map observations `[batch, time, ...]` to `[batch, time, features]`."""
-        return MLP((self.features,))(encode(self.space, observation))
-
-
-def policy_head(space: Any, env: str) -> nn.Module:
-    """Choose the policy head for an action space.
-
-    Args:
-        space: The action space.
-        env: Name of the environment, for the message.
+def check_own_trunk(config: RunConfig) -> None:
+    """Check that a critic that sees more than the actor has a trunk of its own.
 
     Raises:
-        TypeError: There is none for this space.
+        ValueError: It shares the actor's.
     """
-    if isinstance(space, Discrete):
-        return heads.Categorical(action_dim=space.n)
-    if isinstance(space, Box) and len(space.shape) == 1:
-        return heads.Gaussian(action_dim=space.shape[0])
-    raise TypeError(
-        f"`env` must have Discrete actions or a one-dimensional Box for a policy head, got {space!r} of {env}; "
-        "wrap the environment so that its actions are one of these"
-    )
+    if config.critic_only and config.share_trunk:
+        raise ValueError(
+            f"`share_trunk` must be False where the critic alone sees {', '.join(config.critic_only)}, got True; add "
+            "--no-share-trunk"
+        )
 
 
-def value_head(space: Any, env: str) -> nn.Module:
-    """Choose the Q-value head for an action space.
-
-    Args:
-        space: The action space.
-        env: Name of the environment, for the message.
+def check_no_critic(config: RunConfig) -> None:
+    """Check that nothing is for the critic only, for an algorithm that has none.
 
     Raises:
-        TypeError: There is none for this space.
+        ValueError: There is such an entry.
     """
-    if isinstance(space, Discrete):
-        return heads.DiscreteQNetwork(action_dim=space.n)
-    raise TypeError(
-        f"`env` must have Discrete actions for a Q-network, got {space!r} of {env}; "
-        "train it with another algorithm, such as ppo"
-    )
+    if config.critic_only:
+        raise ValueError(
+            f"`critic_only` must be empty for {config.algorithm}, which has no critic, got "
+            f"{' '.join(config.critic_only)}; take an algorithm with one, such as ppo"
+        )
 
 
 def check_replay(config: RunConfig) -> None:

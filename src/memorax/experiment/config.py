@@ -1,11 +1,11 @@
 """The configuration of a run: everything needed to build its agent again, and to repeat the run bit for bit."""
 
 import dataclasses
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
-from memorax.core.checks import boolean, check_fields, instance, integer, optional, real, sequence
+from memorax.core.checks import boolean, check_fields, choice, instance, integer, optional, real, sequence
 from memorax.experiment.env_options import EnvOptions, check_env_options, write_env_options
 
 C = TypeVar("C")
@@ -44,6 +44,12 @@ class RunConfig(Generic[C]):
     """First random seed; the others follow it. A seed gives the same run alone or beside others."""
     features: int = 64
     """Width of the feature extractor and the memory model."""
+    inputs: tuple[Literal["observation", "action", "reward"], ...] = ("observation", "action", "reward")
+    """What the networks see: the observation, the previous action, the previous reward. `observation` alone makes an
+    agent without memory that is memoryless: a previous action carries what was decided from earlier observations."""
+    critic_only: tuple[str, ...] = ()
+    """Entries of a dictionary observation that the critic alone sees in training, and that acting does not need
+    (asymmetric actor-critic). The critic then has a trunk of its own."""
     share_trunk: bool = True
     """Whether actor and critic share the feature extractor and the memory model."""
     learning_rate: float = 3e-4
@@ -77,6 +83,8 @@ class RunConfig(Generic[C]):
             seeds=integer(1, _MOST_SEEDS),
             seed=integer(0, _MOST),
             features=integer(1, _MOST_FEATURES),
+            inputs=sequence(choice("observation", "action", "reward")),
+            critic_only=names,
             share_trunk=boolean(),
             learning_rate=real(above=0),
             anneal_learning_rate=boolean(),
@@ -86,6 +94,11 @@ class RunConfig(Generic[C]):
             loggers=names,
             imports=names,
         )
+        if "observation" not in self.inputs or len(set(self.inputs)) < len(self.inputs):
+            raise ValueError(
+                f"`inputs` must be `observation`, and `action` and `reward` where they are seen, each once, got "
+                f"{' '.join(self.inputs)}"
+            )
         check_env_options(self.env_options)
         self._check_hyperparameters()
 

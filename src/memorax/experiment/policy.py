@@ -11,11 +11,12 @@ from flax import struct
 
 from memorax.acting import Behavior, State
 from memorax.core.checks import check, integer
-from memorax.core.spaces import ACTION_MASK, Box, Dict, Space
+from memorax.core.spaces import ACTION_MASK, Dict, Space, check_action_mask, split_action_mask
 from memorax.core.types import Array, Carry, PyTree, Timestep
 from memorax.experiment.config import RunConfig
+from memorax.experiment.policy_inputs import as_batch, mask_space, rows
 from memorax.learning.q_function import QFunction
-from memorax.learning.values import main_values
+from memorax.learning.values import greedy_values, main_values
 
 _MOST_SEEDS = 2**32 - 1
 
@@ -26,7 +27,8 @@ class PolicyMemory:
 
     Attributes:
         carry: Memory of the networks, `[batch, ...]`.
-        action: The previous action as the policy gave it, before it was scaled to the action space, `[batch, ...]`.
+        action: The previous action as the policy gave it, before it was scaled to the action space, `[batch, ...]`;
+            nested as the action space is.
         is_first: True where the next observation is the first of an episode, `[batch]`; of several agents
             `[batch, agents]`.
         seed: Random seed of sampled actions, `[]`, uint32.
@@ -34,7 +36,7 @@ class PolicyMemory:
     """
 
     carry: Carry
-    action: Array
+    action: PyTree
     is_first: Array
     seed: Array
     step: Array
@@ -102,37 +104,42 @@ class TrainedPolicy:
         deterministic: bool = True,
         *,
         seed: int | None = None,
-    ) -> tuple[np.ndarray, PolicyMemory]:
+    ) -> tuple[Any, PolicyMemory]:
         """Choose an action.
 
         Args:
             observation: Of one environment, or of a batch, `[batch, ...]`; the observation space tells which. Where the
-                environment gives action masks in its `info`, `{"observation": ..., "action_mask": ...}`.
+                environment gives action masks in its `info`, `{"observation": ..., "action_mask": ...}`. Entries that
+                only the critic sees (`critic_only` of the run) may be missing.
             memory: What the previous call returned; None at the first step of an episode.
             episode_start: Whether the observation is the first of an episode, `[batch]`; the memory is reset there
                 before it is used. None: only where the memory is new.
             reward: Reward of the previous action, `[batch]`, or one number for all; it has no effect where an episode
-                starts, and must be given where none does.
+                starts, and must be given where none does, unless the run's `inputs` are without it.
             deterministic: Whether to take the best action, as `memorax evaluate` does, rather than to sample as in
                 training.
             seed: Random seed of sampled actions from this call on. None: that of the memory; without a memory, the
                 number of calls so far that had neither.
 
         Returns:
-            The action as the environment takes it, continuous ones scaled to the action space, and the memory for the
-            next call. Neither argument is changed: the same arguments give the same action.
+            The action as the environment takes it, continuous ones scaled to the action space, a dictionary or a tuple
+            where the action space is one, and the memory for the next call. Neither argument is changed: the same
+            arguments give the same action.
 
         Raises:
             TypeError: Observation or memory is of the wrong kind.
-            ValueError: Shapes do not fit, or `reward` is missing.
+            ValueError: Shapes do not fit, `reward` is missing, or an action mask allows nothing.
         """
-        observation, single = self._as_batch(observation)
+        observation, single = self._as_batch(observation, acting=True)
+        _, mask = split_action_mask(observation)
+        if mask is not None:
+            of_one = getattr(self.env, "agent_action_space", self.env.action_space)
+            check_action_mask(of_one(self.env_params), mask)
         before = self._prepare(observation, memory, seed, count=not deterministic)
         start, reward = self._flags_and_rewards(before, episode_start, reward, single)
         behavior: Behavior = "exploit" if deterministic else "explore"
         action, after = self._act(self._learned, before, observation, reward, start, behavior=behavior)
-        action = np.asarray(action)
-        return (action[0] if single else action), after
+        return jax.tree.map(lambda x: np.asarray(x)[0] if single else np.asarray(x), action), after
 
     def value(
         self, observation: PyTree, memory: PolicyMemory | None = None, episode_start: Any = None, reward: Any = None
@@ -169,22 +176,22 @@ class TrainedPolicy:
         if not isinstance(seen, Mapping) or ACTION_MASK not in seen:
             return space
         parts = dict(space.spaces) if isinstance(space, Dict) else {"observation": space}
-        return Dict({ACTION_MASK: Box(0, 1, seen[ACTION_MASK].shape[1:], jnp.bool_)} | parts)
+        return Dict({ACTION_MASK: mask_space(seen[ACTION_MASK])} | parts)
 
     def _start_memory(self, seed: Array, batch: int) -> PolicyMemory:
         timestep = self._first_timestep(batch)
-        action = jnp.zeros(timestep.action.shape, timestep.action.dtype)
+        action = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), timestep.action)
         carry = self.agent.initialize_carry(jax.random.key(0), batch)
         return PolicyMemory(carry, action, jnp.ones(timestep.done.shape, bool), seed, jnp.uint32(0))
 
     def _step(
         self, learned: State, memory: PolicyMemory, observation: PyTree, reward: Array, start: Array, behavior: Behavior
-    ) -> tuple[Array, PolicyMemory]:
+    ) -> tuple[PyTree, PolicyMemory]:
         policy, _ = self.agent.acting(learned, behavior)
         key = jax.random.fold_in(jax.random.key(memory.seed), memory.step)
         timestep = Timestep(observation, memory.action, reward, memory.is_first | start)
         carry, action, _ = policy(key, memory.carry, timestep)
-        action = jax.lax.convert_element_type(action, memory.action.dtype)
+        action = jax.tree.map(lambda x, old: jax.lax.convert_element_type(x, old.dtype), action, memory.action)
         after = PolicyMemory(carry, action, jnp.zeros_like(memory.is_first), memory.seed, memory.step + jnp.uint32(1))
         return self.agent.vector_env.to_env(action), after
 
@@ -197,30 +204,15 @@ class TrainedPolicy:
             return main_values(value(memory.carry, timestep))
         if isinstance(self.agent.networks, QFunction):
             _, _, aux = policy(jax.random.key(0), memory.carry, timestep)
-            return jnp.max(main_values(aux["q"]), axis=-1)
+            return main_values(greedy_values(aux["q"]))
         raise TypeError(
             f"`value` needs an algorithm with a value function of observations, got {type(self.agent).__name__}"
         )
 
-    def _as_batch(self, observation: PyTree) -> tuple[PyTree, bool]:
+    def _as_batch(self, observation: PyTree, *, acting: bool = False) -> tuple[PyTree, bool]:
         """Give the observations of a batch in the dtypes the agent was trained with, and whether there was just one."""
-        wanted, structure = jax.tree.flatten(self._first.observation)
-        given = [np.asarray(x) for x in _leaves(self.observation_space, observation, structure)]
-        pairs = list(zip(given, wanted, strict=True))
-        single = all(x.shape == like.shape[1:] for x, like in pairs)
-        sizes = {x.shape[:1] for x in given}
-        if not single and (
-            any(x.shape[1:] != like.shape[1:] or x.ndim != like.ndim for x, like in pairs)
-            or len(sizes) > 1
-            or (0,) in sizes
-        ):
-            shapes = ", ".join(str(x.shape) for x in given)
-            raise ValueError(
-                f"`observation` must be one of {self.observation_space!r}, or a batch of them with one axis in front, "
-                f"got shape {shapes}"
-            )
-        arrays = [_convert(x, like.dtype) for x, like in pairs]
-        return jax.tree.unflatten(structure, [x[None] for x in arrays] if single else arrays), single
+        hidden = self.config.critic_only if acting and self.config is not None else ()
+        return as_batch(observation, self.observation_space, self._first.observation, hidden)
 
     def _prepare(self, observation: PyTree, memory: PolicyMemory | None, seed: int | None, count: bool) -> PolicyMemory:
         """Give the memory before a step: a new one where there is none, with another seed where one is given."""
@@ -244,37 +236,11 @@ class TrainedPolicy:
         self, memory: PolicyMemory, episode_start: Any, reward: Any, single: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         shape = memory.is_first.shape
-        start = _rows("episode_start", False if episode_start is None else episode_start, np.bool_, shape, single)
-        if reward is None and not np.all(start | np.asarray(memory.is_first)):
+        start = rows("episode_start", False if episode_start is None else episode_start, np.bool_, shape, single)
+        sees = self.config is None or "reward" in self.config.inputs
+        if reward is None and sees and not np.all(start | np.asarray(memory.is_first)):
             raise ValueError(
                 "`reward` must be given after the first step of an episode, got None: the agent sees the reward of its "
                 "previous action; pass 0.0 where there is none"
             )
-        return start, _rows("reward", 0.0 if reward is None else reward, np.float32, shape, single)
-
-
-def _leaves(space: Space, observation: PyTree, structure: Any) -> list[Any]:
-    """Flatten an observation as the agent's observations are."""
-    if isinstance(observation, Mapping):
-        observation = dict(observation)
-    try:
-        return structure.flatten_up_to(observation)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`observation` must be one of {space!r}, or a batch of them ({error})") from error
-
-
-def _convert(array: np.ndarray, dtype: Any) -> np.ndarray:
-    whole = not np.issubdtype(dtype, np.floating)
-    if array.dtype.kind not in "biuf" or (whole and array.dtype.kind == "f"):
-        raise TypeError(f"`observation` must hold {np.dtype(dtype).name}, got {array.dtype.name}")
-    return array.astype(dtype, copy=False)
-
-
-def _rows(name: str, value: Any, dtype: type, shape: tuple[int, ...], single: bool) -> np.ndarray:
-    """Give a number for every environment, and every agent in it; fewer axes stand for all."""
-    array = np.asarray(value, dtype)
-    if array.ndim == 0 or array.shape == shape or (single and array.shape == shape[1:]):
-        return np.broadcast_to(array, shape)
-    if array.shape == shape[:1]:
-        return np.broadcast_to(array[:, None], shape)
-    raise ValueError(f"`{name}` must have shape {shape[1:] if single else shape}, got {array.shape}")
+        return start, rows("reward", 0.0 if reward is None else reward, np.float32, shape, single)

@@ -40,7 +40,7 @@ class AgentNetworks(abc.ABC):
 
         Args:
             params: As `init` makes them.
-            inputs: What they see, `[batch, time, ...]`, with actions as the environment has them.
+            inputs: What they see, `[batch, time, ...]`, with actions as policies give them.
             carry: The memory before the first input.
             burn_in: So many first inputs only refresh the memory.
 
@@ -122,13 +122,13 @@ class SingleNetwork(AgentNetworks):
 
     def _encode(self, timestep: Timestep) -> Timestep:
         """Make the network's input, `[batch, 1, ...]`, of a timestep."""
-        return encode_actions(self.vector_env.action_space, add_time(timestep))
+        return encode_actions(self.vector_env.policy_space, add_time(timestep))
 
     def unroll_with_losses(
         self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0, **kwargs: Any
     ) -> tuple[Carry, Any, dict[str, Array]]:
         """Run the network over a sequence."""
-        space = self.vector_env.action_space
+        space = self.vector_env.policy_space
         with needs_no_stream(self.name):
             return unroll_with_losses(
                 self.network, params, inputs, carry, action_space=space, burn_in=burn_in, **kwargs

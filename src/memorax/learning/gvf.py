@@ -42,6 +42,8 @@ def check_gvfs(name: str, head: Any, output: Any, vector_env: VectorEnv) -> None
         TypeError: A general value function has a head of another kind than the main head.
         ValueError: A cumulant has another shape than a reward.
     """
+    if not gvfs_of(head):
+        return
     shape = getattr(jax.eval_shape(expected_values, output), "shape", None)
     for gvf_name, gvf in gvfs_of(head).items():
         if getattr(jax.eval_shape(expected_values, output.demons[gvf_name]), "shape", None) != shape:

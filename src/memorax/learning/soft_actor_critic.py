@@ -13,7 +13,7 @@ from memorax.acting.agent import Behavior
 from memorax.acting.policy import AgentPolicy
 from memorax.acting.vector_env import VectorEnv
 from memorax.core.distributions import Categorical
-from memorax.core.spaces import Discrete
+from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import flatten_losses
 from memorax.learning.agent_networks import AgentNetworks, SingleNetwork
@@ -78,6 +78,11 @@ class SoftActorCritic(AgentNetworks):
 
     def __init__(self, vector_env: VectorEnv, actor: Network, critics: Sequence[Network]) -> None:
         self.vector_env = vector_env
+        if not isinstance(vector_env.action_space, Discrete | Box):
+            raise TypeError(
+                f"`env` must have Discrete or Box actions for soft actor-critic, got {vector_env.action_space!r}; take "
+                "an algorithm such as PPO"
+            )
         self.actor = SingleNetwork("actor", vector_env, actor)
         self.critics = tuple(SingleNetwork("critic", vector_env, critic) for critic in critics)
         for network in (actor, *critics):

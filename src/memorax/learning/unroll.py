@@ -31,9 +31,9 @@ def unroll(
     Args:
         network: Anything with `apply(params, inputs, carry, **kwargs) -> (carry, output)`.
         params: Its parameters.
-        inputs: What it sees, `[batch, time, ...]`, with actions as the environment has them.
+        inputs: What it sees, `[batch, time, ...]`, with actions as policies give them.
         carry: Its memory before the first input.
-        action_space: The action space: discrete actions are fed to the network one-hot.
+        action_space: The space of policies' actions: discrete actions are fed to the network one-hot.
         burn_in: So many first inputs only refresh the memory, without gradient; they have no output. A network
             without memory skips them.
         **kwargs: Further arguments of the network.
@@ -63,9 +63,9 @@ def unroll_with_losses(
     Args:
         network: As for `unroll`; its `apply` takes `mutable` as Flax modules do.
         params: Its parameters.
-        inputs: What it sees, `[batch, time, ...]`, with actions as the environment has them.
+        inputs: What it sees, `[batch, time, ...]`, with actions as policies give them.
         carry: Its memory before the first input.
-        action_space: The action space.
+        action_space: The space of policies' actions.
         burn_in: So many first inputs only refresh the memory; no losses are collected from them.
         **kwargs: Further arguments of the network.
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
-from memorax.networks.heads import C51Values, HLGaussValues, HordeValues, ValueDistribution
+from memorax.networks.heads import BranchValues, C51Values, HLGaussValues, HordeValues, ValueDistribution
 from memorax.objectives import (
     clipped_value_loss,
     cross_entropy,
@@ -18,8 +18,8 @@ from memorax.objectives import (
     weighted_mean,
 )
 
-Values: TypeAlias = Array | ValueDistribution
-"""What a value head gives: `[batch, time]` or `[batch, time, actions]`."""
+Values: TypeAlias = Array | ValueDistribution | BranchValues
+"""What a value head gives: `[batch, time]` or `[batch, time, actions]`, or these of several branches."""
 HeadValues: TypeAlias = Values | HordeValues
 """Values, and those of the general value functions where the head is a `Horde`."""
 
@@ -30,20 +30,30 @@ def main_values(output: Any) -> Any:
 
 
 def expected_values(output: Any) -> Array:
-    """Give the values of the main head as scalars: the means of distributions."""
+    """Give the values of the main head as scalars: the means of distributions, and of branches of chosen actions."""
     output = main_values(output)
-    return output.mean() if isinstance(output, ValueDistribution) else output
+    return output.mean() if isinstance(output, ValueDistribution | BranchValues) else output
 
 
 def as_scalars(output: Any) -> Any:
-    """Give values as scalars, with those of general value functions where there are any."""
-    return _map_heads(expected_values, output)
+    """Give values as scalars, with those of general value functions where there are any; branches stay apart."""
+    return _map_heads(lambda values: values if isinstance(values, BranchValues) else expected_values(values), output)
+
+
+def greedy_actions(output: HeadValues) -> Array:
+    """Give the actions of the highest value, `[batch, time]`, or with branches `[batch, time, branches]`."""
+    values = main_values(output)
+    if isinstance(values, BranchValues):
+        return jnp.stack([jnp.argmax(branch, axis=-1) for branch in values.branches], axis=-1)
+    return jnp.argmax(expected_values(values), axis=-1)
 
 
 def greedy_values(output: HeadValues) -> Any:
     """Give the value of the greedy action as a scalar, `[batch, time]`; of a `Horde` all values of that action."""
     if isinstance(output, HordeValues):
-        return as_scalars(action_values(output, jnp.argmax(expected_values(output), axis=-1)))
+        return as_scalars(action_values(output, greedy_actions(output)))
+    if isinstance(output, BranchValues):
+        return BranchValues(tuple(jnp.max(branch, axis=-1) for branch in output.branches)).mean()
     return jnp.max(expected_values(output), axis=-1)
 
 
@@ -52,13 +62,17 @@ def action_values(output: Any, action: Array) -> Any:
 
     Args:
         output: Values, `[batch, time, actions]`, with those of general value functions or without.
-        action: `[batch, time]`.
+        action: `[batch, time]`; with branches `[batch, time, branches]`.
 
     Returns:
         Values, `[batch, time]`, of the same kind.
     """
 
     def take(values: Values) -> Values:
+        if isinstance(values, BranchValues):
+            pairs = enumerate(values.branches)
+            taken = (jnp.take_along_axis(x, action[..., i, None], axis=-1)[..., 0] for i, x in pairs)
+            return BranchValues(tuple(taken))
         if isinstance(values, ValueDistribution):
             logits = jnp.take_along_axis(values.logits, action[..., None, None], axis=-2)[..., 0, :]
             return dataclasses.replace(values, logits=logits, mask=None)
@@ -74,7 +88,7 @@ def first_steps(output: Any, stop: int) -> Any:
         if isinstance(values, ValueDistribution):
             mask = None if values.mask is None else values.mask[:, :stop]
             return dataclasses.replace(values, logits=values.logits[:, :stop], mask=mask)
-        return values[:, :stop]
+        return jax.tree.map(lambda x: x[:, :stop], values)
 
     return _map_heads(take, output)
 
@@ -88,6 +102,8 @@ def _map_heads(function: Callable[[Any], Any], output: Any) -> Any:
 def value_losses(output: Values, target: Array) -> Array:
     """Compute the loss of each value: half the squared error, or the cross entropy to a histogram of the target.
 
+    All branches learn towards the same target; their losses are averaged.
+
     Args:
         output: Values, `[batch, time]`; those of C51 have no loss towards a scalar.
         target: Scalars, `[batch, time]`.
@@ -97,6 +113,8 @@ def value_losses(output: Values, target: Array) -> Array:
     """
     if isinstance(output, HLGaussValues):
         return cross_entropy(output.logits, gaussian_histogram(target, output.values))
+    if isinstance(output, BranchValues):
+        return BranchValues(tuple(0.5 * jnp.square(branch - target) for branch in output.branches)).mean()
     return 0.5 * jnp.square(expected_values(output) - target)
 
 
@@ -113,7 +131,7 @@ def critic_loss(value: Values, old_value: Array, target: Array, weight: Array, c
     """
     if clip is None or isinstance(value, ValueDistribution):
         return weighted_mean(value_losses(value, target), weight)
-    return clipped_value_loss(value, old_value, target, weight, clip)
+    return clipped_value_loss(expected_values(value), old_value, target, weight, clip)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +178,8 @@ def temporal_differences(output: Values, following: Values, targets: NStepTarget
         targets: How returns bootstrap.
 
     Returns:
-        Loss and TD error (target minus expected value) of every step, `[batch, time]`.
+        Loss and TD error (target minus expected value; with branches the mean of the branches' absolute errors) of
+        every step, `[batch, time]`.
     """
     following = jax.lax.stop_gradient(following)
     if isinstance(output, C51Values) and isinstance(following, C51Values):
@@ -169,7 +188,10 @@ def temporal_differences(output: Values, following: Values, targets: NStepTarget
         target = jnp.sum(probabilities * output.values, axis=-1)
         return cross_entropy(output.logits, probabilities), target - output.mean()
     target = targets.returns(expected_values(following))
-    return value_losses(output, target), target - expected_values(output)
+    losses = value_losses(output, target)
+    if isinstance(output, BranchValues):
+        return losses, BranchValues(tuple(jnp.abs(target - branch) for branch in output.branches)).mean()
+    return losses, target - expected_values(output)
 
 
 def _add_axes(x: Array, other: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from memorax.networks import architectures, blocks, heads, initializers, layers, sequence_models
 from memorax.networks.cnn import CNN
-from memorax.networks.feature_extractor import FeatureExtractor
+from memorax.networks.feature_extractor import Entries, FeatureExtractor
 from memorax.networks.mlp import MLP
 from memorax.networks.network import Network
 from memorax.networks.rl2 import RL2Wrapper
@@ -58,6 +58,7 @@ __all__ = [
     "RTRL",
     "DeltaProductCell",
     "DeltaProductConfig",
+    "Entries",
     "FFMCell",
     "FFMConfig",
     "FeatureExtractor",

@@ -1,6 +1,6 @@
 """Features of observations, previous actions, previous rewards and episode starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -17,7 +17,7 @@ class FeatureExtractor(nn.Module):
     out. Reward and `done` are given with a feature axis of size 1, the action encoded (one-hot where discrete).
 
     Attributes:
-        observation_extractor: Maps the observation, `[batch, time, ...]`.
+        observation_extractor: Maps the observation, `[batch, time, ...]`; `Entries` for a dictionary or tuple.
         action_extractor: Maps the previous action, `[batch, time, actions]`.
         reward_extractor: Maps the previous reward, `[batch, time, 1]`.
         done_extractor: Maps `done`, 1 at the first step of an episode and else 0, `[batch, time, 1]`.
@@ -84,8 +84,84 @@ class FeatureExtractor(nn.Module):
         return features if jnp.issubdtype(features.dtype, jnp.floating) else features.astype(jnp.float32)
 
 
+class Entries(nn.Module):
+    """Extract the features of every entry of a dictionary or tuple by an extractor of its own, and concatenate them.
+
+    Attributes:
+        extractors: Extractors by key, or one for each place of a tuple; Flax modules or functions of an array with
+            batch and time in front. An entry without extractor, or with None, is not seen.
+
+    Example:
+        >>> import jax
+        >>> from memorax.networks import CNN, MLP
+        >>> seen = {"picture": jnp.zeros((2, 5, 40, 40, 3), jnp.uint8), "speed": jnp.zeros((2, 5)), "secret": 0}
+        >>> entries = Entries({"picture": CNN(), "speed": MLP((4,))})
+        >>> entries.init_with_output(jax.random.key(0), seen)[0].shape
+        (2, 5, 68)
+    """
+
+    extractors: Any
+
+    def __post_init__(self) -> None:
+        """Check the extractors.
+
+        Raises:
+            TypeError: If `extractors` is no dictionary or sequence, or holds something that cannot be called.
+            ValueError: If there is none.
+        """
+        if not isinstance(self.extractors, Mapping | tuple | list):
+            raise TypeError(f"`extractors` must be a dictionary or a sequence of extractors, got {self.extractors!r}")
+        for name, extractor in self._named():
+            if extractor is not None and not callable(extractor):
+                raise TypeError(f"`extractors[{name!r}]` must be callable or None, got {extractor!r}")
+        if all(extractor is None for _, extractor in self._named()):
+            raise ValueError("`extractors` must hold at least one extractor, got none")
+        super().__post_init__()
+
+    def __call__(self, observation: PyTree) -> Array:
+        """Extract.
+
+        Args:
+            observation: Entries by key or by place, each `[batch, time, ...]`.
+
+        Returns:
+            The features of the entries side by side, `[batch, time, features]`; those of a dictionary in the order of
+            `extractors`.
+
+        Raises:
+            TypeError: If the observation is nested in another way.
+            ValueError: If an entry is not there, or an extractor gives no single feature axis.
+        """
+        keyed = isinstance(self.extractors, Mapping)
+        if not isinstance(observation, Mapping if keyed else tuple | list):
+            kind = "dictionary" if keyed else "tuple"
+            raise TypeError(f"`observation` must be a {kind} for these `extractors`, got {type(observation).__name__}")
+        there = dict(observation if isinstance(observation, Mapping) else enumerate(observation))
+        features = []
+        for name, extractor in self._named():
+            if name not in there:
+                raise ValueError(f"`extractors` must be of entries of the observation, {list(there)}, got {name!r}")
+            if extractor is not None:
+                features.append(_features(f"extractors[{name!r}]", extractor, _with_feature_axis(there[name])))
+        return jnp.concatenate(features, axis=-1)
+
+    @nn.nowrap
+    def _named(self) -> list[tuple[Any, Any]]:
+        return list(self.extractors.items() if isinstance(self.extractors, Mapping) else enumerate(self.extractors))
+
+
+def _features(name: str, extractor: Any, value: PyTree) -> Array:
+    """Extract features with one axis behind batch and time."""
+    features = extractor(value)
+    if features.ndim != 3:
+        raise ValueError(
+            f"`{name}` must give [batch, time, features], got {features.shape}; put `layers.Flatten()` in front"
+        )
+    return features if jnp.issubdtype(features.dtype, jnp.floating) else features.astype(jnp.float32)
+
+
 def _with_feature_axis(observation: PyTree) -> PyTree:
     """Give a scalar observation a feature axis; integers stay as they are, for an embedding."""
-    if isinstance(observation, dict | tuple | list) or observation.ndim != 2:
+    if not hasattr(observation, "ndim") or observation.ndim != 2:
         return observation
-    return observation[..., None] if jnp.issubdtype(observation.dtype, jnp.floating) else observation
+    return observation if jnp.issubdtype(observation.dtype, jnp.integer) else observation[..., None]

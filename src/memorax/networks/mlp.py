@@ -53,7 +53,15 @@ class MLP(nn.Module):
 
         Returns:
             `[..., self.features[-1]]`.
+
+        Raises:
+            ValueError: If there is nothing to map.
         """
+        if inputs.shape[-1:] == (0,):
+            raise ValueError(
+                f"`inputs` of MLP must have at least one feature, got shape {inputs.shape}; leave an empty part of the "
+                "observation out, or show a zero where there is nothing to see"
+            )
         x = inputs if jnp.issubdtype(inputs.dtype, jnp.floating) else inputs.astype(jnp.float32)
         for layer, features in enumerate(self.features):
             x = nn.Dense(features, kernel_init=self.kernel_init, bias_init=self.bias_init)(x)

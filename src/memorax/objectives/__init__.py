@@ -1,7 +1,7 @@
 """Returns, losses and exploration as pure functions of arrays."""
 
 from memorax.objectives.distributional import cross_entropy, gaussian_histogram, project
-from memorax.objectives.exploration import epsilon_greedy, epsilon_per_actor
+from memorax.objectives.exploration import epsilon_greedy, epsilon_greedy_branches, epsilon_per_actor
 from memorax.objectives.obgd import obgd, obgd_step_size
 from memorax.objectives.policy import clip_fraction, clipped_policy_loss, kl_estimate
 from memorax.objectives.rescaling import rescale, unscale
@@ -19,6 +19,7 @@ __all__ = [
     "cross_entropy",
     "episode_ends",
     "epsilon_greedy",
+    "epsilon_greedy_branches",
     "epsilon_per_actor",
     "explained_variance",
     "gaussian_histogram",

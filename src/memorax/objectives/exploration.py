@@ -1,5 +1,7 @@
 """Epsilon-greedy exploration."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -19,10 +21,44 @@ def epsilon_greedy(key: Key, values: Array, epsilon: Array | float, allowed: Arr
         Actions, int32 `[...]`.
     """
     which_key, action_key = jax.random.split(key)
-    logits = jnp.zeros(values.shape) if allowed is None else jnp.where(allowed, 0.0, -jnp.inf)
-    anything = jax.random.categorical(action_key, logits, axis=-1)
+    anything = _uniform(action_key, values, allowed)
     at_random = jax.random.uniform(which_key, values.shape[:-1]) < epsilon
     return jnp.where(at_random, anything, jnp.argmax(values, axis=-1)).astype(jnp.int32)
+
+
+def epsilon_greedy_branches(
+    key: Key, branches: Sequence[Array], epsilon: Array | float, allowed: Array | None = None
+) -> Array:
+    """Take the greedy choice of every branch, or with probability `epsilon` draw all of them uniformly.
+
+    Args:
+        key: Random key.
+        branches: Values of the choices of each branch, `[..., choices]`.
+        epsilon: Probability of a random action, all branches at once, in `[0, 1]`, of shape `[...]` or a single number.
+        allowed: Mask of the choices of all branches side by side, `[..., sum(choices)]`; None allows all.
+
+    Returns:
+        Actions, int32 `[..., branches]`.
+    """
+    which_key, *keys = jax.random.split(key, 1 + len(branches))
+    starts = [sum(x.shape[-1] for x in branches[:i]) for i in range(len(branches))]
+    masks = [
+        None if allowed is None else allowed[..., i : i + x.shape[-1]] for i, x in zip(starts, branches, strict=True)
+    ]
+    at_random = jax.random.uniform(which_key, branches[0].shape[:-1]) < epsilon
+    actions = [
+        jnp.where(at_random, _uniform(key, values, mask), jnp.argmax(values, axis=-1))
+        for key, values, mask in zip(keys, branches, masks, strict=True)
+    ]
+    return jnp.stack(actions, axis=-1).astype(jnp.int32)
+
+
+def _uniform(key: Key, values: Array, allowed: Array | None) -> Array:
+    logits = jnp.zeros(values.shape)
+    if allowed is not None:
+        # Where nothing is allowed, anything is drawn.
+        logits = jnp.where(allowed | ~jnp.any(allowed, axis=-1, keepdims=True), 0.0, -jnp.inf)
+    return jax.random.categorical(key, logits, axis=-1)
 
 
 def epsilon_per_actor(num_envs: int, base: float, exponent: float) -> Array:

@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from memorax.core.spaces import Space
 from memorax.testing.algorithm_properties import PROPERTIES, replays_what_it_did, stays_finite
 from memorax.testing.normalization_properties import PROPERTIES as NORMALIZATION
 from memorax.testing.probe_environments import Clock
 from memorax.testing.transform_properties import PROPERTIES as TRANSFORMATIONS
 
 
-def check_algorithm(make_agent: Callable[..., Any], *, properties: Iterable[str] | None = None) -> None:
+def check_algorithm(
+    make_agent: Callable[..., Any], *, properties: Iterable[str] | None = None, action_space: Space | None = None
+) -> None:
     """Check an algorithm: repeatable, resumable and mappable runs, evaluation, logs, replay of its own rollouts.
 
     Call it in a test of your own algorithm, with small networks: it takes some minutes, nearly all of them for
-    compilation. The environments have three discrete actions, observations of one number and episodes of a few steps
+    compilation. The environments have three discrete actions, or those of `action_space`, and refuse an action of
+    another shape or dtype; observations of one number; and episodes of a few steps
     (`memorax.testing.probe_environments`). The properties are functions in `memorax.testing.algorithm_properties`,
     `memorax.testing.normalization_properties` and `memorax.testing.transform_properties`:
 
@@ -37,6 +41,8 @@ def check_algorithm(make_agent: Callable[..., Any], *, properties: Iterable[str]
     Args:
         make_agent: Makes an agent: `make_agent(env, **config)`, where `config` are fields of its configuration.
         properties: Names of the properties to check; None: all.
+        action_space: Space of the actions; None: three discrete ones. The properties of normalization are checked with
+            these only.
 
     Raises:
         AssertionError: If properties do not hold; the message names each, and what was found.
@@ -49,11 +55,13 @@ def check_algorithm(make_agent: Callable[..., Any], *, properties: Iterable[str]
         ...     return MyAlgorithm(MyConfig(num_envs=2, **config), env, None, network, optax.adam(1e-3))
         >>> check_algorithm(make_agent)
     """
-    agent = make_agent(Clock("terminated"))
+    clock = partial(Clock, action_space=action_space)
+    agent = make_agent(clock("terminated"))
     checks = {check.__name__: partial(check, agent) for check in (*PROPERTIES, *TRANSFORMATIONS)}
-    checks["replays_what_it_did"] = partial(_replays_what_it_did, make_agent)
-    checks["stays_finite"] = partial(_stays_finite, make_agent)
-    if {"normalize_observations", "normalize_rewards"} <= {field.name for field in dataclasses.fields(agent.config)}:
+    checks["replays_what_it_did"] = partial(_replays_what_it_did, make_agent, clock)
+    checks["stays_finite"] = partial(_stays_finite, make_agent, clock)
+    normalizes = {"normalize_observations", "normalize_rewards"} <= {x.name for x in dataclasses.fields(agent.config)}
+    if normalizes and action_space is None:
         checks |= {check.__name__: partial(check, make_agent) for check in NORMALIZATION}
     names = list(checks if properties is None else properties)
     unknown = [name for name in names if name not in checks]
@@ -65,15 +73,15 @@ def check_algorithm(make_agent: Callable[..., Any], *, properties: Iterable[str]
         raise AssertionError(f"{len(broken)} of {len(names)} properties do not hold:\n{listed}")
 
 
-def _replays_what_it_did(make_agent: Callable[..., Any]) -> None:
+def _replays_what_it_did(make_agent: Callable[..., Any], clock: Callable[..., Clock]) -> None:
     """What is computed over a sequence equals what was recorded while acting."""
-    replays_what_it_did(make_agent(Clock("terminated", 2, 7)))
+    replays_what_it_did(make_agent(clock("terminated", 2, 7)))
 
 
-def _stays_finite(make_agent: Callable[..., Any]) -> None:
+def _stays_finite(make_agent: Callable[..., Any], clock: Callable[..., Clock]) -> None:
     """Whichever way episodes end, no number becomes NaN or infinite."""
     for ends in ("terminated", "truncated", "both", "never"):
-        stays_finite(make_agent, Clock(ends, 1, 2))
+        stays_finite(make_agent, clock(ends, 1, 2))
 
 
 def _violation(name: str, check: "partial[None]") -> str | None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.checks import check, integer, optional
-from memorax.core.spaces import Box, Discrete
+from memorax.core.spaces import Box, Discrete, check_action_mask, split_action_mask
 from memorax.core.types import PyTree
 from memorax.environments import Environment, as_environment
 from memorax.environments.memory import Task
@@ -26,8 +26,9 @@ def check_environment(env: Any, env_params: PyTree | None = None, *, steps: int 
     """Check that an environment keeps the contract that agents rely on, by playing it at random.
 
     Checked are `PROPERTIES`: constant types and shapes, values inside their spaces, auto-reset, termination apart from
-    truncation, the stated horizon, finite rewards, repeatability, equality under `jax.vmap`, consistent facts. Memory
-    tasks are also checked for `TASK_PROPERTIES`, environments with several agents for `MULTI_AGENT_PROPERTIES`.
+    truncation, the stated horizon, finite rewards, repeatability, equality under `jax.vmap`, consistent facts, masks
+    that allow an action. Memory tasks are also checked for `TASK_PROPERTIES`, environments with several agents for
+    `MULTI_AGENT_PROPERTIES`.
 
     Example:
         >>> from memorax.testing import check_environment
@@ -246,6 +247,20 @@ def keeps_the_flags_of_done_agents(visited: Visit) -> None:
     assert kept.all(), f"{visited.env.name}: the flag of an agent that is done must stay set until all are"
 
 
+def allows_some_action(visited: Visit) -> None:
+    """Where there is an action mask, it fits the action space and allows an action; for environments of one agent."""
+    env = visited.env
+    if hasattr(env, "agent_action_space"):
+        return
+    masks = [split_action_mask(visited.log[name])[1] for name in ("observation", "after")]
+    for mask in (*masks, visited.log.get("mask")):
+        if mask is not None:
+            try:
+                check_action_mask(env.action_space(visited.params), mask)
+            except ValueError as error:
+                raise AssertionError(f"{env.name}: {error}") from None
+
+
 PROPERTIES = (
     keeps_its_types,
     stays_in_its_spaces,
@@ -255,6 +270,7 @@ PROPERTIES = (
     is_repeatable,
     batches_like_one,
     states_consistent_facts,
+    allows_some_action,
 )
 """What every environment keeps."""
 

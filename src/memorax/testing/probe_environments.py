@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from memorax.core.spaces import Box, Dict, Discrete, Space
+from memorax.core.spaces import Box, Dict, Discrete, Space, map_space
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments import Environment
 
@@ -65,8 +65,13 @@ class Clock(Environment):
         length = jax.random.randint(key, (), self.lengths[0], self.lengths[1] + 1)
         return jnp.zeros(1), ClockState(jnp.zeros((), jnp.int32), length)
 
-    def step_env(self, key: Key, state: Any, action: Array, params: Any) -> tuple:
-        """Count one step."""
+    def step_env(self, key: Key, state: Any, action: PyTree, params: Any) -> tuple:
+        """Count one step.
+
+        Raises:
+            TypeError: The action has another structure, shape or dtype than the action space.
+        """
+        require_form(self._action_space, action)
         state = state.replace(time=state.time + 1)
         terminated = (state.time >= state.length) & (self.ends in ("terminated", "both"))
         observation = (0 if self.blind else 1) * state.time[None].astype(jnp.float32)
@@ -75,6 +80,18 @@ class Clock(Environment):
     def is_truncated(self, state: Any, params: Any) -> Any:
         """Whether the time limit is reached."""
         return (state.time >= state.length) & (self.ends in ("truncated", "both"))
+
+
+def require_form(space: Space, action: PyTree) -> None:
+    """Require an action nested as its space is, with the shapes and dtypes of the space.
+
+    Raises:
+        TypeError: It is not.
+    """
+    wanted = map_space(lambda part: (part.shape, part.dtype), space)
+    given = jax.tree.map(lambda x: (x.shape, x.dtype), action)
+    if given != wanted:
+        raise TypeError(f"`action` must have the form of {space!r}, {wanted}, got {given}")
 
 
 class MixedEnds(Clock):

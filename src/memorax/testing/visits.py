@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.spaces import ACTION_MASK
 from memorax.core.types import PyTree
 from memorax.environments import Environment
 from memorax.testing.comparison import compiled
@@ -44,6 +45,7 @@ def visit(env: Environment, params: PyTree, steps: int | None = None) -> Visit:
         after, next_state, reward, terminated, truncated, info = env.step(step_key, state, action, params)
         log = {"key": step_key, "state": state, "action": action, "observation": observation, "after": after}
         log |= {"next_state": next_state, "reward": reward, "terminated": terminated, "truncated": truncated}
+        log |= {"mask": info[ACTION_MASK]} if ACTION_MASK in info else {}
         return (after, next_state), log | {"final": info["final_observation"]}
 
     def walk(key: jax.Array) -> dict[str, Any]:

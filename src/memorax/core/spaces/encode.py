@@ -1,11 +1,13 @@
 """Encoding of values of a space as float vectors."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from memorax.core.spaces.base import Space
 from memorax.core.spaces.box import Box
-from memorax.core.spaces.discrete import Discrete, MultiDiscrete
+from memorax.core.spaces.discrete import Discrete, MultiBinary, MultiDiscrete
 from memorax.core.spaces.nested import Dict, Tuple
 from memorax.core.types import Array, PyTree
 
@@ -19,8 +21,8 @@ def encode(space: Space, x: PyTree) -> Array:
 
     Returns:
         `[..., features]`: for Discrete one-hot vectors of length `n`; for MultiDiscrete the one-hot vectors of the
-        entries side by side; for Box the values with their own axes flattened; for Tuple and Dict (sorted keys)
-        the vectors of the parts side by side.
+        entries side by side; for Box and MultiBinary the values with their own axes flattened; for Tuple and Dict
+        (sorted keys) the vectors of the parts side by side.
 
     Raises:
         TypeError: If `space` is not a space of `memorax.core.spaces`.
@@ -38,10 +40,8 @@ def encode(space: Space, x: PyTree) -> Array:
         raise ValueError(f"`x` must end in the axes of the space {space.shape}, got shape {value.shape}")
     if isinstance(space, Discrete):
         return jax.nn.one_hot(value, space.n, dtype=jnp.float32)
-    if isinstance(space, MultiDiscrete):
-        parts = [jax.nn.one_hot(value[..., i], n, dtype=jnp.float32) for i, n in enumerate(space.nvec)]
+    flat = value.reshape(*value.shape[: value.ndim - axes], math.prod(space.shape))
+    if isinstance(space, MultiDiscrete) and not isinstance(space, MultiBinary):
+        parts = [jax.nn.one_hot(flat[..., i], n, dtype=jnp.float32) for i, n in enumerate(space.nvec)]
         return jnp.concatenate(parts, axis=-1)
-    size = 1
-    for length in space.shape:
-        size *= length
-    return value.reshape(*value.shape[: value.ndim - axes], size).astype(jnp.float32)
+    return flat.astype(jnp.float32)

@@ -6,7 +6,7 @@ import numpy as np
 
 from memorax.core.spaces.base import Space
 from memorax.core.spaces.box import Box
-from memorax.core.spaces.discrete import Discrete, MultiDiscrete
+from memorax.core.spaces.discrete import Discrete, MultiBinary, MultiDiscrete
 from memorax.core.spaces.nested import Dict, Tuple
 
 _MEMBERS = {
@@ -36,6 +36,16 @@ def _discrete(space: Any) -> Space:
     return Discrete(int(space.n), dtype if np.issubdtype(dtype, np.integer) else np.int32)
 
 
+def _multi_discrete(space: Any) -> Space:
+    start = np.asarray(getattr(space, "start", 0))
+    if start.any():
+        raise ValueError(f"`start` of a foreign MultiDiscrete must be 0, got {start.tolist()}; shift it in a wrapper")
+    dtype = np.dtype(getattr(space, "dtype", None) or np.int32)
+    return MultiDiscrete(
+        np.asarray(space.nvec).astype(np.int32), dtype if np.issubdtype(dtype, np.integer) else np.int32
+    )
+
+
 def _box(space: Any) -> Space:
     shape = space.shape if space.shape is not None else np.shape(space.low)
     return Box(np.asarray(space.low), np.asarray(space.high), tuple(shape), getattr(space, "dtype", np.float32))
@@ -51,11 +61,11 @@ def from_foreign(space: Any) -> Space:  # noqa: PLR0911 - one return a kind
         space: A space object.
 
     Returns:
-        The same set as a space of ours; MultiBinary becomes a MultiDiscrete of twos.
+        The same set as a space of ours.
 
     Raises:
         TypeError: If the object is not recognized.
-        ValueError: If the space has no counterpart (a Discrete that does not start at 0).
+        ValueError: If the space has no counterpart (Discrete or MultiDiscrete that do not start at 0).
     """
     if isinstance(space, Space):
         return space
@@ -63,9 +73,9 @@ def from_foreign(space: Any) -> Space:  # noqa: PLR0911 - one return a kind
     if kind == "Discrete":
         return _discrete(space)
     if kind == "MultiDiscrete":
-        return MultiDiscrete(np.asarray(space.nvec).ravel().astype(np.int32))
+        return _multi_discrete(space)
     if kind == "MultiBinary":
-        return MultiDiscrete([2] * int(np.prod(space.shape)))
+        return MultiBinary(tuple(space.shape), np.int8)
     if kind == "Box":
         return _box(space)
     if kind == "Dict":

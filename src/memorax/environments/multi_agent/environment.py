@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
+from memorax.core.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 from memorax.core.types import Array, Key
 from memorax.environments.environment import Environment, Step, auto_reset
 
@@ -93,6 +93,10 @@ def stack_space(space: Space, number: int) -> Space:
     """
     if isinstance(space, Discrete):
         return MultiDiscrete([space.n] * number, space.dtype)
+    if isinstance(space, MultiBinary):
+        return MultiBinary((number, *space.shape), space.dtype)
+    if isinstance(space, MultiDiscrete):
+        return MultiDiscrete(np.broadcast_to(np.reshape(space.nvec, space.shape), (number, *space.shape)), space.dtype)
     if isinstance(space, Box):
         shape = (number, *space.shape)
         return Box(np.broadcast_to(space.low, shape), np.broadcast_to(space.high, shape), shape, space.dtype)
@@ -101,5 +105,5 @@ def stack_space(space: Space, number: int) -> Space:
     if isinstance(space, Tuple):
         return Tuple([stack_space(part, number) for part in space.spaces])
     raise TypeError(
-        f"`space` of an agent must be made of Discrete and Box, got {space!r}; encode it in the environment"
+        f"`space` of an agent must be one of `memorax.core.spaces`, got {space!r}; encode it in the environment"
     )

@@ -1,6 +1,6 @@
 """The base classes of wrappers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from memorax.core.spaces import Box, Dict, Space, Tuple
+from memorax.core.spaces import ACTION_MASK, Box, Dict, Space, change_space, plain
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment, Step
@@ -143,6 +143,10 @@ class _ChangedObservation(Wrapper):
         """None: not known for changed observations."""
         return None
 
+    def _plain(self, observation: PyTree) -> PyTree:
+        """An observation of the inner environment in dictionaries and tuples."""
+        return plain(self.env.observation_space(self.env.default_params), observation)
+
 
 class ObservationWrapper(_ChangedObservation):
     """Transforms each observation, `info["final_observation"]` included.
@@ -164,14 +168,14 @@ class ObservationWrapper(_ChangedObservation):
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
         """Start an episode."""
         observation, state = self.env.reset(key, params)
-        return self.transform(self.own_key(key), observation), state
+        return self.transform(self.own_key(key), self._plain(observation)), state
 
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
         """Take one step and reset where it ends the episode."""
         observation, state, reward, terminated, truncated, info = self.env.step(key, state, action, params)
         final_key, first_key = jax.random.split(self.own_key(key))
-        final = self.transform(final_key, info["final_observation"])
-        shown = _where(terminated | truncated, self.transform(first_key, observation), final)
+        final = self.transform(final_key, self._plain(info["final_observation"]))
+        shown = _where(terminated | truncated, self.transform(first_key, self._plain(observation)), final)
         return shown, state, reward, terminated, truncated, {**info, "final_observation": final}
 
 
@@ -217,7 +221,7 @@ class HistoryWrapper(_ChangedObservation):
     def reset(self, key: Key, params: PyTree | None = None) -> tuple[PyTree, HistoryState]:
         """Start an episode."""
         observation, env_state = self.env.reset(key, params)
-        shown, history = self.first(observation)
+        shown, history = self.first(self._plain(observation))
         return shown, HistoryState(env_state, history)
 
     def step(self, key: Key, state: HistoryState, action: Array, params: PyTree | None = None) -> Step:
@@ -225,8 +229,8 @@ class HistoryWrapper(_ChangedObservation):
         observation, env_state, reward, terminated, truncated, info = self.env.step(
             key, state.env_state, action, params
         )
-        final, history = self.next(state.history, info["final_observation"], action, reward)
-        shown, history = _where(terminated | truncated, self.first(observation), (final, history))
+        final, history = self.next(state.history, self._plain(info["final_observation"]), action, reward)
+        shown, history = _where(terminated | truncated, self.first(self._plain(observation)), (final, history))
         info = {**info, "final_observation": final}
         return shown, HistoryState(env_state, history), reward, terminated, truncated, info
 
@@ -249,13 +253,30 @@ def map_boxes(change: Callable[[Box], Box], space: Space, who: str) -> Any:
     Raises:
         TypeError: If it contains anything but boxes.
     """
-    if isinstance(space, Dict):
-        return Dict({name: map_boxes(change, part, who) for name, part in space.spaces.items()})
-    if isinstance(space, Tuple):
-        return Tuple([map_boxes(change, part, who) for part in space.spaces])
-    if not isinstance(space, Box):
-        raise TypeError(f"`env` of {who} must have observations in a Box, or in Dict and Tuple of boxes, got {space!r}")
-    return change(space)
+
+    def change_box(space: Any) -> Box:
+        if not isinstance(space, Box):
+            raise TypeError(
+                f"`env` of {who} must have observations in a Box, or in Dict and Tuple of boxes, got {space!r}"
+            )
+        return change(space)
+
+    return change_space(change_box, space)
+
+
+def keep_mask(changed: Any, original: Any) -> Any:
+    """Leave the action mask as it was: it says what can be done now, whatever of the observation is shown.
+
+    Args:
+        changed: A changed observation, or its space.
+        original: The observation as it was, or its space.
+    """
+    parts = original.spaces if isinstance(original, Dict) else original
+    if not isinstance(parts, Mapping) or ACTION_MASK not in parts:
+        return changed
+    rest = changed.spaces if isinstance(changed, Dict) else changed
+    kept = {**rest, ACTION_MASK: parts[ACTION_MASK]}
+    return Dict(kept) if isinstance(changed, Dict) else kept
 
 
 def check_broadcast(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -272,8 +293,3 @@ def check_broadcast(name: str, value: np.ndarray, shape: tuple[int, ...]) -> Non
     axes = len(shape) - value.ndim
     if axes < 0 or any(size not in (1, full) for size, full in zip(value.shape, shape[axes:], strict=True)):
         raise ValueError(f"`{name}` must broadcast to the observation's shape {shape}, got shape {value.shape}")
-
-
-def with_zero(box: Box) -> Box:
-    """The smallest Box around this one that contains zero, which stands for a hidden observation."""
-    return Box(box.low.clip(max=0), box.high.clip(min=0), box.shape, box.dtype)

@@ -1,7 +1,9 @@
 """PreviousActionReward: observe the previous action and reward."""
 
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -65,5 +67,5 @@ def _bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
         return space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32)
     if not isinstance(space, Discrete | MultiDiscrete):
         raise TypeError(f"`env` of PreviousActionReward must have spaces that can be encoded, got {space!r}")
-    size = space.n if isinstance(space, Discrete) else sum(space.nvec)
+    size = jax.eval_shape(partial(encode, space), jax.ShapeDtypeStruct(space.shape, space.dtype)).size
     return np.zeros(size, np.float32), np.ones(size, np.float32)

@@ -1,13 +1,15 @@
 """Metrics as JSON lines: one object a line, readable while the file grows, at most its last line lost in a crash."""
 
+import contextlib
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from memorax.experiment.loggers.base import Row
-from memorax.experiment.run.files import write_text
+from memorax.experiment.run.files import reason, write_text
 
 _NEEDED = frozenset({"step", "seed"})
 
@@ -30,23 +32,29 @@ class JsonLines:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Append rows and pass them to the operating system, so that a killed process loses none of them."""
-        file = self._opened()
-        file.write("".join(_line(row) for row in rows))
-        file.flush()
+        with self._naming() as file:
+            file.write("".join(_line(row) for row in rows))
+            file.flush()
 
     def sync(self) -> None:
         """Wait until the disk has everything."""
-        os.fsync(self._opened().fileno())
+        with self._naming() as file:
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
 
-    def _opened(self) -> TextIO:
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[TextIO]:
+        """The open file; the system's errors about it do not name it by themselves."""
         if self._file is None:
             raise RuntimeError("`start` must be called before `write`")
-        return self._file
+        try:
+            yield self._file
+        except OSError as error:
+            raise type(error)(f"{self.path} could not be written ({reason(error)})") from error
 
 
 def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
@@ -57,7 +65,7 @@ def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
         last_step: Rows of later steps are left out.
 
     Raises:
-        ValueError: A line other than the last is not JSON; the message names file and line.
+        ValueError: A complete line is not a row; the message names file and line.
     """
     rows: list[Row] = []
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -70,8 +78,20 @@ def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
         if not isinstance(row, dict) or not row.keys() >= _NEEDED:
             needed = ", ".join(sorted(_NEEDED))
             raise ValueError(f"line {number} of {path} must have {needed}, got {text[:60]!r}; restore the file")
+        if problem := _odd(row):
+            raise ValueError(f"line {number} of {path} must have {problem}, got {text[:60]!r}; restore the file")
         rows.append(row)
     return [row for row in rows if last_step is None or row["step"] <= last_step]
+
+
+def _odd(row: dict[str, Any]) -> str | None:
+    """What a row lacks; None if it is one."""
+    counts = [row[name] for name in (*_NEEDED, "episode/count") if name in row]
+    if not all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in counts):
+        return "counts that are integers"
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in row.values()):
+        return "metrics that are finite numbers"
+    return None
 
 
 def _line(row: dict[str, Any]) -> str:

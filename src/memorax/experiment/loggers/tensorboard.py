@@ -36,7 +36,7 @@ class TensorBoard:
         for old in self.folder.glob("seed-*"):
             shutil.rmtree(old)
         # Wall time counts training only, not the time between two processes.
-        self._began = time.time() - (rows[-1]["time/elapsed_seconds"] if rows else 0.0)
+        self._began = time.time() - (rows[-1].get("time/elapsed_seconds", 0.0) if rows else 0.0)
         self.write(rows)
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -48,7 +48,7 @@ class TensorBoard:
                 folder.mkdir(parents=True)
                 # Not through its SummaryWriter, whose `flush` does not wait for the queue that it writes from.
                 self._files[seed] = self._library.event_file_writer.EventsWriter(str(folder / "events"))
-            when = self._began + row["time/elapsed_seconds"]
+            when = self._began + row.get("time/elapsed_seconds", 0.0)
             for name in sorted(row.keys() - {"seed", "step"}):
                 summary = {"value": [{"tag": name, "simple_value": row[name]}]}
                 event = self._library.proto.event_pb2.Event(wall_time=when, step=step, summary=summary)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from memorax.core.text import printable
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import load_config
 from memorax.experiment.imports import make_environment
@@ -112,25 +113,36 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     """
     from matplotlib.ticker import EngFormatter
 
+    labels = {}
     for curve in curves:
         seeds = f"{curve.seeds} seeds" if curve.seeds > 1 else "1 seed"
-        (line,) = axes.plot(curve.steps, curve.center, label=f"{curve.label} ({seeds})", linewidth=1.8)
+        (line,) = axes.plot(curve.steps, curve.center, linewidth=1.8)
+        labels[line] = f"{curve.label} ({seeds})"
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
     tasks = {config.task(): config for config in configs}
     for memory, style in (("with", "--"), ("without", ":")):
         known = [best_return(config, memory=memory == "with") for config in tasks.values()]
         for value in sorted({value for value in known if value is not None}):
-            label = f"best {memory} memory ({value:.3g})"
-            axes.axhline(value, color="0.4", linestyle=style, linewidth=1.2, label=label)
+            line = axes.axhline(value, color="0.4", linestyle=style, linewidth=1.2)
+            labels[line] = f"best {memory} memory ({value:.3g})"
     axes.set_xlabel("environment steps per seed")
     axes.set_ylabel("mean episode return")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     name = {"mean": "mean", "iqm": "interquartile mean"}[statistic]
     several = any(curve.seeds > 1 for curve in curves)
     statistics = f"\n{name} over seeds with 95 % bootstrap interval" if several else ""
-    axes.set_title(f"{', '.join(tasks)}{statistics}", fontsize=11)
+    _write(axes.set_title("", fontsize=11), f"{', '.join(tasks)}{statistics}")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    # Labels are written afterwards: matplotlib leaves those out that begin with an underscore.
+    legend = axes.legend(labels.keys(), map(str, range(len(labels))), frameon=False)
+    for text, label in zip(legend.get_texts(), labels.values(), strict=True):
+        _write(text, label)
+
+
+def _write(text: Any, content: str) -> None:
+    """Let a text of a figure show names as they are, and no formulas between dollars."""
+    text.set_parse_math(False)
+    text.set_text(printable(content))
 
 
 def best_return(config: RunConfig, *, memory: bool) -> float | None:

@@ -34,7 +34,7 @@ def write_summary(folder: Path, config: RunConfig, step: int, compile_seconds: f
         The summary.
     """
     rows = read_rows(folder / METRICS_FILE)
-    seconds = rows[-1]["time/elapsed_seconds"] if rows else 0.0
+    seconds = rows[-1].get("time/elapsed_seconds", 0.0) if rows else 0.0
     summary = {
         "algorithm": config.algorithm,
         "env": config.env,
@@ -72,7 +72,7 @@ def final_numbers(rows: list[Row], metric: str) -> dict[str, Any] | None:
         found = [row for row in rows if row["seed"] == seed and metric in row]
         late = [row for row in found if row["step"] > (1.0 - _FINAL) * last] or found[-1:]
         if late:
-            weights = [row["episode/count"] for row in late]
+            weights = [max(1, row.get("episode/count", 1)) for row in late]
             per_seed[str(seed)] = float(np.average([row[metric] for row in late], weights=weights))
     if not per_seed:
         return None

@@ -1,23 +1,31 @@
 """Saving and restoring the state of a run.
 
 A checkpoint is a folder named after its step. It gets that name when it is complete, by one rename, so a kill at any
-moment leaves the ones before it. Arrays only, no pickle; every array carries a checksum.
+moment leaves the ones before it, and what it holds is on the disk before, so a power failure does, too. Arrays only, no
+pickle; every array carries a checksum.
 """
 
 import contextlib
+import errno
+import functools
 import json
 import os
 import re
 import shutil
+import sys
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from memorax.core.types import PyTree
+from memorax.experiment.run.files import is_open, open_folder, reason, sync_folder
+from memorax.experiment.run.integrity import check_sealed, seal
 
 KEEP = 3
 """Number of checkpoints of a run that are kept."""
@@ -27,7 +35,9 @@ _ORIGIN = "origin"
 _STEP = "step"
 """The count of steps, which earlier versions kept in one word: the lower one of `StepCount`."""
 _COMPLETE = re.compile(r"\d{12,}")
-_LEFT_OVER = re.compile(r"\d{12,}\.(orbax-checkpoint-tmp.*|trash)")
+_HALF = ".half"
+"""What follows the name of a checkpoint that is being written."""
+_LEFT_OVER = re.compile(r"\d{12,}\.(half.*|orbax-checkpoint-tmp.*|trash)")
 """Left behind by a kill: a checkpoint that orbax had begun to write, or one that was about to be removed."""
 
 
@@ -42,14 +52,17 @@ class CheckpointWriter:
     def __init__(self, folder: Path, keep: int = KEEP) -> None:
         import orbax.checkpoint as ocp
 
+        _silence_late_callbacks()
         self.folder = folder.absolute()
         self.keep = keep
         self.folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(self.folder.parent)
         self._orbax = ocp.StandardCheckpointer()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
         self._pending: int | None = None
-        for path in self.folder.iterdir():
-            if path.is_dir() and _LEFT_OVER.fullmatch(path.name):
-                shutil.rmtree(path)
+        self._remove_left_overs()
+        self._open = open_folder(self.folder)
 
     def save(self, step: int, state: PyTree, origin: dict[str, Any] | None = None) -> None:
         """Start saving in the background; waits for an earlier save that is still under way.
@@ -69,12 +82,13 @@ class CheckpointWriter:
         if path.exists():
             return
         # A true copy: a view would keep the buffer from being donated.
-        arrays = {name: np.array(leaf) for name, leaf in flatten(state).items() if np.size(leaf)}
+        arrays = {name: np.array(_plain(leaf)) for name, leaf in flatten(state).items() if np.size(leaf)}
         if origin is not None:
             arrays[_ORIGIN] = np.frombuffer(json.dumps(origin, sort_keys=True).encode(), np.uint8).copy()
         arrays[_CHECKSUMS] = _checksums(arrays)
-        self._orbax.save(path, arrays)
-        self._pending = step
+        half = path.with_name(path.name + _HALF)
+        self._orbax.save(half, arrays)
+        self._pending, self._writing = step, self._thread.submit(self._complete, half, path)
 
     def wait(self) -> int | None:
         """Wait until the last save is complete, then remove what is older than the newest few.
@@ -86,13 +100,15 @@ class CheckpointWriter:
             OSError: It failed.
         """
         saved, self._pending = self._pending, None
-        if saved is None:
+        if saved is None or self._writing is None:
             return None
         try:
-            self._orbax.wait_until_finished()
+            self._writing.result()
         except Exception as error:
-            reason = str(error).rsplit(": ", 1)[-1]
-            raise OSError(f"checkpoint of step {saved:,} in {self.folder} could not be written ({reason})") from error
+            with contextlib.suppress(OSError):  # the room it takes may be what is missing
+                self._remove_left_overs()
+            text = f"checkpoint of step {saved:,} in {self.folder} could not be written ({reason(error)})"
+            raise OSError(text) from error
         for path in complete(self.folder)[: -self.keep]:
             trash = path.with_name(path.name + ".trash")
             path.rename(trash)
@@ -104,7 +120,28 @@ class CheckpointWriter:
         try:
             self.wait()
         finally:
+            self._thread.shutdown()
             self._orbax.close()
+            os.close(self._open)
+
+    def _complete(self, half: Path, path: Path) -> None:
+        """Give a checkpoint its name once the disk has all of it."""
+        self._orbax.wait_until_finished()
+        if not is_open(self.folder, self._open):  # orbax makes folders that are not there
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+        seal(half)
+        half.rename(path)
+        sync_folder(self.folder)
+
+    def _remove_left_overs(self) -> None:
+        for path in self.folder.iterdir():
+            if path.is_dir() and _LEFT_OVER.fullmatch(path.name):
+                shutil.rmtree(path)
+
+
+def holds_only_left_overs(folder: Path) -> bool:
+    """Whether a folder of checkpoints holds none, and nothing else that anybody has put there."""
+    return all(path.is_dir() and _LEFT_OVER.fullmatch(path.name) for path in folder.iterdir())
 
 
 def complete(folder: Path) -> list[Path]:
@@ -140,12 +177,15 @@ def restore(
     """
     import orbax.checkpoint as ocp
 
+    _silence_late_callbacks()
     path = path.absolute()
-    expected = flatten(abstract)
+    wanted = flatten(abstract)
+    expected = {name: jax.eval_shape(_plain, leaf) if _is_key(leaf) else leaf for name, leaf in wanted.items()}
     stored = {name: leaf for name, leaf in expected.items() if np.prod(leaf.shape)}
     with ocp.StandardCheckpointer() as orbax:
         with _reading(path):
-            _check_readable(path)
+            # First: orbax calls unreadable files missing, and leaves tasks behind that report damage when it is late.
+            check_sealed(path)
             found: dict[str, Any] = dict(orbax.metadata(path).item_metadata.tree)
         checksums = found.pop(_CHECKSUMS, None)
         origin = found.pop(_ORIGIN, None)
@@ -168,13 +208,29 @@ def restore(
     if one_word:
         arrays[f"{_STEP}/low"] = arrays.pop(_STEP)
     arrays |= {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in expected.items() if name not in arrays}
-    return jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in expected])
+    leaves = [_typed(arrays[name], leaf) if _is_key(leaf) else arrays[name] for name, leaf in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
 
 
 def flatten(tree: PyTree) -> dict[str, Any]:
     """List a tree's leaves by name: `learner/actor/params/...`, in the order of the tree."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+@functools.cache
+def _silence_late_callbacks() -> None:
+    """Keep quiet about one error that orbax causes after it has failed: its other tasks find the event loop closed.
+
+    Python reports it by the hook, because nobody is left to catch it.
+    """
+    hook = sys.unraisablehook
+
+    def quiet(unraisable: Any) -> None:
+        if unraisable.object is not None or str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = quiet
 
 
 @contextlib.contextmanager
@@ -188,15 +244,20 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(_damaged(path, error)) from error
 
 
-def _check_readable(path: Path) -> None:
-    """Open every file: orbax reports some unreadable files as missing, others by errors of its own."""
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
-    def refuse(error: OSError) -> None:
-        raise error
 
-    for folder, _, names in os.walk(path, onerror=refuse):
-        for name in names:
-            Path(folder, name).open("rb").close()
+def _plain(leaf: Any) -> Any:
+    """A random key as the numbers it is made of; anything else as it is."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _typed(array: np.ndarray, like: Any) -> Any:
+    """The random keys that are made of these numbers, of the same kind as `like`."""
+    kinds: list[Any] = []
+    jax.eval_shape(lambda keys: kinds.append(jax.random.key_impl(keys)), like)
+    return jax.random.wrap_key_data(array, impl=kinds[0])
 
 
 def _checksums(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -222,7 +283,8 @@ def _describe(leaf: Any) -> str:
 def _damaged(path: Path, reason: Exception | str) -> str:
     text = str(reason).split("\n")[0]
     text = text if len(text) < 160 else text[:157] + "..."
-    return (
-        f"checkpoint {path} is damaged ({text}); delete this folder and resume again: "
-        "the run then goes on from the checkpoint before it"
-    )
+    if any(other.name < path.name for other in complete(path.parent)):
+        advice = "delete this folder and resume again: the run then goes on from the checkpoint before it"
+    else:
+        advice = "there is none before it, so restore this folder from a copy, or start a new run with another `--out`"
+    return f"checkpoint {path} is damaged ({text}); {advice}"

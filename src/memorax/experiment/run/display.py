@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from memorax.core.text import printable
 from memorax.experiment.loggers import Row
 
 
@@ -114,8 +115,8 @@ class _Speed(ProgressColumn):
 
 
 def _say(console: Console, text: str) -> None:
-    """Print a line unchanged: not wrapped, so that it can be copied and searched, and without markup."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line as it is: not wrapped, so that it can be copied and searched, and without markup."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _return(rows: list[Row]) -> str:

@@ -1,10 +1,14 @@
 """The files of a run, written atomically: a kill at any moment leaves the old file or the new one."""
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,9 @@ SUMMARY_FILE = "summary.json"
 EVALUATION_FILE = "evaluation.json"
 DIAGNOSIS_FILE = "diagnosis.json"
 DIAGNOSIS_FIGURE = "diagnosis.png"
+_TEMPORARY = re.compile(r"\.(config|metrics|learning_curve|summary|evaluation|diagnosis)-[0-9a-f]{16}\.[a-z]+")
+"""What `write_atomically` names its temporary files of a run."""
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -26,27 +33,91 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write: Writes the file it is given.
 
     Raises:
-        OSError: The folder cannot be written to, or the disk is full.
+        OSError: The folder cannot be written to, or the disk is full; the message names `path`.
     """
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
-    temporary.touch(exist_ok=False)  # not by `tempfile`, whose files nobody else may read
     try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        # Not by `tempfile`, whose files nobody else may read.
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        try:
+            with contextlib.suppress(OSError):  # where there are no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write(temporary)
+            sync_file(temporary)
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise type(error)(f"{path} could not be written ({reason(error)})") from error
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what killed processes left of the files that they were writing; one that is being written is locked."""
+    for path in folder.iterdir():
+        if not _TEMPORARY.fullmatch(path.name) or path.is_symlink():
+            continue
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            except OSError:  # no locks here, so nobody has one
+                pass
+            path.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the disk has the content of a file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
     """Wait until the disk has the names of a folder's files, so that a rename outlives a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = open_folder(folder)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_open(path: Path, descriptor: int) -> bool:
+    """Whether a path names the file or folder that is open."""
+    try:
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
+def open_folder(folder: Path) -> int:
+    """Open a folder, so that it can be recognized when its name is gone; the caller closes the descriptor."""
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong in a few words: what the operating system said, if libraries have wrapped it into pages.
+
+    Args:
+        error: An error, or one that another was raised from.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno:
+            return cause.strerror or os.strerror(cause.errno)
+    text = str(error)
+    said = (os.strerror(number) for number in _DISK_ERRORS)
+    found = next((words for words in said if words in text), None)
+    if found is None:
+        found = (text.splitlines() or [""])[0].split(" [")[0].rsplit(": ", 1)[-1] or type(error).__name__
+    return found if len(found) < 160 else found[:157] + "..."
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,5 +154,4 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"`out` must be a folder that can be written to, got {folder} ({reason})") from error
+        raise ValueError(f"`out` must be a folder that can be written to, got {folder} ({reason(error)})") from error

@@ -1,13 +1,21 @@
 """The folders of runs: naming, finding, and locking them so that one process at a time writes to each."""
 
+import contextlib
+import errno
 import fcntl
+import json
+import os
 import re
+import socket
 from pathlib import Path
 
 from memorax.experiment.config import RunConfig
-from memorax.experiment.run.files import CONFIG_FILE, check_writable
+from memorax.experiment.run.files import CONFIG_FILE, check_writable, reason
 
 _LOCK_FILE = ".lock"
+_HELD_FILE = ".lock-held"
+"""There while a process uses the folder, on file systems without locks."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class TakenError(ValueError):
@@ -17,33 +25,116 @@ class TakenError(ValueError):
 class Claim:
     """A lock on a folder. The operating system releases it however the process ends.
 
+    A file system without locks gets a file `.lock-held` instead, which names the process and stays if it is killed. On
+    the same machine the next process removes it then, on another one a person has to.
+
     Args:
         folder: The folder; it is made if it is not there.
 
     Raises:
         TakenError: Another process is using it.
-        ValueError: The folder cannot be written to.
+        ValueError: The folder cannot be written to, or its lock is something else than a file.
 
     Attributes:
         folder: The folder.
+        warnings: What the user should know about the lock.
     """
 
     def __init__(self, folder: Path) -> None:
         check_writable(folder)
         self.folder = folder
-        # The file is not deleted on release: a process that has just opened it would lock a deleted file.
-        self._file = (folder / _LOCK_FILE).open("a")
+        self.warnings: list[str] = []
+        self._held: Path | None = None
+        path = folder / _LOCK_FILE
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # The file is not deleted on release: a process that has just opened it would lock a deleted file.
+            self._file = open(path, "a", opener=_open_no_link)  # noqa: SIM115  it stays open
+        except OSError as error:
+            raise ValueError(
+                f"`{path}` must be a plain file, got something else ({reason(error)}); delete it"
+            ) from error
+        try:
+            self._lock()
+        except BaseException:
             self._file.close()
-            raise TakenError(
-                f"`out` is in use by another process, got {folder}; wait for it, stop it, or choose another `--out`"
-            ) from None
+            raise
 
     def release(self) -> None:
         """Release the lock."""
+        if self._held is not None:
+            self._held.unlink(missing_ok=True)
         self._file.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TakenError(
+                f"`out` is in use by another process, got {self.folder}; "
+                "wait for it, stop it, or choose another `--out`"
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            held = self.folder / _HELD_FILE
+            _hold(held)
+            self._held = held
+            self.warnings.append(
+                f"the file system of {self.folder} has no locks ({reason(error)}); {held} keeps other processes out, "
+                "and has to be deleted if this one is killed and the run is resumed on another machine"
+            )
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file; a symbolic link is refused, and a pipe is not waited for."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+
+def _hold(path: Path) -> None:
+    """Make a file that only one process can make.
+
+    Raises:
+        TakenError: Another process has made it, and may still be there.
+    """
+    me = json.dumps({"host": socket.gethostname(), "process": os.getpid()})
+    for _ in range(2):
+        try:
+            with path.open("x") as file:
+                file.write(me)
+            return
+        except FileExistsError:
+            owner = _remove_if_ended(path)
+    raise TakenError(
+        f"`out` is in use by {owner}, got {path.parent}; wait for it, stop it, or choose another `--out`. "
+        f"The file system has no locks, so if that process has ended, delete {path}"
+    )
+
+
+def _remove_if_ended(path: Path) -> str:
+    """Remove the file of a process of this machine that has ended; describe its owner."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text)
+        host, process = str(found["host"]), int(found["process"])
+        if host == socket.gethostname() and not _is_running(process):
+            # By a rename, so that of several only one takes it, and what another has made meanwhile is put back.
+            aside = path.with_name(f"{path.name}-{os.getpid()}")
+            path.rename(aside)
+            if aside.read_text(encoding="utf-8") != text:
+                os.link(aside, path)
+            aside.unlink()
+        return f"process {process} on {host}"
+    return "another process"
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def claim_empty(folder: Path) -> Claim:

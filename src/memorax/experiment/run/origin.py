@@ -2,6 +2,9 @@
 
 import importlib.metadata
 import itertools
+import json
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,30 @@ import jax
 import memorax
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import numeric_fields
-from memorax.experiment.loggers import read_rows
+from memorax.experiment.loggers import Row, read_rows
 from memorax.experiment.run.files import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE
 
 
-def describe(config: RunConfig, step: int, rows: int) -> dict[str, Any]:
+class RowCount:
+    """How many rows of metrics there are, and a checksum of them without their times, which differ from run to run.
+
+    Args:
+        rows: The first of them.
+    """
+
+    def __init__(self, rows: Sequence[Row] = ()) -> None:
+        self.count, self.checksum = 0, 0
+        self.add(rows)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Count further rows."""
+        for row in rows:
+            values = [[name, None if name.startswith("time/") else value] for name, value in sorted(row.items())]
+            self.checksum = zlib.crc32(json.dumps(values).encode(), self.checksum)
+        self.count += len(rows)
+
+
+def describe(config: RunConfig, step: int, rows: RowCount) -> dict[str, Any]:
     """Describe the run at a step, as a checkpoint holds it.
 
     Args:
@@ -26,12 +48,13 @@ def describe(config: RunConfig, step: int, rows: int) -> dict[str, Any]:
         "config": numeric_fields(config),
         "step": step,
         "seeds": config.seed_numbers(),
-        "rows": rows,
+        "rows": rows.count,
+        "rows_checksum": rows.checksum,
         "versions": _versions(),
     }
 
 
-def check(origin: dict[str, Any] | None, config: RunConfig, path: Path, rows: int | None = None) -> list[str]:
+def check(origin: dict[str, Any] | None, config: RunConfig, path: Path, rows: RowCount | None = None) -> list[str]:
     """Check that a checkpoint is of this run.
 
     Args:
@@ -60,9 +83,14 @@ def check(origin: dict[str, Any] | None, config: RunConfig, path: Path, rows: in
                 f"`{name}` of checkpoint {path} is {before}, but {now[name]} in {CONFIG_FILE}; "
                 f"set it to {before} there if the file was edited, or put back the checkpoint of this run"
             )
-    if rows is not None and rows < origin["rows"]:
+    if rows is not None and rows.count != origin["rows"]:
         raise ValueError(
-            f"{METRICS_FILE} must have {origin['rows']:,} rows up to checkpoint {path}, got {rows:,}; restore it, "
+            f"{METRICS_FILE} must have {origin['rows']:,} rows up to checkpoint {path}, got {rows.count:,}; restore "
+            "it, or delete this checkpoint to go on from the one before it"
+        )
+    if rows is not None and rows.checksum != origin.get("rows_checksum", rows.checksum):
+        raise ValueError(
+            f"{METRICS_FILE} must have the rows that were written before checkpoint {path}, got others; restore it, "
             "or delete this checkpoint to go on from the one before it"
         )
     changed = {name: (before, _versions().get(name)) for name, before in origin["versions"].items()}

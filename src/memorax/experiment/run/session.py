@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from memorax import lox
 from memorax.core.types import Key, PyTree
 from memorax.experiment.config import RunConfig
-from memorax.experiment.loggers import Logger, read_rows
-from memorax.experiment.run import checkpoint, origin
+from memorax.experiment.loggers import Logger, LoggerError, read_rows
+from memorax.experiment.run import checkpoint, origin, recovery
 from memorax.experiment.run.display import Display
-from memorax.experiment.run.files import CHECKPOINTS, METRICS_FILE
+from memorax.experiment.run.files import CHECKPOINTS, METRICS_FILE, remove_temporary_files
 from memorax.experiment.run.folders import Claim
 from memorax.experiment.run.interrupt import Interruption
 from memorax.experiment.run.metrics import Interval, diagnose, reduce_logs, rows
@@ -89,49 +89,76 @@ class Session:
                 f"`steps` must be at least {self.step:,} to resume {folder}, which got that far, got {config.steps:,}"
             )
         kept = read_rows(folder / METRICS_FILE, self.step)
-        self.warnings: list[str] = []
+        self._rows = origin.RowCount(kept)
+        self.warnings = list(claim.warnings)
 
         def check(found: dict[str, Any] | None) -> None:
             if latest is not None:
-                self.warnings += origin.check(found, config, latest, len(kept))
+                self.warnings += origin.check(found, config, latest, self._rows)
 
         if latest is None:
             self.state = initialize(agent, init_keys, self._keys, config.warmup)
         else:
             self.state = restore_state(agent, init_keys, latest, check)
-        self._rows = len(kept)
         self._seen = frozenset(name for row in kept for name in row)
         self._elapsed = kept[-1].get("time/elapsed_seconds", 0.0) if kept else 0.0
         logger.start(kept)
+        remove_temporary_files(folder)
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
+        self._watch = recovery.Watch(folder)
+        self._failed = False
 
     def run(self, display: Display) -> Outcome:
         """Train to the end, or until SIGINT or SIGTERM; either way everything is saved.
 
         Raises:
             DivergenceError: Something became NaN or infinite.
+            OSError: The disk failed or is full, or the folder was removed or moved; the message says what is kept.
         """
         with Interruption() as interruption:
-            while self.step < self.total and interruption.signal is None:
-                length = min(self._interval(), self.total - self.step)
-                before = self.step
-                program = self._program(length)
-                if interruption.signal is not None:
-                    break
-                self._advance(program, length, display)
-                every = self.config.checkpoint_every
-                if self.step // every > before // every:
-                    self._save()
-            self._save()
-            self.writer.wait()
-        self.received_signal = interruption.signal
+            try:
+                self._train(display, interruption)
+            except BaseException as error:
+                self._failed = True
+                if isinstance(error, OSError):
+                    raise self._explained(error) from error
+                raise
+            finally:
+                self.received_signal = interruption.signal
         # A signal in the last interval has nothing left to stop.
         return Outcome(self.folder, self.step, interruption.signal if self.step < self.total else None)
 
+    def _train(self, display: Display, interruption: Interruption) -> None:
+        while self.step < self.total and interruption.signal is None:
+            length = min(self._interval(), self.total - self.step)
+            before = self.step
+            program = self._program(length)
+            if interruption.signal is not None:
+                break
+            self._advance(program, length, display)
+            if not self._watch.is_intact():
+                raise recovery.FolderLostError
+            every = self.config.checkpoint_every
+            if self.step // every > before // every:
+                self._save()
+        self._save()
+        self.writer.wait()
+
+    def _explained(self, error: OSError) -> OSError:
+        """An error that also says what is kept, after saving what still can be."""
+        with contextlib.suppress(OSError):
+            self.writer.wait()
+        with contextlib.suppress(OSError):
+            if not self._watch.is_intact():
+                return recovery.FolderLostError(recovery.rescue(self._watch, self.config, self._save_by, self.step))
+        text = recovery.explain(error, self.folder)
+        return LoggerError(text) if isinstance(error, LoggerError) else OSError(text)
+
     def close(self) -> None:
         """Wait for a save that is under way, and release files and folder."""
-        with contextlib.ExitStack() as stack:
+        with contextlib.suppress(*[OSError] * self._failed), contextlib.ExitStack() as stack:
             stack.callback(self.claim.release)
+            stack.callback(self._watch.close)
             stack.callback(self.writer.close)
             stack.callback(self.logger.close)
 
@@ -162,13 +189,17 @@ class Session:
         speed = {"time/steps_per_second": length * len(self.seeds) / seconds, "time/elapsed_seconds": self._elapsed}
         made = rows(interval, self.step, self.seeds, {name: round(value, 3) for name, value in speed.items()})
         self.logger.write(made)
-        self._rows += len(made)
+        self._rows.add(made)
         self._seen |= {name for row in made for name in row}
         display.show(self.step, made)
 
     def _save(self) -> None:
         self.logger.sync()
         self.writer.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
+
+    def _save_by(self, writer: checkpoint.CheckpointWriter, metrics: Path) -> None:
+        rows = origin.RowCount(read_rows(metrics, self.step))
+        writer.save(self.step, self.state, origin.describe(self.config, self.step, rows))
 
     def _what_is_left(self) -> str:
         self.writer.wait()

@@ -19,6 +19,7 @@ from memorax.experiment.run.display import make_display
 from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
 from memorax.experiment.run.origin import check_not_lost
+from memorax.experiment.run.recovery import explain_summary
 from memorax.experiment.run.session import Outcome, Session
 
 _INTERVALS = 100
@@ -67,10 +68,11 @@ def train(
         ValueError: The configuration is refused, or the folder cannot be used.
     """
     session = prepare(config, folder, resume=resume, loggers=loggers)
-    outcome = finish(session, console)
-    if session.received_signal is not None and not return_on_signal:
-        signal.raise_signal(session.received_signal)
-    return outcome
+    try:
+        return finish(session, console)
+    finally:  # also after an error, which the caller may catch and go on
+        if session.received_signal is not None and not return_on_signal:
+            signal.raise_signal(session.received_signal)
 
 
 def prepare(
@@ -144,7 +146,10 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
         session.close()
     if outcome.signal is not None:
         return outcome
-    summary = write_summary(session.folder, config, session.step, session.compile_seconds)
+    try:
+        summary = write_summary(session.folder, config, session.step, session.compile_seconds)
+    except OSError as error:
+        raise OSError(explain_summary(error, session.folder)) from error
     return dataclasses.replace(outcome, summary=summary)
 
 

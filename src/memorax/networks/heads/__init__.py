@@ -1,5 +1,6 @@
 """Heads: policies, value functions and action-value functions on the outputs of a torso."""
 
+from memorax.networks.heads.branching import BranchingQNetwork, BranchValues
 from memorax.networks.heads.distributional import (
     C51QNetwork,
     C51Values,
@@ -9,6 +10,7 @@ from memorax.networks.heads.distributional import (
     ValueDistribution,
 )
 from memorax.networks.heads.horde import GVF, Horde, HordeValues
+from memorax.networks.heads.joint import Hybrid, MultiCategorical
 from memorax.networks.heads.policy import Beta, Categorical, Gaussian, SquashedGaussian
 from memorax.networks.heads.protocol import Distribution, PolicyHead, ValueHead, check_policy_head
 from memorax.networks.heads.temperature import Alpha
@@ -18,6 +20,8 @@ __all__ = [
     "GVF",
     "Alpha",
     "Beta",
+    "BranchValues",
+    "BranchingQNetwork",
     "C51QNetwork",
     "C51Values",
     "Categorical",
@@ -30,6 +34,8 @@ __all__ = [
     "HLGaussValues",
     "Horde",
     "HordeValues",
+    "Hybrid",
+    "MultiCategorical",
     "PolicyHead",
     "SquashedGaussian",
     "TwinContinuousQNetwork",

@@ -11,7 +11,7 @@ from flax.linen import initializers
 
 from memorax.core.checks import check, check_fields, real, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_discrete
+from memorax.networks.checks import check_discrete, check_mask
 from memorax.networks.heads.hidden import check_hidden, hidden_layers
 from memorax.networks.heads.value import MASKED_VALUE
 
@@ -148,7 +148,11 @@ class HLGaussQNetwork(nn.Module):
 
         Returns:
             Over `[batch, time, actions]`.
+
+        Raises:
+            ValueError: If the mask is for another number of actions.
         """
+        check_mask("HLGaussQNetwork", action_mask, self.action_dim)
         features = hidden_layers(self, features)
         logits = _ActionLogits(self.action_dim, self.num_bins, self.dueling, self.kernel_init, self.bias_init)(features)
         return HLGaussValues(logits, _centers(self.num_bins, self.v_min, self.v_max), _flags(action_mask))
@@ -205,7 +209,11 @@ class C51QNetwork(nn.Module):
 
         Returns:
             Over `[batch, time, actions]`.
+
+        Raises:
+            ValueError: If the mask is for another number of actions.
         """
+        check_mask("C51QNetwork", action_mask, self.action_dim)
         features = hidden_layers(self, features)
         layer = _ActionLogits(self.action_dim, self.num_atoms, self.dueling, self.kernel_init, self.bias_init)
         atoms = jnp.linspace(self.v_min, self.v_max, self.num_atoms, dtype=jnp.float32)

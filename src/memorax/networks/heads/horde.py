@@ -9,6 +9,7 @@ from flax import struct
 
 from memorax.core.checks import check_fields, real
 from memorax.core.types import Array, Transition
+from memorax.networks.heads.joint import Hybrid, MultiCategorical
 from memorax.networks.heads.policy import Beta, Categorical, Gaussian, SquashedGaussian
 from memorax.networks.heads.temperature import Alpha
 
@@ -140,7 +141,7 @@ def _values(head: Any, features: Array, action_mask: Array | None) -> Any:
 
 
 def _check_head(owner: str, head: Any) -> None:
-    others = (Categorical, Gaussian, SquashedGaussian, Beta, Alpha, GVF, Horde)
+    others = (Categorical, MultiCategorical, Hybrid, Gaussian, SquashedGaussian, Beta, Alpha, GVF, Horde)
     if not isinstance(head, nn.Module) or isinstance(head, others) or _takes(head, "action"):
         got = type(head).__name__ if isinstance(head, nn.Module) else repr(head)
         raise TypeError(

@@ -11,11 +11,12 @@ from flax.linen import initializers
 from memorax.core import distributions
 from memorax.core.checks import check, check_fields, real, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_box, check_discrete
+from memorax.networks.checks import check_box, check_discrete, check_mask
 from memorax.networks.heads.hidden import check_hidden, hidden_layers
 
 # A small last layer makes the first policy nearly uniform: Andrychowicz et al. 2021, https://arxiv.org/abs/2006.05990.
-_small = initializers.orthogonal(0.01)
+small = initializers.orthogonal(0.01)
+"""Initializer of the last layer of policies."""
 
 
 class Categorical(nn.Module):
@@ -30,7 +31,7 @@ class Categorical(nn.Module):
     """
 
     action_dim: int
-    kernel_init: initializers.Initializer = _small
+    kernel_init: initializers.Initializer = small
     bias_init: initializers.Initializer = initializers.zeros_init()
     hidden: Sequence[int] = ()
     activation: Callable[[Array], Array] = nn.relu
@@ -51,7 +52,11 @@ class Categorical(nn.Module):
 
         Returns:
             A distribution over `[batch, time]`.
+
+        Raises:
+            ValueError: If the mask is for another number of actions.
         """
+        check_mask("Categorical", action_mask, self.action_dim)
         features = hidden_layers(self, features)
         logits = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         return distributions.Categorical(logits, action_mask)
@@ -66,7 +71,7 @@ class Gaussian(nn.Module):
     """A Gaussian policy with diagonal covariance, whose standard deviation does not depend on the state.
 
     Attributes:
-        action_dim: Number of dimensions of an action.
+        action_dim: Number of dimensions of an action: the numbers of a Box of any shape.
         initial_log_std: Natural logarithm of the standard deviation at the start.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
@@ -76,7 +81,7 @@ class Gaussian(nn.Module):
 
     action_dim: int
     initial_log_std: float = 0.0
-    kernel_init: initializers.Initializer = _small
+    kernel_init: initializers.Initializer = small
     bias_init: initializers.Initializer = initializers.zeros_init()
     hidden: Sequence[int] = ()
     activation: Callable[[Array], Array] = nn.relu
@@ -104,7 +109,7 @@ class Gaussian(nn.Module):
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:
-        """Raise where the head cannot serve an action space: it needs a `Box` of shape `(action_dim,)`."""
+        """Raise where the head cannot serve an action space: it needs a `Box` of `action_dim` numbers."""
         check_box("Gaussian", self.action_dim, space)
 
 
@@ -115,7 +120,7 @@ class SquashedGaussian(nn.Module):
     gradient near the bounds.
 
     Attributes:
-        action_dim: Number of dimensions of an action.
+        action_dim: Number of dimensions of an action: the numbers of a Box of any shape.
         min_log_std: Lower bound of the log standard deviation.
         max_log_std: Upper bound of the log standard deviation.
         kernel_init: Initializer of the kernels.
@@ -131,7 +136,7 @@ class SquashedGaussian(nn.Module):
     action_dim: int
     min_log_std: float = -5.0
     max_log_std: float = 2.0
-    kernel_init: initializers.Initializer = _small
+    kernel_init: initializers.Initializer = small
     bias_init: initializers.Initializer = initializers.zeros_init()
     hidden: Sequence[int] = ()
     activation: Callable[[Array], Array] = nn.relu
@@ -168,7 +173,7 @@ class SquashedGaussian(nn.Module):
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:
-        """Raise where the head cannot serve an action space: it needs a finite `Box` of shape `(action_dim,)`."""
+        """Raise where the head cannot serve an action space: it needs a finite `Box` of `action_dim` numbers."""
         check_box("SquashedGaussian", self.action_dim, space, bounded=True)
 
 
@@ -176,7 +181,7 @@ class Beta(nn.Module):
     """A policy of independent, unimodal Beta distributions on `[-1, 1]`.
 
     Attributes:
-        action_dim: Number of dimensions of an action.
+        action_dim: Number of dimensions of an action: the numbers of a Box of any shape.
         kernel_init: Initializer of the kernel.
         bias_init: Initializer of the bias.
         hidden: Widths of hidden layers between torso and head, such as `(128,)`; none by default.
@@ -188,7 +193,7 @@ class Beta(nn.Module):
     """
 
     action_dim: int
-    kernel_init: initializers.Initializer = _small
+    kernel_init: initializers.Initializer = small
     bias_init: initializers.Initializer = initializers.zeros_init()
     hidden: Sequence[int] = ()
     activation: Callable[[Array], Array] = nn.relu
@@ -216,5 +221,5 @@ class Beta(nn.Module):
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:
-        """Raise where the head cannot serve an action space: it needs a finite `Box` of shape `(action_dim,)`."""
+        """Raise where the head cannot serve an action space: it needs a finite `Box` of `action_dim` numbers."""
         check_box("Beta", self.action_dim, space, bounded=True)

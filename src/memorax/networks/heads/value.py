@@ -9,7 +9,7 @@ from flax.linen import initializers
 
 from memorax.core.checks import check_fields, sequence, size
 from memorax.core.types import Array
-from memorax.networks.checks import check_box, check_discrete
+from memorax.networks.checks import check_box, check_discrete, check_mask
 from memorax.networks.heads.hidden import check_hidden, hidden_layers
 from memorax.networks.mlp import MLP
 
@@ -83,7 +83,11 @@ class DiscreteQNetwork(nn.Module):
 
         Returns:
             `[batch, time, actions]`; -1e9 where an action is masked.
+
+        Raises:
+            ValueError: If the mask is for another number of actions.
         """
+        check_mask("DiscreteQNetwork", action_mask, self.action_dim)
         features = hidden_layers(self, features)
         advantage = nn.Dense(self.action_dim, kernel_init=self.kernel_init, bias_init=self.bias_init)(features)
         values = advantage

@@ -1,8 +1,4 @@
-"""Probability distributions over actions: closed forms, registered as pytrees, safe at their extremes.
-
-Every distribution has `sample(key)`, `log_prob(action)`, `sample_and_log_prob(key)`, `entropy()`, `mode()` and the
-attribute `bounded`: True where actions are in `[-1, 1]` and are rescaled to the action space by the caller.
-"""
+"""Distributions over continuous actions."""
 
 from typing import ClassVar
 
@@ -18,65 +14,6 @@ from memorax.core.types import Array, Key
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 _LOG_2 = float(np.log(2.0))
 _LOG_2PI = float(np.log(2.0 * np.pi))
-
-
-@struct.dataclass
-class Categorical:
-    """One of finitely many actions.
-
-    A masked action has probability exactly 0. Where every action of a row is masked, the row is uniform and passes no
-    gradient.
-
-    Attributes:
-        logits: Unnormalized log-probabilities, `[..., actions]`.
-        mask: True where an action is allowed, `[..., actions]`; None allows all.
-    """
-
-    logits: Array
-    mask: Array | None = None
-    bounded: ClassVar[bool] = False
-
-    @property
-    def log_probabilities(self) -> Array:
-        """Normalized log-probabilities, `[..., actions]`; finite, though very negative, for masked actions."""
-        return jax.nn.log_softmax(self._masked_logits(), axis=-1)
-
-    @property
-    def probabilities(self) -> Array:
-        """Probabilities, `[..., actions]`."""
-        return jax.nn.softmax(self._masked_logits(), axis=-1)
-
-    def sample(self, key: Key) -> Array:
-        """Draw actions, int32 `[...]`."""
-        return jax.random.categorical(key, self._masked_logits(), axis=-1).astype(jnp.int32)
-
-    def log_prob(self, action: Array) -> Array:
-        """Log-probability of integer actions `[...]`, in nats."""
-        index = jnp.asarray(action, jnp.int32)[..., None]
-        return jnp.take_along_axis(self.log_probabilities, index, axis=-1)[..., 0]
-
-    def sample_and_log_prob(self, key: Key) -> tuple[Array, Array]:
-        """Draw actions and give their log-probabilities, both `[...]`."""
-        action = self.sample(key)
-        return action, self.log_prob(action)
-
-    def entropy(self) -> Array:
-        """Entropy `[...]`, in nats."""
-        log_probabilities = self.log_probabilities
-        possible = self.probabilities > 0
-        if self.mask is not None:
-            possible = possible & self.mask.astype(bool)
-        # Selected before the product: 0 * -inf would be NaN, in the gradient too.
-        return -jnp.sum(self.probabilities * jnp.where(possible, log_probabilities, 0.0), axis=-1)
-
-    def mode(self) -> Array:
-        """The most probable action, int32 `[...]`."""
-        return jnp.argmax(self._masked_logits(), axis=-1).astype(jnp.int32)
-
-    def _masked_logits(self) -> Array:
-        if self.mask is None:
-            return self.logits
-        return jnp.where(self.mask.astype(bool), self.logits, jnp.finfo(self.logits.dtype).min)
 
 
 @struct.dataclass

@@ -1,0 +1,255 @@
+"""Which inputs networks see, and which entries of an observation are the critic's alone."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+from tests.copied_tasks import Copies
+
+from memorax import lox
+from memorax.algorithms import (
+    DQNConfig,
+    GradientPPOConfig,
+    MAPPOConfig,
+    PPOConfig,
+    PQNConfig,
+    SACConfig,
+    StreamACConfig,
+)
+from memorax.core.spaces import Box, Dict, Discrete
+from memorax.environments import Environment
+from memorax.experiment import RunConfig, TrainedPolicy, build_agent, default_run
+from memorax.learning.unroll import add_time
+
+ON_POLICY = {"num_envs": 16, "num_steps": 16, "num_minibatches": 2}
+CONFIGS = {
+    "ppo": PPOConfig(**ON_POLICY),
+    "gradient_ppo": GradientPPOConfig(**ON_POLICY),
+    "pqn": PQNConfig(**ON_POLICY),
+    "mappo": MAPPOConfig(**ON_POLICY),
+    "dqn": DQNConfig(num_envs=4),
+    "sac": SACConfig(num_envs=4),
+    "stream_ac": StreamACConfig(num_envs=4),
+}
+
+
+def config(algorithm="ppo", **fields):
+    defaults = {"env": "memory::RepeatPreviousEasy", "features": 8, "model": "mlp", "share_trunk": False}
+    return RunConfig(algorithm=algorithm, hyperparameters=CONFIGS[algorithm], **(defaults | fields))
+
+
+def networks_of(agent):
+    networks = getattr(agent, "member", agent).networks
+    single = [getattr(networks, name) for name in ("actor", "critic") if hasattr(networks, name)]
+    return [x.network for x in single or getattr(networks, "critics", [networks])]
+
+
+@pytest.mark.parametrize("algorithm", CONFIGS)
+def test_networks_see_what_is_asked_for(algorithm):
+    env = {"mappo": "multi_agent::PartnerRecall"}.get(algorithm, "memory::RepeatPreviousEasy")
+    for inputs in (("observation",), ("reward", "observation"), ("observation", "action", "reward")):
+        agent = build_agent(config(algorithm, env=env, inputs=inputs))
+        for network in networks_of(agent):
+            extractor = network.feature_extractor
+            assert (extractor.action_extractor is not None) == ("action" in inputs)
+            assert (extractor.reward_extractor is not None) == ("reward" in inputs)
+
+
+def test_a_memoryless_agent_that_sees_the_observation_alone_forgets_what_it_did():
+    agent = build_agent(config(inputs=("observation",)))
+    state = agent.init(jax.random.key(0))
+    timestep = state.loop.timestep
+    other = timestep.replace(action=timestep.action + 1, reward=timestep.reward + 1, done=jnp.zeros_like(timestep.done))
+    outputs = [agent.networks.unroll(state.learner.params, add_time(x), state.loop.carry)[1] for x in (timestep, other)]
+    jax.tree.map(np.testing.assert_array_equal, *outputs)
+    full = build_agent(config())
+    params = full.init(jax.random.key(0)).learner.params
+    outputs = [full.networks.unroll(params, add_time(x), state.loop.carry)[1] for x in (timestep, other)]
+    assert not np.array_equal(outputs[0][1], outputs[1][1])
+
+
+@pytest.mark.parametrize("inputs", [("action",), ("observation", "observation"), ("observation", "done"), (), "action"])
+def test_other_inputs_are_refused(inputs):
+    with pytest.raises((TypeError, ValueError), match="`inputs` must"):
+        config(inputs=inputs)
+
+
+def test_a_policy_that_does_not_see_rewards_needs_none():
+    for inputs, fails in ((("observation", "action"), False), (("observation", "reward"), True)):
+        run = config(inputs=inputs)
+        agent = build_agent(run)
+        policy = TrainedPolicy(agent, agent.init(jax.random.key(0)), run)
+        seen = policy.observation_space.sample(jax.random.key(0))
+        _, memory = policy.predict(seen)
+        if fails:
+            with pytest.raises(ValueError, match="`reward` must be given after the first step"):
+                policy.predict(seen, memory)
+        else:
+            policy.predict(seen, memory)
+
+
+@struct.dataclass
+class State:
+    cue: jax.Array
+    noise: jax.Array
+    time: jax.Array
+
+
+class Noisy(Environment):
+    """Pays 1 for naming the cue, and noise that is large and known to the critic before. Episodes have four steps."""
+
+    def draw(self, key, time):
+        cue_key, noise_key = jax.random.split(key)
+        cue = jax.random.randint(cue_key, (), 0, 2)
+        state = State(cue, 20.0 * jax.random.normal(noise_key), time)
+        return {"cue": state.cue[None].astype(jnp.float32), "state": state.noise[None] / 20.0}, state
+
+    def reset_env(self, key, params):
+        return self.draw(key, jnp.int32(0))
+
+    def step_env(self, key, state, action, params):
+        observation, after = self.draw(key, state.time + 1)
+        return observation, after, (action == state.cue) + state.noise, after.time >= 4, {}
+
+    def action_space(self, params=None):
+        return Discrete(2)
+
+    def observation_space(self, params=None):
+        return Dict({"cue": Box(0.0, 1.0, (1,)), "state": Box(-jnp.inf, jnp.inf, (1,))})
+
+
+class Blind(Noisy):
+    """Shows the noise to nobody."""
+
+    def draw(self, key, time):
+        observation, state = super().draw(key, time)
+        return {"cue": observation["cue"]}, state
+
+    def observation_space(self, params=None):
+        return Dict({"cue": Box(0.0, 1.0, (1,))})
+
+
+def TwoNoisy():  # noqa: N802 - it stands for a class
+    return Copies(Noisy(), 2)
+
+
+ASYMMETRIC = {
+    "env": "tests.experiment.test_inputs:Noisy",
+    "critic_only": ("state",),
+    "inputs": ("observation",),
+    "features": 32,
+}
+
+
+def change_state(timestep):
+    return timestep.replace(observation=timestep.observation | {"state": timestep.observation["state"] + 1.0})
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "gradient_ppo", "sac", "stream_ac"])
+def test_the_critic_alone_sees_its_entries(algorithm):
+    agent = build_agent(config(algorithm, **ASYMMETRIC))
+    state = agent.init(jax.random.key(0))
+    act, _ = agent.acting(state, "exploit")
+    results = []
+    for timestep in (state.loop.timestep, change_state(state.loop.timestep)):
+        _, action, aux = act(jax.random.key(1), state.loop.carry, timestep)
+        results.append((action, aux["log_prob"], aux.get("value", aux.get("q"))))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    assert not np.array_equal(results[0][2], results[1][2])
+
+
+def test_agents_hide_entries_too_and_a_centralized_critic_sees_all():
+    two = {"env": "tests.experiment.test_inputs:TwoNoisy", "critic_only": ("state",)}
+    for centralized in (False, True):
+        hyperparameters = dataclasses.replace(CONFIGS["mappo"], centralized_critic=centralized)
+        agent = build_agent(dataclasses.replace(config("mappo", **two), hyperparameters=hyperparameters))
+        state = agent.init(jax.random.key(0))
+        act, _ = agent.acting(state, "exploit")
+        before, after = (
+            act(jax.random.key(1), state.loop.carry, timestep)
+            for timestep in (state.loop.timestep, change_state(state.loop.timestep))
+        )
+        np.testing.assert_array_equal(before[2]["log_prob"], after[2]["log_prob"])
+        assert not np.array_equal(before[2]["value"], after[2]["value"])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "fields", "message"),
+    [
+        (
+            "ppo",
+            {"share_trunk": True},
+            "`share_trunk` must be False .* alone sees state, got True; add --no-share",
+        ),
+        ("ppo", {"critic_only": ("sate",)}, "`critic_only` must name some entries .*, got sate; there are cue, state"),
+        ("ppo", {"critic_only": ("state", "cue")}, "`critic_only` must name some entries .*, but not all"),
+        ("ppo", {"env": "memory::RepeatPreviousEasy"}, "`critic_only` must name some entries .* which has no entries"),
+        ("dqn", {}, "`critic_only` must be empty for dqn, which has no critic, got state"),
+        ("pqn", {}, "`critic_only` must be empty for pqn, which has no critic, got state"),
+    ],
+)
+def test_what_does_not_fit_is_refused(algorithm, fields, message):
+    with pytest.raises(ValueError, match=message):
+        build_agent(config(algorithm, **(ASYMMETRIC | fields)))
+
+
+def test_acting_does_not_need_what_only_the_critic_sees():
+    run = config(**ASYMMETRIC)
+    agent = build_agent(run)
+    policy = TrainedPolicy(agent, agent.init(jax.random.key(0)), run)
+    whole = {"cue": np.ones((3, 1), np.float32), "state": np.full((3, 1), 7.0, np.float32)}
+    part = {"cue": whole["cue"]}
+    np.testing.assert_array_equal(policy.predict(part)[0], policy.predict(whole)[0])
+    assert policy.predict({"cue": whole["cue"][0]})[0].shape == ()
+    with pytest.raises(ValueError, match="`observation` must be one of"):
+        policy.value(part)
+    assert policy.value(whole).shape == (3,)
+
+
+@pytest.mark.slow
+def test_a_critic_that_knows_the_noise_makes_the_actor_learn():
+    """The advantage of naming the cue is a twentieth of the noise's deviation; a critic that sees it explains it."""
+
+    def learned(**fields):
+        agent = build_agent(config(**(ASYMMETRIC | fields), learning_rate=3e-3))
+
+        def run(key):
+            state, logs = lox.spool(agent.train)(key, agent.init(key), num_steps=40_000)
+            _, steps = agent.rollout(jax.random.key(1), state, 32)
+            right = steps.action == steps.inputs.observation["cue"][..., 0]
+            return right.mean(), logs["losses/explained_variance"][-1]
+
+        return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
+
+    (right, explained), (blind, unexplained) = (
+        learned(),
+        learned(env="tests.experiment.test_inputs:Blind", critic_only=()),
+    )
+    assert (explained > 0.9).all(), explained
+    assert (right > 0.9).all(), right
+    assert (unexplained < 0.5).all(), unexplained
+    assert (blind < 0.8).all(), blind
+
+
+@pytest.mark.slow
+def test_the_previous_action_is_a_memory():
+    """R2D2 without memory carries the cue of a short chain through its own actions, if it sees them."""
+
+    def returns(*inputs):
+        default = default_run("r2d2")
+        options = {"env_options": {"length": 4}, "model": "mlp", "inputs": inputs, "features": 32}
+        agent = build_agent(dataclasses.replace(default, **options))
+
+        def run(key):
+            state = agent.train(key, agent.warmup(key, agent.init(key), 2_000), num_steps=60_000)
+            return lox.spool(agent.evaluate)(key, state, num_episodes=50)[1]["returned_episode_returns"].mean()
+
+        return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
+
+    with_it, without = returns("observation", "action"), returns("observation")
+    assert with_it.max() > 0.9, with_it
+    assert (jnp.abs(without) < 0.5).all(), without
