@@ -11,8 +11,8 @@ from memorax.experiment.schedules import Schedules, check_schedules
 
 C = TypeVar("C")
 
-_MOST_STEPS = 2**32 - 1
-"""A state counts the environment steps of its seed in 32 bits."""
+_MOST_STEPS = 2**53 - 1
+"""The largest whole number that every reader of JSON holds exactly."""
 _MOST_SEEDS = 2**16
 _MOST_ENVS = 2**20
 _MOST_FEATURES = 2**16
@@ -158,8 +158,6 @@ class RunConfig(Generic[C]):
             )
         check_env_options(self.env_options)
         check_env_options(self.eval_env_options, "eval_env_options")
-        if self.warmup + self.steps > _MOST_STEPS:
-            raise ValueError(f"`steps` must be at most {_MOST_STEPS - self.warmup} after the warmup, got {self.steps}")
         self._check_hyperparameters()
         self._check_optimizer()
         self._check_metrics()

@@ -153,7 +153,8 @@ def complete(folder: Path) -> list[Path]:
     """List the complete checkpoints in a folder, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _COMPLETE.fullmatch(path.name))
+    found = (path for path in folder.iterdir() if path.is_dir() and _COMPLETE.fullmatch(path.name))
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def newest(folder: Path) -> Path | None:
