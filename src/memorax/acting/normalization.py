@@ -65,6 +65,7 @@ class Normalizer:
         self.observations = getattr(config, "normalize_observations", False)
         self.rewards = getattr(config, "normalize_rewards", False)
         self.gamma = getattr(config, "gamma", 1.0)
+        self.vector_env = vector_env
         if self.observations:
             observation = jax.eval_shape(lambda key: vector_env.reset(key, ()), jax.random.key(0)).timestep.observation
             if not _parts(observation):
@@ -95,7 +96,8 @@ class Normalizer:
             total = reward + self.gamma * total
             return jnp.where(done, 0.0, total), total
 
-        over_time = trajectory.reward.swapaxes(0, 1), trajectory.done.swapaxes(0, 1)
+        terminated, truncated = self.vector_env.ends(trajectory.terminated, trajectory.truncated)
+        over_time = trajectory.reward.swapaxes(0, 1), (terminated | truncated).swapaxes(0, 1)
         running, totals = jax.lax.scan(step, scales.running_return, over_time)
         returns = scales.returns.update(totals.reshape(-1, *totals.shape[2:]))
         return dataclasses.replace(scales, returns=returns, running_return=running)

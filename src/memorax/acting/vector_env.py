@@ -107,6 +107,10 @@ class VectorEnv:
             action = low + 0.5 * (action + 1.0) * (high - low)
         return jnp.clip(action, low, high).astype(space.dtype)
 
+    def ends(self, terminated: Array, truncated: Array) -> tuple[Array, Array]:
+        """Give the flags that returns end with, from those of the environments: the same."""
+        return terminated, truncated
+
     def reset(self, key: Key, carry: Carry, num_envs: int | None = None) -> RolloutState:
         """Start an episode in every environment.
 
@@ -176,7 +180,8 @@ class VectorEnv:
         if value is not None and "final_observation" in info:
             final = Timestep(info["final_observation"], action, reward, jnp.zeros_like(done))
             final = _cast_like(final, last)
-            aux = aux | {"bootstrap": bootstrap(value, carry, final, truncated & ~terminated)}
+            over, cut = self.ends(terminated, truncated)
+            aux = aux | {"bootstrap": bootstrap(value, carry, final, cut & ~over)}
         episode, record = rollout_state.episode.advance(reward, done)
         transition = Transition(
             inputs=last,
