@@ -157,7 +157,7 @@ def _share(x: Array) -> Array:
 
 def _ages(done: Array, age: Array) -> Array:
     """Steps since the episode's start, `[batch, time]`; `age` is that of the first step unless it starts an episode."""
-    time = jnp.arange(done.shape[1], dtype=jnp.int32)
+    time = jnp.arange(done.shape[1], dtype=jnp.int32)[None]
     last = jax.lax.cummax(jnp.where(done, time, -1), axis=1)
     return jnp.where(last < 0, age[:, None] + time, time - last)
 
