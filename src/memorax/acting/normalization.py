@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
+from memorax.core.broadcasting import with_rank
 from memorax.core.checks import boolean, check_fields
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.objectives import RunningStatistics
@@ -121,7 +122,8 @@ class Normalizer:
         means, deviations = iter(scales.observations.mean), iter(scales.observations.deviation())
 
         def normalize(x: Array) -> Array:
-            return jnp.clip((x - next(means)) / next(deviations), -_LIMIT, _LIMIT).astype(x.dtype)
+            mean, deviation = (with_rank(next(of), x.ndim) for of in (means, deviations))
+            return jnp.clip((x - mean) / deviation, -_LIMIT, _LIMIT).astype(x.dtype)
 
         leaves = [normalize(x) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in leaves]
         return dataclasses.replace(timestep, observation=jax.tree.unflatten(structure, leaves))
@@ -136,7 +138,7 @@ class Normalizer:
             return transition
         inputs, reward = self.timestep(scales, transition.inputs), transition.reward
         if scales.returns is not None:
-            reward = jnp.clip(reward / scales.returns.deviation(), -_LIMIT, _LIMIT)
+            reward = jnp.clip(reward / with_rank(scales.returns.deviation(), reward.ndim), -_LIMIT, _LIMIT)
         return dataclasses.replace(transition, inputs=inputs, reward=reward)
 
     def sample(self, scales: Scales | None, sample: PyTree) -> PyTree:
