@@ -1,0 +1,43 @@
+"""Every registered algorithm works under the settings of JAX that its users turn on."""
+
+import jax
+import pytest
+from tests import example_agents as agents
+
+from memorax.algorithms import ALGORITHMS
+from memorax.environments.multi_agent import RollCall
+from memorax.networks import heads
+from memorax.testing.normalization_properties import NORMALIZED
+from memorax.testing.probe_environments import Clock
+
+
+def agent_of(name, **options):
+    env = RollCall(delay=1) if name == "mappo" else Clock("truncated", 2, 3)
+    return getattr(agents, name)(env, **options)
+
+
+def c51():
+    return heads.C51QNetwork(action_dim=3, num_atoms=5, v_min=-1.0, v_max=1.0)
+
+
+def hl_gauss():
+    return heads.HLGaussQNetwork(action_dim=3, num_bins=5, v_min=-1.0, v_max=1.0)
+
+
+CASES = {
+    **{name: lambda name=name: agent_of(name, **NORMALIZED) for name in ALGORITHMS},
+    "mappo, central critic": lambda: agent_of("mappo", centralized_critic=True, share_parameters=True),
+    "dqn, c51": lambda: agent_of("dqn", head=c51()),
+    "pqn, hl_gauss": lambda: agent_of("pqn", head=hl_gauss()),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_rank_is_promoted(name):
+    agent, key = CASES[name](), jax.random.key(0)
+    with jax.numpy_rank_promotion("raise"):
+        state = jax.eval_shape(agent.init, key)
+        state = jax.eval_shape(lambda key, state: agent.train(key, state, 2 * agent.steps_per_update), key, state)
+        state = jax.eval_shape(lambda key, state: agent.warmup(key, state, agent.config.num_envs), key, state)
+        jax.eval_shape(lambda key, state: agent.rollout(key, state, 2), key, state)
+        jax.eval_shape(lambda key, state: agent.evaluate(key, state, 2, 2), key, state)
