@@ -22,6 +22,10 @@ def test_spool_equals_twin(name):
         assert logs[key].shape == value.shape, key
         assert logs[key].dtype == value.dtype, key
         np.testing.assert_allclose(logs[key], value, rtol=1e-6, err_msg=key)
+    present = getattr(expected, "present", {})
+    assert logs.present.keys() == present.keys()
+    for key, times in present.items():
+        np.testing.assert_array_equal(logs.present[key], times, err_msg=key)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), out, expected_out)
 
 
@@ -55,7 +59,9 @@ def test_cond_under_vmap():
 
     x = jnp.array([-1.0, 2.0])
     # The sharp bit: a predicate that `vmap` batches runs both branches, and only the outer order knows which counted.
-    np.testing.assert_array_equal(jax.vmap(lox.spool(program))(x)[1]["x"], [[np.nan], [2.0]])
+    _, logs = jax.vmap(lox.spool(program))(x)
+    np.testing.assert_array_equal(logs["x"], [[0.0], [2.0]])
+    np.testing.assert_array_equal(logs.present["x"], [[False], [True]])
     np.testing.assert_array_equal(lox.spool(jax.vmap(program))(x)[1]["x"], [[-1.0], [2.0]])
 
 

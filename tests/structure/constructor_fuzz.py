@@ -264,13 +264,16 @@ def scalars(kind: str, default: Any) -> list[Any]:
     return []
 
 
+def findings_of(case: Target, field: str, values: list[Any]) -> Iterator[Finding]:
+    """What is wrong with how a constructor takes bad values of one field."""
+    return filter(None, (judge(case, field, value) for value in values))
+
+
 def findings(case: Target) -> Iterator[Finding]:
     """All that is wrong with a constructor."""
     signature = inspect.signature(case.build).parameters
     for field, kind in case.fields.items():
-        for value in WRONG[kind]:
-            if found := judge(case, field, value):
-                yield found
+        yield from findings_of(case, field, WRONG[kind])
         default = case.base.get(field, signature[field].default if field in signature else None)
         for value in scalars(kind, default):
             try:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
+from memorax.acting import faults
 from memorax.acting.normalization import Normalizer, Scales
 from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
@@ -181,7 +182,10 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
             raise ValueError(f"`num_steps` must be at least one update ({one} steps), got {num_steps}")
 
         def body(state: State, _: None) -> tuple[State, None]:
-            return self.update(jax.random.fold_in(key, state.step), state), None
+            state = self.update(jax.random.fold_in(key, state.step), state)
+            if self.vector_env.watched:
+                lox.log({faults.LEARNER: ~faults.finite(state.learner)})
+            return state, None
 
         return jax.lax.scan(body, state, None, length=num_updates)[0]
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from memorax.acting.vector_env import EpisodeStatistics, RolloutState, VectorEnv
+from memorax.acting.episode_statistics import EpisodeStatistics
+from memorax.acting.vector_env import RolloutState, VectorEnv
 from memorax.core.spaces import Space
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.environments import Environment
@@ -73,8 +74,8 @@ class MultiAgentVectorEnv(VectorEnv):
         if not self.team_returns:
             return terminated, truncated
         over = jnp.all(terminated | truncated, axis=-1, keepdims=True)
-        cut = over & jnp.any(truncated & ~terminated, axis=-1, keepdims=True)
-        return jnp.broadcast_to(over & ~cut, terminated.shape), jnp.broadcast_to(cut, terminated.shape)
+        goes_on = over & jnp.any(truncated & ~terminated, axis=-1, keepdims=True)
+        return jnp.broadcast_to(over & ~goes_on, terminated.shape), jnp.broadcast_to(goes_on, terminated.shape)
 
     def reset(self, key: Key, carry: Carry, num_envs: int | None = None) -> RolloutState:
         """Start an episode in every environment; the arguments are those of `VectorEnv.reset`."""

@@ -12,6 +12,8 @@ from flax import struct
 from jax.custom_batching import custom_vmap
 
 from memorax import lox
+from memorax.acting import faults
+from memorax.acting.episode_statistics import EpisodeStatistics
 from memorax.core.spaces import Box
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.environments import as_environment
@@ -21,42 +23,6 @@ Policy: TypeAlias = Callable[[Key, Carry, Timestep], tuple[Carry, Array, dict[st
 Value: TypeAlias = Callable[[Carry, Timestep], Any]
 """`(carry, x) -> value`: the value of an observation given the memory of its episode, `[batch]`, or a pytree of
 these."""
-
-
-@struct.dataclass
-class EpisodeStatistics:
-    """Return and length of the running episode and of the last finished one, each `[batch]`.
-
-    Attributes:
-        running_return: Sum of the rewards of the running episode so far, without discount, float32.
-        running_length: Its steps so far, int32.
-        last_return: Undiscounted return of the last finished episode, 0 before the first, float32.
-        last_length: Its steps, int32.
-    """
-
-    running_return: Array
-    running_length: Array
-    last_return: Array
-    last_length: Array
-
-    @classmethod
-    def start(cls, batch: int) -> "EpisodeStatistics":
-        """Start counting in `batch` environments."""
-        zero, none = jnp.zeros(batch, jnp.float32), jnp.zeros(batch, jnp.int32)
-        return cls(zero, none, zero, none)
-
-    def advance(self, reward: Array, done: Array) -> tuple["EpisodeStatistics", dict[str, Array]]:
-        """Count one step; return the new statistics and what to log about the step."""
-        total, length = self.running_return + reward, self.running_length + 1
-        last_return = jnp.where(done, total, self.last_return)
-        last_length = jnp.where(done, length, self.last_length)
-        info = {
-            "returned_episode": done,
-            "returned_episode_returns": last_return,
-            "returned_episode_lengths": last_length,
-        }
-        running_return, running_length = jnp.where(done, 0.0, total), jnp.where(done, 0, length)
-        return EpisodeStatistics(running_return, running_length, last_return, last_length), info
 
 
 @struct.dataclass
@@ -96,6 +62,8 @@ class VectorEnv:
         self.num_envs = num_envs
         self.action_space = self.env.action_space(self.env_params)
         self.bounded = bounded
+        self.watched = False
+        """Whether steps record where NaN or infinity came from (`faults`)."""
 
     def to_env(self, action: Array) -> Array:
         """Map the policy's actions to actions that the environment accepts."""
@@ -170,6 +138,7 @@ class VectorEnv:
         action_key, env_key = jax.random.split(key)
         last = rollout_state.timestep
         carry, action, aux = policy(action_key, rollout_state.carry, last)
+        acted = action, aux
         observation, env_state, reward, terminated, truncated, info = self._env_step(
             env_key, rollout_state.env_state, action
         )
@@ -180,9 +149,12 @@ class VectorEnv:
         if value is not None and "final_observation" in info:
             final = Timestep(info["final_observation"], action, reward, jnp.zeros_like(done))
             final = _cast_like(final, last)
-            over, cut = self.ends(terminated, truncated)
-            aux = aux | {"bootstrap": bootstrap(value, carry, final, cut & ~over)}
+            over, goes_on = self.ends(terminated, truncated)
+            aux = aux | {"bootstrap": bootstrap(value, carry, final, goes_on & ~over)}
         episode, record = rollout_state.episode.advance(reward, done)
+        if self.watched:
+            after = observation, info.get("final_observation")
+            record[faults.STEP] = faults.first_fault(last.observation, acted, reward, after)
         transition = Transition(
             inputs=last,
             action=action,

@@ -211,5 +211,5 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
         else:
             keys = jax.random.split(key, self.num_agents)
             learner, logs = jax.vmap(lox.spool(one), in_axes=(0, 0, 1, 1, 1, 1))(learner, keys, *data)
-        lox.log({name: jnp.mean(values) for name, values in logs.items()})
+        lox.log({name: logs.mean(name) for name in logs})
         return learner

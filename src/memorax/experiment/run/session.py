@@ -9,21 +9,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from memorax import lox
-from memorax.core.types import Key, PyTree
+from memorax.core.types import Array, Key, PyTree
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Logger, read_rows
 from memorax.experiment.run import checkpoint, origin
+from memorax.experiment.run.diagnosis import Divergence, borne_faults, diagnose
 from memorax.experiment.run.display import Display
 from memorax.experiment.run.files import CHECKPOINTS, METRICS_FILE
 from memorax.experiment.run.folders import Claim
 from memorax.experiment.run.interrupt import Interruption
-from memorax.experiment.run.metrics import Interval, diagnose, reduce_logs, rows
+from memorax.experiment.run.metrics import Interval, reduce_logs, rows
 
 
 class DivergenceError(RuntimeError):
-    """Training produced NaN or infinity; the message says where, and which checkpoint is left."""
+    """Training met NaN or infinity; the message says where it came from, and which checkpoint is left."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Session:
         self.received_signal: int | None = None
         self._compiled: dict[int, jax.stages.Compiled] = {}
         init_keys, self._keys, _ = seed_keys(self.seeds)
+        if hasattr(agent, "vector_env"):
+            agent.vector_env.watched = True  # before anything is compiled
         latest = checkpoint.newest(folder / CHECKPOINTS)
         self.step = 0 if latest is None else int(latest.name)
         if self.step > self.total:
@@ -95,12 +99,14 @@ class Session:
             if latest is not None:
                 self.warnings += origin.check(found, config, latest, len(kept))
 
+        self._warmup = None
         if latest is None:
-            self.state = initialize(agent, init_keys, self._keys, config.warmup)
+            self.state, self._warmup = initialize(agent, init_keys, self._keys, config.warmup)
         else:
             self.state = restore_state(agent, init_keys, latest, check)
         self._rows = len(kept)
         self._seen = frozenset(name for row in kept for name in row)
+        self._borne: frozenset[int] = frozenset()
         self._elapsed = kept[-1].get("time/elapsed_seconds", 0.0) if kept else 0.0
         logger.start(kept)
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
@@ -154,9 +160,11 @@ class Session:
         interval: Interval = jax.device_get(interval)
         seconds = time.perf_counter() - start
         steps = self.step, self.step + length
-        problem = diagnose(interval, self.state.learner, steps, self.seeds, self._seen)
+        suspicion = self._seen, self._borne, self._warmup
+        problem = diagnose(interval, self.state.learner, steps, self.seeds, *suspicion)
         if problem is not None:
-            raise DivergenceError(f"{problem}; {self._what_is_left()}")
+            raise DivergenceError(f"{problem.message}; {self._what_is_left(problem)}")
+        self._borne |= borne_faults(interval)
         self.step += length
         self._elapsed += seconds
         speed = {"time/steps_per_second": length * len(self.seeds) / seconds, "time/elapsed_seconds": self._elapsed}
@@ -170,14 +178,15 @@ class Session:
         self.logger.sync()
         self.writer.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
 
-    def _what_is_left(self) -> str:
+    def _what_is_left(self, problem: Divergence) -> str:
         self.writer.wait()
         latest = checkpoint.newest(self.folder / CHECKPOINTS)
         left = "there is no checkpoint before it" if latest is None else f"the last good checkpoint is {latest}"
-        return f"{left}; try a lower `--learning-rate` or `--max-grad-norm` in a new run"
+        streaming = hasattr(self.config.hyperparameters, "actor_lr")
+        return f"{left}; {problem.advice('lower `--actor-lr` or `--critic-lr`') if streaming else problem.advice()}"
 
 
-def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
+def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> tuple[PyTree, np.ndarray]:
     """Initialize the state of all seeds.
 
     Args:
@@ -185,13 +194,20 @@ def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
         init_keys: Keys of initialization, `[seeds]`.
         keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
         warmup: Environment steps of each seed with random actions.
+
+    Returns:
+        The state of all seeds, and the first fault of the warmup, as `faults.first_fault` numbers it, `[seeds]`.
     """
 
-    def one(init_key: Key, key: Key) -> PyTree:
+    def one(init_key: Key, key: Key) -> tuple[PyTree, Array]:
         state = agent.init(init_key)
-        return agent.warmup(key, state, warmup) if warmup else state
+        if not warmup:
+            return state, jnp.zeros((), jnp.int8)
+        state, logs = lox.spool(agent.warmup)(key, state, warmup)
+        return state, reduce_logs(logs, state.learner).fault
 
-    return jax.jit(jax.vmap(one))(init_keys, keys)
+    state, fault = jax.jit(jax.vmap(one))(init_keys, keys)
+    return state, jax.device_get(fault)
 
 
 def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> jax.stages.Compiled:
