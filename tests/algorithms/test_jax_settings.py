@@ -1,9 +1,11 @@
 """Every registered algorithm works under the settings of JAX that its users turn on."""
 
 import jax
+import numpy as np
 import pytest
 from tests import example_agents as agents
 
+from memorax import lox
 from memorax.algorithms import ALGORITHMS
 from memorax.environments.multi_agent import RollCall
 from memorax.networks import heads
@@ -41,3 +43,18 @@ def test_no_rank_is_promoted(name):
         state = jax.eval_shape(lambda key, state: agent.warmup(key, state, agent.config.num_envs), key, state)
         jax.eval_shape(lambda key, state: agent.rollout(key, state, 2), key, state)
         jax.eval_shape(lambda key, state: agent.evaluate(key, state, 2, 2), key, state)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_nan_is_looked_for(name):
+    """A replay agent has no losses before its buffer holds enough; that is no NaN."""
+    options = {"learning_starts": 20} if name in ("dqn", "r2d2", "sac") else {}
+    agent, key = agent_of(name, torso="mlp", **options), jax.random.key(0)
+    with jax.debug_nans(True):
+        state, logs = lox.spool(agent.train)(key, agent.init(key), agent.steps_per_update * 4)
+        state = agent.evaluate(key, agent.warmup(key, state, agent.config.num_envs), 2)
+    for value in jax.tree.leaves((logs, state.learner)):
+        assert np.isfinite(value).all()
+    if options:
+        present = logs.present[next(key for key in logs if key.startswith("losses/"))]
+        assert 0 < present.sum() < present.size

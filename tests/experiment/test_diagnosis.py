@@ -105,8 +105,8 @@ def test_what_came_first_is_named():
     assert message(faulty(faults.ACTED), BROKEN, (24, 48), [5])[0] == "network, after learning"
     # In the order of cause: the learner broke after the first update, before the fault of a later one.
     later = faulty(faults.ACTED, learner_at=0)
-    later.first_bad[faults.STEP][0] = 3
-    later.first_bad["losses/a"][0] = 1
+    first_bad = later.first_bad | {faults.STEP: np.array([3]), "losses/a": np.array([1])}
+    later = later.replace(first_bad=first_bad)
     assert message(later, BROKEN, (24, 48), [5], frozenset({"losses/a"}))[0] == "optimizer"
 
 
@@ -184,7 +184,7 @@ def broken_agent(algorithm, source):
     agent = agents.ppo(env, "mlp", **SMALL) if algorithm is PPO else agents.dqn(env, "mlp", **REPLAY)
     if source == "network":
         networks = agent.networks
-        network = networks.actor.network if algorithm is PPO else networks.network.network
+        network = networks.actor.network if algorithm is PPO else networks.network
         network = network.clone(feature_extractor=FeatureExtractor(observation_extractor=Logarithm()))
         agent = rebuilt(agent, env, network)
     return agent
@@ -244,7 +244,7 @@ def test_a_loss_is_named(monkeypatch, tmp_path):
 @pytest.mark.parametrize("algorithm", [PPO, DQN])
 def test_the_optimizer_is_named(monkeypatch, tmp_path, algorithm):
     agent = broken_agent(algorithm, None)
-    network = agent.networks.actor.network if algorithm is PPO else agent.networks.network.network
+    network = agent.networks.actor.network if algorithm is PPO else agent.networks.network
     monkeypatch.setattr(optax, "sgd", lambda _: bursting(2))
     text = explain(monkeypatch, tmp_path, rebuilt(agent, Breaks(), network))
     update = {PPO: "update 3 (step 48)", DQN: "update 6 (step 24)"}[algorithm]

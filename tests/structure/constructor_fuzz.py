@@ -223,8 +223,12 @@ def judge(case: Target, field: str, value: Any) -> Finding | None:
     except (TypeError, ValueError) as error:
         text = str(error)
         shown = any(part in text for part in (repr(value), str(value), getattr(value, "__name__", repr(value))))
-        if isinstance(value, list) and not shown:
-            shown = any(repr(entry) in text for entry in value)
+        if isinstance(value, list | tuple | dict) and not shown:
+            entries = [*value, *value.values()] if isinstance(value, dict) else value
+            shown = any(repr(entry) in text for entry in entries)
+        if not shown:
+            modules = [value, *value] if isinstance(value, list) else [value]
+            shown = any(isinstance(part, nn.Module) and type(part).__name__ in text for part in modules)
         named = f"`{field}`" in text or f"--{field.replace('_', '-')}" in text
         return None if named and shown else Finding(where, value, "obscure", f"{type(error).__name__}: {text[:160]}")
     except Exception as error:

@@ -16,8 +16,8 @@ def episode_ends(trajectory: Transition, gamma: float) -> tuple[Array, Array, Ar
 
     After a terminated step the return is zero. After a truncated step it is not, but the following steps are missing:
     if the value of the final observation was recorded while acting (`aux["bootstrap"]`, on-policy algorithms), it is
-    added to the reward, discounted, and the return ends there; if not (replay), the step is marked as truncated. A step with
-    both flags counts as terminated.
+    added to the reward, discounted, and the return ends there; if not (replay), the step is marked as truncated. A step
+    with both flags counts as terminated.
 
     Args:
         trajectory: Transitions, `[batch, time]`.
@@ -42,8 +42,8 @@ def lambda_returns(reward: Array, discount: Array, truncated: Array, values: Arr
     """Compute lambda-returns: TD(lambda) targets, from which GAE and Peng's Q(lambda) follow.
 
     `G_t = r_t + discount_t ((1 - lam) v_{t+1} + lam G_{t+1})`, with `G_T = v_T`. With state values,
-    `G_t - v_t` is the generalized advantage estimate (GAE); with `v = max_a Q`, `G_t` is Peng's Q(lambda). A truncated step
-    has `G_t = v_t`: its TD error is zero, and the steps before it bootstrap from its value.
+    `G_t - v_t` is the generalized advantage estimate (GAE); with `v = max_a Q`, `G_t` is Peng's Q(lambda). A truncated
+    step has `G_t = v_t`: its TD error is zero, and the steps before it bootstrap from its value.
 
     Args:
         reward: Rewards, `[batch, time]`.
@@ -75,8 +75,8 @@ def lambda_returns(reward: Array, discount: Array, truncated: Array, values: Arr
 def n_step_returns(reward: Array, discount: Array, truncated: Array, values: Array, n: int) -> Array:
     """Compute n-step returns: the sum of `n` discounted rewards, then bootstrap from the value of what follows.
 
-    Where an episode terminates, is truncated, or the sequence ends within `n` steps, the return uses the rewards up to there,
-    so every step has a target.
+    Where an episode terminates, is truncated, or the sequence ends within `n` steps, the return uses the rewards up to
+    there, so every step has a target.
 
     Args:
         reward: Rewards, `[batch, time]`.
