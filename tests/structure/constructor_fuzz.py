@@ -226,6 +226,8 @@ def judge(case: Target, field: str, value: Any) -> Finding | None:
         if isinstance(value, list | tuple | dict) and not shown:
             entries = [*value, *value.values()] if isinstance(value, dict) else value
             shown = any(repr(entry) in text for entry in entries)
+        if kind == "part":
+            shown |= f"got {type(value).__name__}" in text  # of an object the type says more than its contents
         if not shown:
             modules = [value, *value] if isinstance(value, list) else [value]
             shown = any(isinstance(part, nn.Module) and type(part).__name__ in text for part in modules)

@@ -25,7 +25,7 @@ from memorax.testing.probe_environments import Clock
 NAN, INF = math.nan, math.inf
 NETWORK = ["x", 3, None, NAN, [1], True, nn.Dense, nn.Dense(3), Network]
 OPTIMIZER = ["adam", 1e-3, None, NAN, True, optax.adam, [1]]
-ARRAY = ["x", None, NAN, [NAN, 1.0], [1.0, INF], [1.0, 2.0, 3.0], [[1.0], [None]], True, {"a": 1}, ["x", "y"], 1j]
+ARRAY = ["x", None, NAN, [NAN, 1.0], [1.0, INF], [[1.0], [None]], True, {"a": 1}, ["x", "y"], 1j]
 NAMES = ["x", 3, None, NAN, True, [3], [None], [["x"]], {"a": 1}]
 OPTIONS = ["x", 3, None, NAN, [1], {3: 1}, {"a": NAN}, {"a": INF}, {"a": None}, {"a": [1]}]
 

@@ -78,7 +78,8 @@ class SoftActorCritic(AgentNetworks):
     def __init__(self, vector_env: VectorEnv, actor: Network, critics: Sequence[Network]) -> None:
         self.vector_env = vector_env
         self.actor = SingleNetwork("actor", vector_env, actor)
-        self.critics = tuple(SingleNetwork("critic", vector_env, critic) for critic in critics)
+        pairs = zip(("critic", "second_critic"), critics, strict=True)
+        self.critics = tuple(SingleNetwork(name, vector_env, critic) for name, critic in pairs)
         for network in (actor, *critics):
             if hasattr(network.head, "check_action_space"):
                 network.head.check_action_space(vector_env.action_space)
