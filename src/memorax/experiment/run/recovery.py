@@ -84,7 +84,7 @@ def rescue(watch: Watch, config: RunConfig, save: Callable[[CheckpointWriter, Pa
     """
     place = watch.place()
     if place == watch.folder:
-        what = f"{' and '.join(watch.missing(place))} in {watch.folder} was removed or replaced"
+        what = f"{' and '.join(watch.missing(watch.folder))} in {watch.folder} was removed or replaced"
     else:
         what = f"{watch.folder} was {'removed' if place is None else f'moved to {place}'}"
     what = f"{what} while the run trained"
