@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from memorax.acting import VectorEnv
-from memorax.acting.vector_env import bootstrap
+from memorax.acting.bootstrap import bootstrap
 from memorax.core.spaces import Box, Discrete
 from memorax.testing.probe_environments import Clock, LooselyTyped, Masked
 

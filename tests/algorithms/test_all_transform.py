@@ -181,5 +181,5 @@ def test_a_warmup_of_less_than_nothing_is_refused(name):
 def test_a_number_that_is_traced_is_refused_by_name():
     agent = tiny("ppo")
     state = jax.eval_shape(agent.init, KEY)
-    with pytest.raises(TypeError, match="`num_steps` must be an integer, got .*; a size must be known before tracing"):
+    with pytest.raises(TypeError, match=r"`num_steps` must be an integer, got .*; a size must be known before tracing"):
         jax.eval_shape(agent.train, KEY, state, jnp.int32(64))

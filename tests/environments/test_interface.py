@@ -180,26 +180,6 @@ def test_an_environment_is_traced_for_the_first_agent_only_and_then_forgotten():
     assert reference() is None
 
 
-class Gym:
-    """As `gymnasium.make` returns: of that library, and not in JAX."""
-
-    action_space = observation_space = None
-
-    def reset(self, *, seed=None):
-        return np.zeros(3), {}
-
-    def step(self, action):
-        return np.zeros(3), 1.0, False, False, {}
-
-
-Gym.__module__ = "gymnasium.wrappers.common"
-
-
-def test_an_environment_of_gymnasium_is_refused_by_name():
-    with pytest.raises(TypeError, match="`env` must be an environment that JAX can trace, got Gym of gymnasium, which"):
-        as_environment(Gym())
-
-
 class GymBox:
     """A space as gymnasium's: known by its name and members."""
 

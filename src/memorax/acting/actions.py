@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from memorax.core.spaces import ACTION_MASK, Box, Dict, Space, Tuple, map_space
 from memorax.core.types import Array, PyTree
+
+FINAL = "final_observation"
+"""The key in `info` of the observation before a reset."""
 
 
 def no_actions(policy_space: Space, num_envs: int) -> PyTree:
@@ -64,6 +68,28 @@ def with_action_mask(observation: PyTree, mask: PyTree) -> dict[str, Any]:
     """
     parts = dict(observation) if isinstance(observation, Mapping) else {"observation": observation}
     return {ACTION_MASK: mask} | parts
+
+
+def show_action_masks(observation: PyTree, env_state: PyTree, reward: Array, *flags_and_info: Any) -> tuple:
+    """Put the masks of allowed actions that a step gives in its `info` into its observations.
+
+    Args:
+        observation: Observations, `[batch, ...]`.
+        env_state: State of the environments.
+        reward: Rewards.
+        *flags_and_info: `terminated`, `truncated` and `info`.
+
+    Returns:
+        The six values again.
+    """
+    *flags, info = flags_and_info
+    if ACTION_MASK in info:
+        mask = jax.tree.map(lambda x: x.astype(bool), info[ACTION_MASK])
+        observation = with_action_mask(observation, mask)
+        if FINAL in info:
+            # The final observation is only valued: which actions it allowed does not matter.
+            info = info | {FINAL: with_action_mask(info[FINAL], jax.tree.map(jnp.ones_like, mask))}
+    return observation, env_state, reward, *flags, info
 
 
 def _part(bounded: Any, name: Any) -> Any:

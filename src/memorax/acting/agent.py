@@ -9,9 +9,10 @@ import jax
 from flax import struct
 
 from memorax import lox
-from memorax.acting.checks import check_config, check_state
+from memorax.acting.checks import check_config, check_state, whole_updates
 from memorax.acting.compiled import HoldsPrograms, compiled
 from memorax.acting.episodes import play_episodes
+from memorax.acting.in_python import RunsInPython
 from memorax.acting.normalization import Normalizer, Scales
 from memorax.acting.policy import AgentPolicy
 from memorax.acting.vector_env import RolloutState, Value, VectorEnv
@@ -67,7 +68,7 @@ class State:
     scales: Scales | None = None
 
 
-class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
+class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
     """An agent: an algorithm with its networks and its environments.
 
     All methods are pure functions of their arguments and are compiled once per number of steps. They can be mapped
@@ -96,6 +97,10 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
     networks: NetworksT
     steps_per_update: int
     """Transitions of all environments per update."""
+    collect_steps: int
+    """Steps of each environment per update."""
+    store_carry: bool = False
+    """Whether transitions are recorded with the memory before them."""
 
     def __init__(
         self, config: ConfigT, env: Any, env_params: PyTree, *, vector_env: Callable[..., VectorEnv] = VectorEnv
@@ -104,6 +109,7 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         self.config = config
         self.vector_env = vector_env(env, env_params, config.num_envs)
         self.normalizer = Normalizer(config, self.vector_env)
+        self.run_in_python()
 
     @property
     def recurrent(self) -> bool:
@@ -123,8 +129,32 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         """Give the policy after `step` transitions."""
 
     @abc.abstractmethod
+    def learn_from(self, key: Key, state: State, rollout_state: RolloutState, trajectory: Transition) -> State:
+        """Learn from a rollout of `collect_steps` steps that began in `state`.
+
+        Args:
+            key: Random key.
+            state: State of the run before the rollout.
+            rollout_state: State of the environments and the memory after it.
+            trajectory: Its transitions, `[num_envs, collect_steps, ...]`.
+
+        Returns:
+            The state of the run after the update.
+        """
+
+    def interact(self, key: Key, state: State, num_steps: int, behavior: Behavior) -> tuple[RolloutState, Transition]:
+        """Act `num_steps` times in every environment."""
+        policy, value = self.acting(state, behavior)
+        return self.vector_env.rollout(key, state.loop, policy, num_steps, value=value, store_carry=self.store_carry)
+
     def update(self, key: Key, state: State) -> State:
         """Interact for `steps_per_update` transitions and learn from them."""
+        act_key, learn_key = jax.random.split(key)
+        return self.learn_from(learn_key, state, *self.interact(act_key, state, self.collect_steps, "explore"))
+
+    def interrupted(self, state: State) -> State:
+        """Prepare for environments that begin anew, in the middle of episodes."""
+        return state
 
     def value(self, learner: PyTree) -> Value | None:
         """Give the value function, if truncated episodes bootstrap from the value of their final observation."""
@@ -148,8 +178,11 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
         """
         env_key, carry_key, learner_key = jax.random.split(key, 3)
         carry = self.initialize_carry(carry_key, self.vector_env.num_envs)
-        rollout_state = self.vector_env.reset(env_key, carry)
-        learner = self.init_learner(learner_key, rollout_state)
+        return self.begin(learner_key, self.vector_env.reset(env_key, carry))
+
+    def begin(self, key: Key, rollout_state: RolloutState) -> State:
+        """Make the state of a run whose environments have begun."""
+        learner = self.init_learner(key, rollout_state)
         buffer, scales = self.init_buffer(rollout_state), self.normalizer.init(rollout_state)
         return State(StepCount.of(0), rollout_state, learner, buffer, scales)
 
@@ -174,15 +207,11 @@ class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
             ValueError: `num_steps` is too small for a single update, or the state has another number of environments.
         """
         check_state(state, self.config.num_envs)
-        num_updates = num_steps // self.steps_per_update
-        if num_updates < 1:
-            one = self.steps_per_update
-            raise ValueError(f"`num_steps` must be at least one update ({one} steps), got {num_steps}")
 
         def body(state: State, _: None) -> tuple[State, None]:
             return vary_alike(self.update(state.step.fold_into(key), state), state), None
 
-        return jax.lax.scan(body, state, None, length=num_updates)[0]
+        return jax.lax.scan(body, state, None, length=whole_updates(num_steps, self.steps_per_update))[0]
 
     @compiled
     def warmup(self, key: Key, state: State, num_steps: int) -> State:

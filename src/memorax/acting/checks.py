@@ -3,18 +3,34 @@
 from typing import Any
 
 
-def check_state(state: Any, num_envs: int) -> None:
+def check_state(state: Any, num_envs: int, axis: int = 0) -> None:
     """Require the state of a run in so many environments.
+
+    Args:
+        state: The state.
+        num_envs: Number of environments.
+        axis: The axis of environments in its arrays; 1 behind an axis of seeds.
 
     Raises:
         ValueError: It has another number of environments.
     """
-    found = state.loop.timestep.done.shape[0]
+    found = state.loop.timestep.done.shape[axis]
     if found != num_envs:
         raise ValueError(
-            f"`state` must be of `num_envs` ({num_envs}) environments, got one of {found}; take a state that this agent "
-            "began with `init`, and several seeds at once with `jax.vmap`"
+            f"`state` must be of `num_envs` ({num_envs}) environments, got one of {found}; take a state that this "
+            "agent began with `init`, and several seeds at once with `jax.vmap`"
         )
+
+
+def whole_updates(num_steps: int, steps_per_update: int) -> int:
+    """Give the number of updates in so many transitions.
+
+    Raises:
+        ValueError: There is not one.
+    """
+    if num_steps < steps_per_update:
+        raise ValueError(f"`num_steps` must be at least one update ({steps_per_update} steps), got {num_steps}")
+    return num_steps // steps_per_update
 
 
 def check_config(algorithm: Any, config: Any) -> None:

@@ -146,26 +146,33 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
 
     def collect(self, key: Key, state: State, num_steps: int, behavior: Behavior) -> State:
         """Act `num_steps` times in every environment and store the transitions."""
-        policy, _ = self.acting(state, behavior)
-        rollout_state, trajectory = self.vector_env.rollout(
-            key, state.loop, policy, num_steps, store_carry=self.store_carry
-        )
-        step = state.step + num_steps * self.vector_env.num_envs
+        return self.store(state, *self.interact(key, state, num_steps, behavior))
+
+    def store(self, state: State, rollout_state: RolloutState, trajectory: Transition) -> State:
+        """Store the transitions of a rollout that began in `state`."""
+        step = state.step + trajectory.reward.shape[1] * self.vector_env.num_envs
         buffer = self.buffer.add(state.buffer, self.record(trajectory))
         scales = self.normalizer.after_rewards(state.scales, trajectory)
         scales = self.normalizer.after_observations(scales, trajectory, rollout_state)
         return dataclasses.replace(state, step=step, loop=rollout_state, buffer=buffer, scales=scales)
 
-    def update(self, key: Key, state: State) -> State:
-        """Collect, then sample, learn and set priorities, `num_updates` times."""
-        collect_key, learn_key = jax.random.split(key)
+    def interrupted(self, state: State) -> State:
+        """Store the last observations as steps at which episodes are cut: what follows belongs to other episodes."""
+        last, no = state.loop.timestep, jnp.zeros_like(state.loop.timestep.done)
+        action, reward = jax.tree.map(jnp.zeros_like, (last.action, last.reward))
+        step = Transition(last, action, reward, no, ~no, carry=state.loop.carry if self.store_carry else None)
+        item = jax.tree.map(lambda x: x[:, None], self.record(step))
+        return dataclasses.replace(state, buffer=self.buffer.add(state.buffer, item))
+
+    def learn_from(self, key: Key, state: State, rollout_state: RolloutState, trajectory: Transition) -> State:
+        """Store a rollout that began in `state`, then sample, learn and set priorities, `num_updates` times."""
         frequency = self.config.train_frequency
         first = state.step.rounded_down(frequency)
-        state = self.collect(collect_key, state, self.collect_steps, "explore")
+        state = self.store(state, rollout_state, trajectory)
 
         def body(carry: tuple[PyTree, PyTree], i: Array) -> tuple[tuple[PyTree, PyTree], None]:
-            key = jax.random.fold_in(learn_key, i)
-            return self.sample_and_learn(key, *carry, first + i * frequency, state.scales), None
+            own_key = jax.random.fold_in(key, i)
+            return self.sample_and_learn(own_key, *carry, first + i * frequency, state.scales), None
 
         numbers = jnp.arange(self.num_updates, dtype=jnp.uint32)
         (learner, buffer), _ = jax.lax.scan(body, (state.learner, state.buffer), numbers)

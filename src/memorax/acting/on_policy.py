@@ -4,8 +4,6 @@ import abc
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-import jax
-
 from memorax.acting.agent import Algorithm, AlgorithmConfig, NetworksT, State
 from memorax.acting.vector_env import RolloutState, VectorEnv
 from memorax.core.types import Carry, Key, PyTree, Transition
@@ -40,6 +38,7 @@ class OnPolicy(Algorithm[OnPolicyConfigT, NetworksT]):
         self, config: OnPolicyConfigT, env: Any, env_params: PyTree, *, vector_env: Callable[..., VectorEnv] = VectorEnv
     ) -> None:
         super().__init__(config, env, env_params, vector_env=vector_env)
+        self.collect_steps = config.num_steps
         self.steps_per_update = config.num_envs * config.num_steps
 
     @abc.abstractmethod
@@ -59,15 +58,10 @@ class OnPolicy(Algorithm[OnPolicyConfigT, NetworksT]):
             What is learned, after the update.
         """
 
-    def update(self, key: Key, state: State) -> State:
-        """Roll out, then learn."""
-        rollout_key, learn_key = jax.random.split(key)
-        policy, value = self.acting(state, "explore")
-        rollout_state, trajectory = self.vector_env.rollout(
-            rollout_key, state.loop, policy, self.config.num_steps, value=value
-        )
+    def learn_from(self, key: Key, state: State, rollout_state: RolloutState, trajectory: Transition) -> State:
+        """Learn from a rollout that began in `state`."""
         scales = self.normalizer.after_rewards(state.scales, trajectory)
         seen = self.normalizer.transition(scales, trajectory), self.normalizer.rollout_state(scales, rollout_state)
-        learner = self.learn(learn_key, state.learner, *seen, state.loop.carry)
+        learner = self.learn(key, state.learner, *seen, state.loop.carry)
         scales = self.normalizer.after_observations(scales, trajectory, rollout_state)
         return State(state.step + self.steps_per_update, rollout_state, learner, scales=scales)

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax.custom_batching import custom_vmap
 
 from memorax import lox
-from memorax.acting.actions import environment_actions, no_actions, with_action_mask
+from memorax.acting.actions import FINAL, environment_actions, no_actions, show_action_masks, with_action_mask
+from memorax.acting.bootstrap import bootstrap
 from memorax.acting.env_params import BatchParams
 from memorax.core.spaces import ACTION_MASK, flatten_space
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
@@ -23,8 +23,6 @@ Policy: TypeAlias = Callable[[Key, Carry, Timestep], tuple[Carry, Array, dict[st
 Value: TypeAlias = Callable[[Carry, Timestep], Any]
 """`(carry, x) -> value`: the value of an observation given the memory of its episode, `[batch]`, or a pytree of
 these."""
-
-_FINAL = "final_observation"
 
 
 @struct.dataclass
@@ -131,6 +129,18 @@ class VectorEnv:
             observation = with_action_mask(observation, allowed)
         both = jax.tree.map(_wider, (observation, env_state), after[:2])
         observation, env_state = _cast_like((observation, env_state), both)
+        return self.begin(observation, env_state, carry)
+
+    def begin(self, observation: PyTree, env_state: PyTree, carry: Carry) -> RolloutState:
+        """Put the state before the first step of an episode together.
+
+        Args:
+            observation: First observations, `[num_envs, ...]`.
+            env_state: State of the environments.
+            carry: The agent's initial memory.
+        """
+        num_envs = jax.tree.leaves(observation)[0].shape[0]
+        action = no_actions(self.policy_space, num_envs)
         reward, done = jnp.zeros(num_envs, jnp.float32), jnp.ones(num_envs, bool)
         timestep = Timestep(observation, action, reward, done)
         return RolloutState(timestep, env_state, carry, EpisodeStatistics.start(num_envs))
@@ -147,17 +157,10 @@ class VectorEnv:
     def _env_step(self, key: Key, env_state: PyTree, action: PyTree) -> tuple:
         def step(*args: PyTree) -> tuple:
             *outcome, info = self.env.step(*args)
-            return *outcome, {name: info[name] for name in (ACTION_MASK, _FINAL) if name in info}
+            return *outcome, {name: info[name] for name in (ACTION_MASK, FINAL) if name in info}
 
         keys = jax.random.split(key, jax.tree.leaves(action)[0].shape[0])
-        observation, env_state, *outcome, info = self._of_each(step, keys, env_state, self.to_env(action))
-        if ACTION_MASK in info:
-            mask = jax.tree.map(lambda x: x.astype(bool), info[ACTION_MASK])
-            observation = with_action_mask(observation, mask)
-            if _FINAL in info:
-                # The final observation is only valued: which actions it allowed does not matter.
-                info = info | {_FINAL: with_action_mask(info[_FINAL], jax.tree.map(jnp.ones_like, mask))}
-        return observation, env_state, *outcome, info
+        return show_action_masks(*self._of_each(step, keys, env_state, self.to_env(action)))
 
     def step(
         self,
@@ -182,17 +185,40 @@ class VectorEnv:
             The state after the step, and the transition, `[num_envs, ...]`.
         """
         action_key, env_key = jax.random.split(key)
+        acted = policy(action_key, rollout_state.carry, rollout_state.timestep)
+        outcome = self._env_step(env_key, rollout_state.env_state, acted[1])
+        return self.record(rollout_state, acted, outcome, value=value, store_carry=store_carry)
+
+    def record(
+        self,
+        rollout_state: RolloutState,
+        acted: tuple[Carry, PyTree, dict[str, Array]],
+        outcome: tuple,
+        *,
+        value: Value | None = None,
+        store_carry: bool = False,
+    ) -> tuple[RolloutState, Transition]:
+        """Put a step together from what was done and what followed.
+
+        Args:
+            rollout_state: State of the environments and the memory before the step.
+            acted: What the policy returned.
+            outcome: The six values of the environments' step.
+            value: As in `step`.
+            store_carry: As in `step`.
+
+        Returns:
+            As `step` does.
+        """
         last = rollout_state.timestep
-        carry, action, aux = policy(action_key, rollout_state.carry, last)
-        observation, env_state, reward, terminated, truncated, info = self._env_step(
-            env_key, rollout_state.env_state, action
-        )
+        carry, action, aux = acted
+        observation, env_state, reward, terminated, truncated, info = outcome
         observation, env_state = _cast_like((observation, env_state), (last.observation, rollout_state.env_state))
         action = _cast_like(action, last.action)
         reward, terminated, truncated = reward.astype(jnp.float32), terminated.astype(bool), truncated.astype(bool)
         done = terminated | truncated
-        if value is not None and _FINAL in info:
-            final = Timestep(info[_FINAL], action, reward, jnp.zeros_like(done))
+        if value is not None and FINAL in info:
+            final = Timestep(info[FINAL], action, reward, jnp.zeros_like(done))
             final = _cast_like(final, last)
             aux = aux | {"bootstrap": bootstrap(value, carry, final, truncated & ~terminated)}
         episode, record = rollout_state.episode.advance(reward, done)
@@ -243,40 +269,6 @@ class VectorEnv:
         begin, times = vary_alike(rollout_state, key), jnp.arange(num_steps, dtype=jnp.uint32)
         after, trajectory = jax.lax.scan(body, begin, times)
         return after, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), trajectory)
-
-
-@custom_vmap
-def _any_of_all_seeds(flags: Array) -> Array:
-    """Whether any flag is set, in any of the seeds it is mapped over: so a `cond` on it stays a `cond`."""
-    return jnp.any(flags)
-
-
-@_any_of_all_seeds.def_vmap
-def _(axis_size: int, in_batched: list[bool], flags: Array) -> tuple[Array, bool]:
-    del axis_size, in_batched
-    return _any_of_all_seeds(jnp.any(flags, axis=0)), False
-
-
-def bootstrap(value: Value, carry: Carry, final: Timestep, truncated: Array) -> Any:
-    """Value the final observations of truncated episodes; zero elsewhere, and at no cost where none was truncated.
-
-    Args:
-        value: Values a timestep.
-        carry: The memory of the truncated episode, `[batch, ...]`.
-        final: Its final timestep, `[batch, ...]`.
-        truncated: `[batch]`.
-
-    Returns:
-        `[batch]`, or a pytree of these, as `value` gives.
-    """
-
-    def final_value() -> Any:
-        return jax.tree.map(lambda x: jnp.where(truncated, x, 0.0), value(carry, final))
-
-    def zero() -> Any:
-        return jax.tree.map(jnp.zeros_like, jax.eval_shape(final_value))
-
-    return jax.lax.cond(_any_of_all_seeds(truncated), final_value, zero)
 
 
 def _cast_like(tree: PyTree, like: PyTree) -> PyTree:

@@ -3,6 +3,9 @@
 from memorax.environments.environment import Environment as Environment
 from memorax.environments.environment import EnvParams as EnvParams
 from memorax.environments.environment import EnvState as EnvState
+from memorax.environments.host import HostEnvironment as HostEnvironment
+from memorax.environments.host import HostEnvironmentError as HostEnvironmentError
+from memorax.environments.host import as_host as as_host
 from memorax.environments.interface import as_environment as as_environment
 from memorax.environments.missing import MissingExtraError as MissingExtraError
 from memorax.environments.registration import ADAPTERS as ADAPTERS

@@ -26,7 +26,8 @@ def as_environment(env: Any, env_params: PyTree | None = None) -> Environment:
     """Take any environment that speaks a known protocol, and check it by tracing one reset and one step.
 
     Args:
-        env: An `Environment`, a gymnax 1.x environment, or one of a five-value fork of gymnax.
+        env: An `Environment`, a gymnax 1.x environment, one of a five-value fork of gymnax, an environment or vector
+            environment of Gymnasium, or a function that makes one of these two.
         env_params: Its parameters; by default `env.default_params`.
 
     Returns:

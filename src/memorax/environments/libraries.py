@@ -9,14 +9,19 @@ from memorax.core.registry import Registry
 from memorax.environments.missing import MissingExtraError
 
 LIBRARIES = (
+    "ale",
     "brax",
     "craftax",
+    "envpool",
+    "gymnasium",
     "gymnax",
     "jaxmarl",
     "jumanji",
+    "minigrid",
     "navix",
     "pgx",
     "playground",
+    "popgym",
     "popgym_arcade",
     "xminigrid",
 )

@@ -1,5 +1,6 @@
 """The protocol of environments: what `reset` and `step` return, checked with one sentence for what they do not."""
 
+import inspect
 from typing import Any
 
 from memorax.core.types import PyTree
@@ -9,7 +10,6 @@ SIX, FIVE = 6, 5
 
 
 _METHODS = ("reset", "step", "action_space", "observation_space")
-_HOST_LIBRARIES = {"dm_env", "envpool", "gym", "gymnasium", "pettingzoo"}
 
 
 def refuse_other_objects(env: Any) -> None:
@@ -19,23 +19,32 @@ def refuse_other_objects(env: Any) -> None:
         env: Any object.
 
     Raises:
-        TypeError: If it is a class, an environment that does not run in JAX, or lacks a method.
+        TypeError: If it is a class, lacks a method, or has one with other arguments.
     """
     if isinstance(env, type):
         raise TypeError(f"`env` must be an environment, got the class {env.__name__}; write `{env.__name__}(...)`")
-    libraries = [cls.__module__.partition(".")[0] for cls in type(env).__mro__]
-    if _HOST_LIBRARIES & set(libraries):
-        library = next(name for name in libraries if name in _HOST_LIBRARIES)
-        raise TypeError(
-            f"`env` must be an environment that JAX can trace, got {type(env).__name__} of {library}, which runs in "
-            "Python; use one written in JAX, for example `gymnax::CartPole-v1`"
-        )
     missing = [name for name in _METHODS if not hasattr(env, name)]
     if missing:
         raise TypeError(
             f"`env` must have {', '.join(f'`{name}`' for name in _METHODS)}, got {type(env).__name__} without "
             f"{', '.join(f'`{name}`' for name in missing)}"
         )
+    if not _takes_two(env.reset):
+        raise TypeError(
+            f"`reset` of {type(env).__name__} must take (key, params), got {inspect.signature(env.reset)}; derive an "
+            "environment that runs in Python from `gymnasium.Env`"
+        )
+
+
+def _takes_two(function: Any) -> bool:
+    """Whether a function takes two arguments by position, as far as its signature is known."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it has none
+        return True
+    return True
 
 
 def reset_values(env: Any, started: Any) -> tuple[PyTree, PyTree]:

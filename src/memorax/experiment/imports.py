@@ -12,6 +12,7 @@ from typing import Any
 
 from memorax.core.types import PyTree
 from memorax.environments import Environment, as_environment, make
+from memorax.environments.host import is_gymnasium
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -36,7 +37,8 @@ def make_environment(env: str, options: dict[str, Any]) -> tuple[Environment, Py
 
     Args:
         env: `namespace::Name`, as `memorax.environments.make` takes it; or `module:attribute`, where the attribute is
-            an environment, or is called with the options and returns one or `(environment, params)`.
+            an environment, of Gymnasium for instance, or is called with the options and returns one or
+            `(environment, params)`.
         options: Keyword arguments of the environment.
 
     Returns:
@@ -47,8 +49,12 @@ def make_environment(env: str, options: dict[str, Any]) -> tuple[Environment, Py
         ValueError: There is no such environment or module, or an option is out of range.
     """
     if _REFERENCE.fullmatch(env):
-        made = _call(env, _look_up(env), options)
+        found = _look_up(env)
+        made = _call(env, found, options)
         environment, params = made if isinstance(made, tuple) else (made, None)
+        if is_gymnasium(environment) and environment is not found:
+            environment.close()
+            environment = functools.partial(found, **options)  # to be made as often as it is needed
         environment = as_environment(environment, params)
         return environment, environment.default_params if params is None else params
     return make(env, **options)

@@ -29,7 +29,8 @@ def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
     documentation has the shapes and the sharp bits.
 
     Args:
-        f: Any function of pytrees that JAX can trace. Arrays are traced, other leaves are static.
+        f: Any function of pytrees that JAX can trace. Arrays are traced, other leaves are static. A function that
+            runs in Python instead brings its result as its attribute `spooled`.
 
     Returns:
         A function of the same arguments.
@@ -49,6 +50,9 @@ def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
         ([0, 2, 4], [[0, 1, 2]])
     """
     _check_callable("f", f)
+    in_python = getattr(f, "spooled", None)
+    if in_python is not None:
+        return in_python
 
     runner = _spool_runner(f)
 

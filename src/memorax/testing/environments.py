@@ -14,11 +14,12 @@ import numpy as np
 from memorax.core.checks import check, integer, optional
 from memorax.core.spaces import Box, Discrete, check_action_mask, split_action_mask
 from memorax.core.types import PyTree
-from memorax.environments import Environment, as_environment
+from memorax.environments import Environment, HostEnvironment, as_environment
 from memorax.environments.memory import Task
 from memorax.environments.multi_agent import MultiAgentEnvironment
 from memorax.environments.wrappers import Wrapper
 from memorax.testing.comparison import compiled
+from memorax.testing.host_environments import check_host_environment
 from memorax.testing.visits import Visit, flat, is_key, require, require_close, require_equal, rows, types, visit
 
 
@@ -29,6 +30,7 @@ def check_environment(env: Any, env_params: PyTree | None = None, *, steps: int 
     truncation, the stated horizon, finite rewards, repeatability, equality under `jax.vmap`, consistent facts, masks
     that allow an action. Memory tasks are also checked for `TASK_PROPERTIES`, environments with several agents for
     `MULTI_AGENT_PROPERTIES`.
+    Environments in Python, of Gymnasium for example, are checked for the same as far as it applies to them.
 
     Example:
         >>> from memorax.testing import check_environment
@@ -38,7 +40,7 @@ def check_environment(env: Any, env_params: PyTree | None = None, *, steps: int 
         env: Any environment that an agent accepts.
         env_params: Its parameters; by default `env.default_params`.
         steps: Steps of the random walk in each of three environments; by default two episodes of the longest length, or
-            700 where there is no stated horizon.
+            700 where there is no stated horizon. Of environments in Python 300, in each of two.
 
     Raises:
         AssertionError: If a property does not hold.
@@ -47,6 +49,9 @@ def check_environment(env: Any, env_params: PyTree | None = None, *, steps: int 
     """
     steps = check("steps", steps, optional(integer(2)))
     env = as_environment(env, env_params)
+    if isinstance(env, HostEnvironment):
+        check_host_environment(env, steps)
+        return
     params = env.default_params if env_params is None else env_params
     check_types(env, params)  # or the walk would fail, less clearly
     visited = visit(env, params, steps)

@@ -22,6 +22,7 @@ from jax.core import Tracer
 from memorax.core.spaces import Box, Discrete, Space, from_foreign
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import Environment, Step, auto_reset
+from memorax.environments.host import find_host
 from memorax.environments.protocol import FIVE, SIX, refuse_other_objects, reset_values, step_values
 from memorax.environments.time_limits import split_done, warn_of_time_limit
 
@@ -30,7 +31,7 @@ def adapt(env: Any, env_params: PyTree | None = None) -> Environment:
     """Adapt an environment of another library; environments of ours pass through unchanged.
 
     Args:
-        env: An `Environment`, a gymnax 1.x environment, or one of a five-value fork of gymnax.
+        env: An `Environment`, a gymnax 1.x environment, one of a five-value fork of gymnax, or what `as_host` takes.
         env_params: Its parameters; by default `env.default_params`.
 
     Returns:
@@ -43,6 +44,9 @@ def adapt(env: Any, env_params: PyTree | None = None) -> Environment:
     """
     if isinstance(env, Environment):
         return env
+    host = find_host(env)
+    if host is not None:
+        return host
     refuse_other_objects(env)
     if env_params is None:
         env_params = getattr(env, "default_params", None)

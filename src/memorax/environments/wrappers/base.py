@@ -12,6 +12,7 @@ from memorax.core.spaces import ACTION_MASK, Box, Dict, Space, change_space, pla
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.adapters.foreign import adapt
 from memorax.environments.environment import Environment, Step
+from memorax.environments.host import HostEnvironment
 
 
 class Wrapper(Environment[PyTree, PyTree]):
@@ -30,9 +31,14 @@ class Wrapper(Environment[PyTree, PyTree]):
             env: Any object that `as_environment` takes.
 
         Raises:
-            TypeError: If `env` does not speak the protocol.
+            TypeError: If `env` does not speak the protocol, or runs in Python.
         """
         self.env = adapt(env)
+        if isinstance(self.env, HostEnvironment):
+            raise TypeError(
+                f"`env` of {type(self).__name__} must be an environment in JAX, got {self.env.name}, which runs in "
+                "Python; use a wrapper of gymnasium.wrappers on each environment"
+            )
         self._depth: int = 1 + (self.env._depth if isinstance(self.env, Wrapper) else 0)
 
     def own_key(self, key: Key) -> Key:

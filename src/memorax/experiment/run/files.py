@@ -15,6 +15,7 @@ from typing import Any
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+BEST = "best"
 CURVE_FILE = "learning_curve.png"
 SUMMARY_FILE = "summary.json"
 EVALUATION_FILE = "evaluation.json"

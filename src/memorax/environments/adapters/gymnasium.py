@@ -1,0 +1,36 @@
+"""The environments of Gymnasium, and of every library that registers its own there, as `gymnasium::<id>`."""
+
+import functools
+from typing import Any
+
+from memorax.environments.adapters.raw import check_name, import_library
+from memorax.environments.host import HostEnvironment
+from memorax.environments.host.source import SingleSource
+
+gymnasium = import_library("gymnasium", "gymnasium")
+
+
+def names() -> tuple[str, ...]:
+    """Ids that are registered, without those of environments in JAX, which Gymnasium has too."""
+    return tuple(sorted(name for name in gymnasium.registry if "/" not in name or name.startswith("ALE/")))
+
+
+def make(name: str, *, processes: bool = False, groups: int | None = None, **kwargs: Any) -> HostEnvironment:
+    """Make an environment of Gymnasium.
+
+    Args:
+        name: Id in Gymnasium, for example `CartPole-v1`; or `module:id`, where the module registers it.
+        processes: Whether each environment steps in a process of its own.
+        groups: Number of groups of environments that take turns; None chooses.
+        **kwargs: Further arguments of `gymnasium.make`.
+
+    Returns:
+        The environment.
+
+    Raises:
+        ValueError: If no such environment is registered.
+    """
+    if ":" not in name:
+        check_name("gymnasium", name, tuple(gymnasium.registry))
+    make_one = functools.partial(gymnasium.make, name, **kwargs)
+    return HostEnvironment(SingleSource(make_one, f"gymnasium::{name}", processes), groups)
