@@ -148,7 +148,7 @@ def test_names_are_suggested():
     with pytest.raises(ValueError, match="unknown environment `gymnasium::CartPool-v1`; nearest: CartPole-v1"):
         make("gymnasium::CartPool-v1")
     with pytest.raises(
-        MissingExtraError, match="`no_such_robots.arms` is not installed; run `pip install no_such_robots`"
+        MissingExtraError, match=r"`no_such_robots\.arms` is not installed; run `pip install no_such_robots`"
     ):
         make("gymnasium::no_such_robots.arms:Arm-v0")
 
