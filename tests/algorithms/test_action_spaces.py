@@ -139,7 +139,7 @@ REPLAYED = FAST | {"num_envs": 6, "batch_size": 32}
 LEARNERS = [
     ("ppo", NESTED["tuple"], FAST | {"num_envs": 16, "num_steps": 16}, 20_000, 0.85),
     ("pqn", MultiDiscrete((2, 3)), FAST | {"num_envs": 16, "epsilon_steps": 4_000}, 16_000, 0.95),
-    ("dqn", MultiBinary(3), REPLAYED | {"epsilon_steps": 4_000}, 16_000, 0.95),
+    ("dqn", MultiBinary(3), REPLAYED | {"epsilon_steps": 4_000}, 16_000, 0.9),
     ("sac", Box(-1.0, 2.0, (2, 1)), REPLAYED, 16_000, 0.85),
 ]
 

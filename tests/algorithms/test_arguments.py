@@ -149,7 +149,7 @@ def test_an_agent_of_few_environments_trains_by_the_defaults():
     agent = agents.ppo(Clock(), num_envs=2, num_steps=3, num_minibatches=None)
     assert agent.num_minibatches == 2
     state = jax.eval_shape(lambda key: agent.train(key, agent.init(key), 6), jax.random.key(0))
-    assert state.step.shape == ()
+    assert state.step.low.shape == ()
 
 
 def test_the_replay_buffer_grows_with_the_environments():

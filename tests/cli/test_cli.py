@@ -83,7 +83,7 @@ def test_help_has_every_field_with_its_docstring(algorithm, monkeypatch):
     for cls in (RunConfig, ALGORITHMS.get(algorithm)[1]):
         for field in dataclasses.fields(cls):
             name = {"loggers": "logger", "imports": "import"}.get(field.name, field.name).replace("_", "-")
-            assert re.search(rf"--{name}[ ,]", out) or name in ("algorithm", "hyperparameters")
+            assert re.search(rf"--{name}[ ,]", out) or name in ("algorithm", "hyperparameters", "history")
     for words in ("Discount factor per step", "Number of random seeds", "--no-share-trunk", "--resume", "--out"):
         assert words in out
     assert "run.hyperparameters" not in out

@@ -12,7 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
-SLOW = {"docs/getting-started.md", "docs/seeds.md"}  # compile what the README compiles, in full and for several seeds
+SLOW = {
+    "docs/getting-started.md",
+    "docs/seeds.md",
+    "docs/training.md",
+}  # compile what the README compiles, in full and for several seeds
 LANGUAGES = {"python", "bash", "text", "json", "toml", "{eval-rst}"}
 FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
@@ -83,8 +87,15 @@ def check_command(words: list[str]) -> None:
 
     command, arguments = words[0], words[1:]
     if command == "train":
-        # Resuming reads the run's folder, which is not there.
-        run, _, _ = train.train_options([word for word in arguments if word != "--resume"])
+        # Resuming and forking read a run's folder, which is not there.
+        arguments = [word for word in arguments if word != "--resume"]
+        forks = "--fork" in arguments
+        if forks:
+            place = arguments.index("--fork")
+            del arguments[place : place + 2]
+        run, _, _ = train.train_options(arguments)
+        if forks:
+            return  # its environment is that of the other run
         with contextlib.suppress(MissingExtraError):  # its name and options are that library's business
             make_environment(run.env, run.env_options)
         MODELS.get(run.model)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax import lox
-from memorax.acting import State
+from memorax.acting import State, StepCount
 from memorax.algorithms import PPOConfig
 from memorax.experiment import RunConfig
 
@@ -25,14 +25,14 @@ class FakeAgent:
 
     def init(self, key: jax.Array) -> State:
         learner = {"position": jax.random.normal(key, (5,)), "seed": jax.random.key_data(key)[-1]}
-        return State(jnp.zeros((), jnp.uint32), jnp.zeros((ENVS, 2)), learner)
+        return State(StepCount.of(0), jnp.zeros((ENVS, 2)), learner)
 
     def train(self, key: jax.Array, state: State, num_steps: int) -> State:
         def body(state: State, _: None) -> tuple[State, None]:
-            move = jax.random.normal(jax.random.fold_in(key, state.step), (5,))
-            step = state.step + jnp.uint32(UPDATE)
+            move = jax.random.normal(state.step.fold_into(key), (5,))
+            step = state.step + UPDATE
             if self.breaks_at is not None:
-                move = jnp.where(step > self.breaks_at, self.breaks_with, move)
+                move = jnp.where(step.as_float() > self.breaks_at, self.breaks_with, move)
             position = state.learner["position"] + move
             lox.log(
                 {
@@ -45,6 +45,21 @@ class FakeAgent:
             return State(step, state.loop, state.learner | {"position": position}), None
 
         return jax.lax.scan(body, state, None, length=num_steps // UPDATE)[0]
+
+    def evaluate(
+        self, key: jax.Array, state: State, num_steps: int, num_episodes: int, deterministic: bool = True
+    ) -> State:
+        """Return where it is, the first coordinate, and by how much it samples; the noise of a key is small."""
+        bonus = 0.0 if deterministic else 100.0
+        noise = 1e-3 * jax.random.uniform(key, (num_episodes,))
+        lox.log(
+            {
+                "returned_episode": jnp.full((num_episodes,), not self.endless),
+                "returned_episode_returns": state.learner["position"][0] + bonus + noise,
+                "returned_episode_lengths": jnp.full((num_episodes,), min(num_steps, 5), jnp.int32),
+            }
+        )
+        return state
 
 
 def config(**fields: Any) -> RunConfig:

@@ -19,11 +19,28 @@ CONFIG = RunConfig(
     seed=11,
     features=17,
     share_trunk=False,
+    optimizer="lion",
     learning_rate=2e-4,
+    critic_learning_rate=3e-3,
     anneal_learning_rate=True,
+    weight_decay=0.03,
     max_grad_norm=0.7,
+    schedules={"entropy_coefficient": "cosine:0:0.1"},
+    reward_scale=0.5,
     checkpoint_every=100,
     log_every=55,
+    eval_every=200,
+    eval_episodes=9,
+    eval_env="memory::RepeatFirstMedium",
+    eval_env_options={"length": 30},
+    keep_best="eval/return",
+    stop_at=0.9,
+    stop_after=3,
+    patience=8,
+    stop_metric="eval/sampled_return",
+    fork="runs/other",
+    fork_step=70,
+    history=({"step": 40, "before": {"gamma": 0.9}, "after": {"gamma": 0.99}},),
     loggers=("tensorboard",),
     imports=("json", "json.tool"),
     hyperparameters=PPOConfig(num_envs=6, target_kl=0.02, clip_value_loss=False),
@@ -76,10 +93,10 @@ def test_what_is_no_configuration_of_an_algorithm_is_refused(given):
         dataclasses.replace(CONFIG, hyperparameters=given)
 
 
-def test_the_counter_of_steps_holds_warmup_and_training():
-    dataclasses.replace(CONFIG, warmup=77, steps=2**32 - 78)
-    with pytest.raises(ValueError, match="`steps` must be at most 4294967218 after the warmup, got 4294967219"):
-        dataclasses.replace(CONFIG, warmup=77, steps=2**32 - 77)
+def test_a_run_may_have_as_many_steps_as_json_holds_exactly():
+    dataclasses.replace(CONFIG, warmup=2**32, steps=2**53 - 1)
+    with pytest.raises(ValueError, match="`steps` must be at most 9007199254740991, got 9007199254740992"):
+        dataclasses.replace(CONFIG, steps=2**53)
 
 
 @pytest.mark.parametrize("name", ["loggers", "imports"])
@@ -151,7 +168,7 @@ def test_a_missing_field_without_default_is_refused():
 
 
 def test_a_run_may_be_resumed_to_go_further(tmp_path):
-    constant = dataclasses.replace(CONFIG, anneal_learning_rate=False)
+    constant = dataclasses.replace(CONFIG, anneal_learning_rate=False, schedules={})
     check_same_run(constant, dataclasses.replace(constant, steps=9999, checkpoint_every=7), tmp_path)
 
 

@@ -18,7 +18,7 @@ from memorax.experiment import PolicyMemory, RunConfig, TrainedPolicy, build_age
 from memorax.experiment.config_file import save_config
 from memorax.experiment.run.checkpoint import CheckpointWriter
 from memorax.experiment.run.files import CHECKPOINTS
-from memorax.experiment.run.session import initialize, seed_keys
+from memorax.experiment.run.programs import initialize, seed_keys
 
 SEEDS, EPISODES, MOST = [3, 4], 3, 60
 SIZES = {"num_envs": 2, "num_steps": 4, "num_minibatches": 1, "train_frequency": 2, "batch_size": 4}
@@ -373,7 +373,11 @@ def test_a_step_and_a_seed_are_chosen(kept):
     [
         ({"step": 13}, ValueError, r"`step` must be 'last' or a step that .* keeps a checkpoint of \(12, 24\), got 13"),
         ({"step": "best"}, ValueError, r"\(12, 24\), got 'best': .* did not record which checkpoint was the best"),
-        ({"step": "first"}, ValueError, r"`step` must be 'last' or a step that is kept \(12, 24\), got 'first'"),
+        (
+            {"step": "first"},
+            ValueError,
+            r"`step` must be 'last', 'best' or a step that is kept \(12, 24\), got 'first'",
+        ),
         ({"step": 1.5}, TypeError, "`step` must be an integer"),
         ({"seed": 5}, ValueError, "`seed` must be a seed of .*, from 3 to 4, got 5"),
         ({"seed": "0"}, TypeError, "`seed` must be an integer"),

@@ -44,7 +44,7 @@ class Warm(FakeAgent):
 
     def warmup(self, key, state, num_steps):
         learner = state.learner | {"warm": state.learner["warm"] + 1, "seed": jax.random.key_data(key)[-1]}
-        return dataclasses.replace(state, step=state.step + jnp.uint32(num_steps // ENVS * ENVS), learner=learner)
+        return dataclasses.replace(state, step=state.step + num_steps // ENVS * ENVS, learner=learner)
 
 
 class Crash(Quiet):
@@ -137,5 +137,6 @@ def test_a_warmup_below_zero_is_refused():
 @pytest.mark.parametrize("hyperparameters", [DQNConfig(train_frequency=3), R2D2Config(train_frequency=3)])
 def test_gradient_steps_are_counted_in_transitions(hyperparameters):
     algorithm = "dqn" if isinstance(hyperparameters, DQNConfig) else "r2d2"
-    fields = {"algorithm": algorithm, "env": "memory::MemoryChain", "steps": 100}
-    assert gradient_steps(RunConfig(**fields, hyperparameters=hyperparameters)) == 33
+    fields = {"algorithm": algorithm, "env": "memory::MemoryChain", "steps": 1_100}
+    # 45 times 3 steps of 8 environments with 8 updates each; from the 42nd on there are 1,000 transitions.
+    assert gradient_steps(RunConfig(**fields, hyperparameters=hyperparameters)) == 4 * 8

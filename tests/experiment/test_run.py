@@ -208,6 +208,19 @@ def test_a_finished_run_can_be_resumed_to_go_further(straight, agent, tmp_path):
     assert json.loads((straight / "config.json").read_text())["steps"] == 15 * UPDATE
 
 
+def test_a_run_goes_on_beyond_32_bits_of_steps(agent, tmp_path):
+    border = 2**32 // UPDATE * UPDATE
+    long = config(steps=border + 4 * UPDATE, log_every=UPDATE, checkpoint_every=border)
+    session = prepare(long, tmp_path / "long")
+    state = session.state.replace(step=session.state.step + (border - 2 * UPDATE))
+    session.writer.save(border - 2 * UPDATE, state)
+    session.close()
+    assert train(long, tmp_path / "long", resume=True, **QUIET).step == border + 4 * UPDATE
+    expected = [border + i * UPDATE for i in range(-1, 5) for _ in range(2)]
+    assert [row["step"] for row in metrics(tmp_path / "long")] == expected
+    assert np.asarray(final_state(tmp_path / "long", agent).step).tolist() == [border + 4 * UPDATE] * 2
+
+
 def test_a_signal_in_the_last_interval_comes_too_late(agent, tmp_path):
     session = prepare(config(), tmp_path / "run")
     outcome = session.run(StopAt(120, signal.SIGTERM))

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,45 +32,52 @@ SOAK_SECONDS = 60.0 * float(os.environ.get("SOAK_MINUTES", "60"))
 """After which the soak stops."""
 
 
-def _operations(base: Path, *, few: bool) -> list[Tally]:
+def _operations(base: Path, *, few: bool) -> Iterable[Tally]:
     from tests.faults import operations
 
     return operations.run(base, few=few)
 
 
-def _kills(base: Path, *, few: bool) -> list[Tally]:
+def _kills(base: Path, *, few: bool) -> Iterable[Tally]:
     from tests.faults import kills
 
     return kills.run(base, kills=1, algorithms=["ppo"]) if few else kills.run(base, kills=25)
 
 
-def _corruption(base: Path, *, few: bool) -> list[Tally]:
+def _corruption(base: Path, *, few: bool) -> Iterable[Tally]:
     from tests.faults import corruption
 
     return corruption.run(base, count=4 if few else 500)
 
 
-def _constructors(base: Path, *, few: bool) -> list[Tally]:
+def _constructors(base: Path, *, few: bool) -> Iterable[Tally]:
     from tests.structure import constructor_fuzz as fuzz
 
-    tally = Tally("wrong values given to public constructors")
+    tally = Tally("wrong and doubtful values given to arguments of public constructors")
     cases = list(fuzz.targets())
     for case in cases[::25] if few else cases:
-        found = list(fuzz.findings(case))
-        for finding in found:
-            tally.add(LOST, str(finding))
-        for _ in range(sum(len(fuzz.WRONG[kind]) for kind in case.fields.values()) - len(found)):
-            tally.add(REFUSED)
+        for field, kind in case.fields.items():
+            for value in fuzz.WRONG[kind]:
+                finding = fuzz.judge(case, field, value)
+                tally.add(LOST if finding else _accepted_or_refused(case, field, value), str(finding))
     return [tally]
 
 
-def _memory(base: Path, *, few: bool) -> list[Tally]:
+def _accepted_or_refused(case: Any, field: str, value: Any) -> str:
+    try:
+        case.build(**(case.base | {field: value}))
+    except (TypeError, ValueError):
+        return REFUSED
+    return SURVIVED
+
+
+def _memory(base: Path, *, few: bool) -> Iterable[Tally]:
     from tests.faults import memory
 
     return memory.run(base, intervals=20 if few else 1000)
 
 
-def _soak(base: Path, *, few: bool) -> list[Tally]:
+def _soak(base: Path, *, few: bool) -> Iterable[Tally]:
     from tests.faults import soak
 
     if few:
@@ -78,7 +85,7 @@ def _soak(base: Path, *, few: bool) -> list[Tally]:
     return soak.run(base, until=time.monotonic() + SOAK_SECONDS)
 
 
-PARTS: dict[str, Callable[..., list[Tally]]] = {
+PARTS: dict[str, Callable[..., Iterable[Tally]]] = {
     "operations": _operations,
     "kills": _kills,
     "corruption": _corruption,
@@ -98,20 +105,23 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     if arguments.few:
-        print(json.dumps(_run(arguments.parts[0], few=True)))
+        print(json.dumps(list(_run(arguments.parts[0], few=True))))
         return 0
     names = arguments.parts or list(PARTS)
     if len(names) == 1:
-        counts = _run(names[0], few=False)
-        _record(names[0], counts)
+        counts: list[dict[str, Any]] = []
+        for count in _run(names[0], few=False):
+            counts.append(count)
+            _record(names[0], counts)
         return sum(count["lost"] for count in counts) > 0
     commands = [[sys.executable, "-m", "tests.faults.campaign", name] for name in names]
     return max([subprocess.run(command, check=False).returncode for command in commands])
 
 
-def _run(part: str, *, few: bool) -> list[dict[str, Any]]:
+def _run(part: str, *, few: bool) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="memorax-faults-") as base:
-        return [tally.counts() for tally in PARTS[part](Path(base), few=few)]
+        for tally in PARTS[part](Path(base), few=few):
+            yield tally.counts()
 
 
 def _record(part: str, counts: list[dict[str, Any]]) -> None:
@@ -125,10 +135,9 @@ def _record(part: str, counts: list[dict[str, Any]]) -> None:
         page = PAGE.read_text()
         before, after = page.split(BEGIN)[0], page.split(END)[1]
         PAGE.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}")
-    for count in counts:
-        print(f"{part}: {count['what']}: {count['tried']} tried, {count['lost']} lost", flush=True)
-        for finding in count["findings"]:
-            print(f"  {finding}", flush=True)
+    print(f"{part}: {counts[-1]['what']}: {counts[-1]['tried']} tried, {counts[-1]['lost']} lost", flush=True)
+    for finding in counts[-1]["findings"]:
+        print(f"  {finding}", flush=True)
 
 
 def table(results: dict[str, Any]) -> str:

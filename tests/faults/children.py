@@ -83,7 +83,9 @@ def train(job: Job, folder: Path, fault: Fault | None = None, size: int | None =
         training.finish(session, Console(file=io.StringIO()))
     except (OSError, ValueError) as error:
         return {"end": "refused", "message": str(error), "operations": injector.seen}
-    return {"end": "finished", "operations": injector.seen, "fingerprint": fingerprint(folder)}
+    operations = list(injector.seen)
+    injector.fault = Fault("kill", 0)  # the run is over; it is only looked at from here on
+    return {"end": "finished", "operations": operations, "fingerprint": fingerprint(folder)}
 
 
 def fingerprint(folder: Path) -> str:

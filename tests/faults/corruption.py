@@ -4,7 +4,7 @@ import io
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ CHANGES: list[Change] = [flip, flip, replace, digit, digit, truncate, zeros, ins
 SINGLE: list[Change] = [empty, remove]
 
 
-def run(base: Path, *, count: int, seed: int = 0) -> list[Tally]:
+def run(base: Path, *, count: int, seed: int = 0) -> Iterator[Tally]:
     """Damage every file of a finished run.
 
     Args:
@@ -107,7 +107,6 @@ def run(base: Path, *, count: int, seed: int = 0) -> list[Tally]:
         intact = base / "intact"
         training.train(config(), intact, console=QUIET)
         expected = _left(intact)
-        tallies = []
         for kind, files in _files(intact).items():
             tally = Tally(f"{kind} damaged, resumed")
             source = random.Random(f"{seed} {kind}")
@@ -117,8 +116,7 @@ def run(base: Path, *, count: int, seed: int = 0) -> list[Tally]:
                 damaged = change(source, file.read_bytes())
                 where = f"{file.relative_to(intact)}: {change.__name__}, number {number}"
                 tally.add(*_judge(base / "run", intact, file, damaged, expected, where))
-            tallies.append(tally)
-    return tallies
+            yield tally
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:

@@ -3,6 +3,7 @@
 import random
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults import children
@@ -16,13 +17,13 @@ NAMES = {
     "full": "disk full from the n-th operation on, resumed when there is room",
     "broken": "input/output error at the n-th operation, resumed",
 }
-STRIDE = 5
-"""Of five operations one is tried, where it is not a write."""
+STRIDE = 8
+"""Of eight operations one is tried, where it is not a write."""
 SIZES = (0, 1, 60, 200, 500, 1000, 2000, 3000)
 """Bytes that a file may have where writes beyond fail."""
 
 
-def run(base: Path, *, few: bool, seed: int = 0) -> list[Tally]:
+def run(base: Path, *, few: bool, seed: int = 0) -> Iterator[Tally]:
     """Try each kind of fault at each operation, or at a few.
 
     Args:
@@ -34,7 +35,6 @@ def run(base: Path, *, few: bool, seed: int = 0) -> list[Tally]:
     straight = children.run(children.train, job, base / "straight", Fault("kill", 0))
     assert straight["end"] == "finished", straight
     operations = straight["operations"]
-    tallies = []
     for kind in KINDS:
         points = range(1, len(operations) + 1)
         if kind == "torn":
@@ -48,12 +48,12 @@ def run(base: Path, *, few: bool, seed: int = 0) -> list[Tally]:
             ending = children.run(children.train, job, base / "run", Fault(kind, point))
             where = f"{kind} at operation {point}"
             tally.add(*judge(job, base / "run", ending, straight["fingerprint"], where))
-        tallies.append(tally)
+        yield tally
     tally = Tally("every file limited to a few bytes, arrays included, resumed without the limit")
     for size in SIZES[3:4] if few else SIZES:
         ending = children.run(children.train, job, base / "run", None, size)
         tally.add(*judge(job, base / "run", ending, straight["fingerprint"], f"files of {size} bytes at most"))
-    return [*tallies, tally]
+    yield tally
 
 
 def judge(job: Job, folder: Path, ending: Ending, expected: str, where: str) -> tuple[str, str]:

@@ -185,6 +185,13 @@ def test_metrics_that_cannot_be_written_are_named(straight, agent, tmp_path, mon
     assert_same(straight, folder, agent)
 
 
+def test_a_folder_that_cannot_be_synced_is_named(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
+            files.sync_folder(tmp_path)
+
+
 def test_a_summary_that_cannot_be_written_leaves_a_complete_run(agent, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training, "write_summary", full)

@@ -93,7 +93,7 @@ def test_env_options_given_twice_are_refused():
 
 
 def test_results_are_shown_where_they_cannot_be_written(tmp_path, monkeypatch):
-    result = {"step": 7, "episodes": [3]}
+    result = {"step": 7, "episodes": [3], "policy": "deterministic"}
     for name in ("return", "length"):
         result[name] = {"per_seed": {"0": 0.25}, "mean": 0.25, "mean_interval_95": None}
 

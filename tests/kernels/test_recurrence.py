@@ -8,7 +8,7 @@ from memorax.kernels import recurrence
 from memorax.networks import RNN
 
 BATCH, TIME, FEATURES, HIDDEN = 3, 37, 5, 11
-CELLS = [nn.GRUCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.SimpleCell]
+CELLS = [nn.GRUCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.MGUCell, nn.SimpleCell]
 
 
 @pytest.fixture(params=["small", "large"])
@@ -65,7 +65,7 @@ def test_kernel_equals_plain_scan(cell, form):
     assert difference(got_gradients, want_gradients) < 1e-4
 
 
-@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell, nn.SimpleCell])
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell, nn.MGUCell, nn.SimpleCell])
 def test_gradient_in_double_precision(cell, form):
     with jax.enable_x64(True):
         fused, plain, arguments, done = problem(cell, jnp.float64)
@@ -135,7 +135,8 @@ def test_gradient_needs_no_more_memory_than_the_plain_scan(size):
         (nn.GRUCell(4, activation_fn=nn.relu), False),
         (nn.LSTMCell(4, gate_fn=nn.hard_sigmoid), False),
         (nn.SimpleCell(4, residual=True), False),
-        (nn.MGUCell(4), False),
+        (nn.MGUCell(4), True),
+        (nn.MGUCell(4, reset_gate=False), False),
     ],
 )
 def test_only_exactly_known_cells_are_replaced(cell, fused):

@@ -27,7 +27,7 @@ def network(torso, head=None):
     return Network(FeatureExtractor(MLP((8,), activation=nn.silu)), torso, head or heads.VNetwork())
 
 
-@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.SimpleCell])
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.MGUCell, nn.SimpleCell])
 def test_copied_cell_keeps_its_kernel(cell):
     assert find_kernel(copy.deepcopy(cell(features=8))) is not None
     assert find_kernel(copy.deepcopy(cell(features=8, activation_fn=nn.relu))) is None

@@ -12,8 +12,15 @@ from memorax.networks import Memoroid, sequence_models
 from memorax.networks.sequence_models import (
     DeltaProductCell,
     DeltaProductConfig,
+    GatedDeltaNet2Cell,
     GatedDeltaNetCell,
     GatedDeltaNetConfig,
+    GLACell,
+    GLAConfig,
+    HGRN2Cell,
+    HGRN2Config,
+    KDACell,
+    KDAConfig,
     LinearAttentionCell,
     LinearAttentionConfig,
     Mamba2Cell,
@@ -39,6 +46,8 @@ CONFIGS = {
     DeltaProductCell: DeltaProductConfig(**SIZES, head_dim=4, value_dim=5, num_householder=3),
     Mamba3Cell: Mamba3Config(**SIZES, head_dim=5, state_dim=8),
 }
+GATED = (GLACell, HGRN2Cell, KDACell, GatedDeltaNet2Cell)
+"""Cells that are compared with stored numbers, not with equations here."""
 
 
 def sigmoid(x):
@@ -223,18 +232,18 @@ def test_outputs_equal_the_equations(cell):
     assert np.max(np.abs(got - want)) <= tolerance * np.max(np.abs(want))
 
 
-@pytest.mark.parametrize("cell", CONFIGS, ids=lambda cell: cell.__name__)
+@pytest.mark.parametrize("cell", [*CONFIGS, *GATED], ids=lambda cell: cell.__name__)
 def test_both_forms_of_construction(cell):
-    config = CONFIGS[cell]
+    config = CONFIGS[cell] if cell in CONFIGS else cell.configuration(**SIZES, head_dim=4, value_dim=5)
     fields = {name: getattr(config, name) for name in type(config).__dataclass_fields__}
     assert cell(config=config) == cell(**fields) == cell(config)
     torso = getattr(sequence_models, cell.__name__.removesuffix("Cell"))
     assert torso(13).cell.config.features == torso(hidden_dim=13).cell.config.features == 13
 
 
-@pytest.mark.parametrize("cell", CONFIGS, ids=lambda cell: cell.__name__)
+@pytest.mark.parametrize("cell", [*CONFIGS, *GATED], ids=lambda cell: cell.__name__)
 def test_sizes_are_checked(cell):
-    config = type(CONFIGS[cell])
+    config = cell.configuration
     for name in ("features", "num_heads", "chunk_size"):
         with pytest.raises(ValueError, match=f"`{name}` must be at least 1( or None)?, got 0"):
             config(**{name: 0})
@@ -255,6 +264,9 @@ def test_sizes_are_checked(cell):
         (GatedDeltaNetConfig, {"eps": 0.0}, r"`eps` must be above 0, got 0.0"),
         (DeltaProductConfig, {"eps": 0.0}, r"`eps` must be above 0, got 0.0"),
         (DeltaProductConfig, {"num_householder": 0}, r"`num_householder` must be at least 1, got 0"),
+        (GLAConfig, {"gate_normalizer": 0.0}, r"`gate_normalizer` must be above 0, got 0.0"),
+        (HGRN2Config, {"lower_bound": 1.0}, r"`lower_bound` must be at least 0 and below 1, got 1.0"),
+        (KDAConfig, {"gate_rank": 0}, r"`gate_rank` must be at least 1 or None, got 0"),
         (Mamba3Config, {"num_groups": 3}, r"`num_groups` \(3\) must divide `num_heads` \(4\)"),
         (Mamba3Config, {"rope_fraction": 1.5}, r"`rope_fraction` must be in \[0, 1\], got 1.5"),
         (Mamba3Config, {"decay_floor": -1.0}, r"`decay_floor` must be at least 0, got -1.0"),

@@ -40,10 +40,10 @@ def test_cells_show_the_fields_of_their_configuration(cell):
 
 
 def test_all_cells_and_torsos_were_found():
-    assert len(CELLS) == 18
-    assert len(TORSOS) == 21
+    assert len(CELLS) == 24
+    assert len(TORSOS) == 28
     configured = {cell.__name__.removesuffix("Cell") for cell in CELLS} - {"SelfAttention"} | {"Attention"}
-    assert {torso.__name__ for torso in TORSOS} == configured | {"GRU", "LSTM", "SimpleRNN"}
+    assert {torso.__name__ for torso in TORSOS} == configured | {"GRU", "LSTM", "MGU", "SimpleRNN"}
 
 
 @pytest.mark.parametrize("torso", TORSOS, ids=lambda torso: torso.__name__)

@@ -245,6 +245,11 @@ MEANT = {
     ("Flatten", "end_dim", "-1"),
     ("RunConfig", "algorithm", "'no such thing'"),  # names may be those of plugins, which are loaded later
     ("RunConfig", "model", "'no such thing'"),
+    ("RunConfig", "optimizer", "'no such thing'"),
+    ("RunConfig", "eval_env", "'no such thing'"),
+    ("RunConfig", "fork", "'no such thing'"),
+    ("RunConfig", "keep_best", "'no such thing'"),  # anything that is logged may be a metric
+    ("RunConfig", "stop_metric", "'no such thing'"),
     ("MaskObservation", "hide", "[0]"),
     ("NoisyObservation", "scale", "[1.0]"),
     ("NormalizeObservation", "clip", "inf"),

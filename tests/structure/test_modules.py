@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "memorax"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-LATE = {"flashbax", "gymnasium", "gymnax", "matplotlib", "orbax", "tensorboard", "wandb"}
+LATE = {"flashbax", "gymnasium", "gymnax", "matplotlib", "orbax", "tensorboard", "trackio", "wandb"}
 """Imported when used; `import memorax.<room>` must not pay for them."""
 OWN_ROOM = (
     PACKAGE / "buffers" / "types.py",

@@ -17,8 +17,8 @@ def check_state(state: Any, num_envs: int, axis: int = 0) -> None:
     found = state.loop.timestep.done.shape[axis]
     if found != num_envs:
         raise ValueError(
-            f"`state` must be of `num_envs` ({num_envs}) environments, got one of {found}; take a state that this agent "
-            "began with `init`, and several seeds at once with `jax.vmap`"
+            f"`state` must be of `num_envs` ({num_envs}) environments, got one of {found}; take a state that this "
+            "agent began with `init`, and several seeds at once with `jax.vmap`"
         )
 
 

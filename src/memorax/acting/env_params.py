@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from memorax.core.types import PyTree
 
@@ -54,8 +55,8 @@ class BatchParams:
         return self.from_leaves([x if axis is None else x[i] for x, axis in zip(leaves, self.axes, strict=True)])
 
     def _check_action_space(self, env: Any) -> None:
-        if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(self.params)):
-            return
+        if any(isinstance(x, Tracer) for x in jax.tree.leaves(self.params)):
+            return  # Only a concrete space can be compared.
         space = env.action_space(self.first)
         for i in range(1, self.num_envs):
             other = env.action_space(self._of(i))

@@ -17,7 +17,7 @@ from memorax.learning.dropout import dropout
 from memorax.learning.q_function import QFunction
 from memorax.learning.replay import ReplayConfig, default_buffer, use_sequences
 from memorax.learning.target_network import target_copy, update_target
-from memorax.learning.train_state import Schedule, TrainState, check_optimizers, check_schedule
+from memorax.learning.train_state import Schedule, TrainState, check_optimizers, check_schedule, linear_epsilon
 from memorax.learning.values import (
     NStepTargets,
     action_values,
@@ -126,8 +126,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
 
     def default_epsilon(self) -> Schedule:
         """Make the epsilon schedule of the configuration."""
-        config = self.config
-        return optax.linear_schedule(config.epsilon_start, config.epsilon_end, float(config.epsilon_steps))
+        return linear_epsilon(self.config)
 
     def default_buffer(self) -> Buffer:
         """Make the replay buffer of the configuration."""

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import jax
@@ -108,13 +109,15 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
             actor, critic = restrict_to(actor, "own"), restrict_to(critic, "all")
         own = cast(Any, self.vector_env.env).agent_observation_space(self.vector_env.env_params)
         space = joint_space(own, self.num_agents) if config.centralized_critic else None
-        view = SingleAgentView(self.vector_env.env, self._view, space)
+        # Not a method: an agent that its own networks refer to is never freed, since JAX holds what initializes them.
+        joint = None if space is None else partial(joint_observation, own, axis=0)
+        view = SingleAgentView(self.vector_env.env, joint, space)
         networks = actor, critic, actor_optimizer, critic_optimizer
         self.member = Member(config, view, self.vector_env.env_params, *networks)
         """PPO of one agent."""
         self.networks, self.vector_env.bounded = self.member.networks, self.member.vector_env.bounded
 
-    def _view(self, observation: PyTree, axis: int = 0) -> PyTree:
+    def _view(self, observation: PyTree, axis: int) -> PyTree:
         if not self.config.centralized_critic:
             return observation
         env = cast(Any, self.vector_env.env)

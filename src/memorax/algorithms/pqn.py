@@ -16,7 +16,7 @@ from memorax.learning.gvf import with_main_bootstrap
 from memorax.learning.minibatches import append, as_single_steps, minibatch_indices, take
 from memorax.learning.q_function import QFunction
 from memorax.learning.rollout_config import check_rollout_config, rollout_minibatches
-from memorax.learning.train_state import Schedule, TrainState, check_optimizers, check_schedule
+from memorax.learning.train_state import Schedule, TrainState, check_optimizers, check_schedule, linear_epsilon
 from memorax.learning.values import (
     action_values,
     expected_values,
@@ -132,8 +132,7 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
     ) -> None:
         super().__init__(config, env, env_params)
         check_optimizers(optimizer=optimizer)
-        default = optax.linear_schedule(config.epsilon_start, config.epsilon_end, float(config.epsilon_steps))
-        self.epsilon_schedule = check_schedule("epsilon_schedule", epsilon_schedule, default)
+        self.epsilon_schedule = check_schedule("epsilon_schedule", epsilon_schedule, linear_epsilon(config))
         self.networks, self.optimizer = QFunction(self.vector_env, q_network, distributional=False), optimizer
         self.num_minibatches = config.minibatches(self.recurrent)
         self.burn_in = config.burn_in_length if self.recurrent else 0

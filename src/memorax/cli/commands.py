@@ -31,6 +31,9 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("RUN", "run whole episodes with the greedy policy of a trained agent"),
     "diagnose": Command("RUN", "examine the memory of a trained agent: how far back it looks, what it is worth"),
     "plot": Command("RUN...", "plot the learning curves of runs in one figure"),
+    "log": Command("RUN", "give the metrics of a run to TensorBoard, W&B or Trackio"),
+    "compare": Command("RUN...", "compare the final returns and the settings of runs in the terminal"),
+    "report": Command("RUN...", "write a report on runs as one HTML file"),
     "list": Command("WHAT", "list environments, models or algorithms"),
 }
 """By name, which is also the name of the command's module in this package."""

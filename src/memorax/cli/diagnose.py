@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from rich.table import Table
 
-from memorax.cli.options import ImportOptions, parse
+from memorax.cli.options import ImportOptions, Step, parse
 from memorax.cli.output import make_console, silence_libraries
 from memorax.cli.refusal import refusing
 from memorax.cli.terminal import say
@@ -25,7 +25,7 @@ class DiagnoseOptions(ImportOptions):
     """Folder of the run."""
     seed: int | None = None
     """Which of the run's random seeds to examine; None for the first."""
-    step: Annotated[int | Literal["last", "best"], tyro.conf.arg(metavar="{last,best,INT}")] = "last"
+    step: Step = "last"
     """Which checkpoint: the newest, the best, or the one at this step."""
     max_lag: int = 32
     """Number of steps to look back, and to follow a strange observation."""

@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
-from memorax.cli.options import ImportOptions, parse
+from memorax.cli.compilation_cache import keep_compiled_programs
+from memorax.cli.options import ImportOptions, Step, parse
 from memorax.cli.output import make_console, print_result, silence_libraries
 from memorax.cli.refusal import refusing
 from memorax.cli.terminal import say
@@ -22,6 +23,8 @@ class EvaluateOptions(ImportOptions):
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
+    step: Step = "last"
+    """Which checkpoint: the newest, the best (of a run with `--keep-best`), or the one at this step."""
     episodes: int = 100
     """Number of episodes of each seed."""
     max_steps: int = 100_000
@@ -40,8 +43,9 @@ def run(arguments: list[str]) -> int:
     from memorax.experiment.run.files import EVALUATION_FILE, write_json
 
     silence_libraries()
+    keep_compiled_programs()
     refusing(import_modules, options.imports)
-    settings = {"episodes": options.episodes, "max_steps": options.max_steps}
+    settings = {"step": options.step, "episodes": options.episodes, "max_steps": options.max_steps}
     result = refusing(measure, options.run, **settings, deterministic=not options.stochastic)
     title = f"{printable(str(options.run))} at step {result['step']:,}, {result['policy']} policy"
     table = Table("seed", "episodes", "mean episode return", "mean episode length", title=title)

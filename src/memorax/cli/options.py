@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from memorax.cli.refusal import Refusal, refusing
+from memorax.experiment.env_options import pairs, read_pairs
 
 _DIGITS = 30
 """Integers with more digits are refused before they are computed."""
@@ -41,6 +42,12 @@ class ImportOptions:
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="MODULE"), tyro.conf.UseAppendAction] = ()
     """Import a module first, so that the environments, models and algorithms that it registers are known by name.
     May be given several times."""
+
+
+Pairs = Annotated[dict[str, Any], pairs(lambda words: read_pairs("set", words, "learning_rate=1e-4"))]
+"""Values by name, `NAME=VALUE ...`."""
+Step = Annotated[int | Literal["last", "best"], tyro.conf.arg(metavar="{last,best,INT}")]
+"""Which checkpoint of a run."""
 
 
 def parse(options: Any, command: str, arguments: Sequence[str]) -> Any:

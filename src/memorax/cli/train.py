@@ -3,9 +3,12 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-from memorax.cli.options import ImportOptions, given_values, parse
+import tyro
+
+from memorax.cli.compilation_cache import keep_compiled_programs
+from memorax.cli.options import ImportOptions, Pairs, Step, given_values, parse
 from memorax.cli.output import print_result, silence_libraries
 from memorax.cli.refusal import FAILED, refusing
 from memorax.cli.terminal import complain, say
@@ -25,17 +28,24 @@ class TrainOptions(ImportOptions, Generic[R]):
     """Folder of the run. None: `runs/ALGORITHM-ENV-MODEL`, followed by a number if that folder is taken."""
     resume: bool = False
     """Resume the run in `--out`, or the newest run of the default name; its options need not be repeated."""
+    changes: Annotated[Pairs, tyro.conf.arg(name="set")] = dataclasses.field(default_factory=dict)
+    """With `--resume`: change real numbers from here on, such as `learning_rate=1e-4 gamma=0.995`."""
+    fork: Path | None = None
+    """Begin with the parameters of another run, whose options are the defaults; the environment may be another one."""
+    fork_step: Step = "last"
+    """Which checkpoint of the run to fork: the newest, the best, or the one at this step."""
 
 
 def run(arguments: list[str]) -> int:
     """Train; see `memorax.cli.commands` for the exit code."""
     silence_libraries()
-    config, folder, resume = refusing(train_options, arguments)
+    config, folder, how = refusing(train_options, arguments)
     from memorax.environments import HostEnvironmentError
     from memorax.experiment.run.session import DivergenceError
     from memorax.experiment.run.train import finish, prepare
 
-    session = refusing(prepare, config, folder, resume=resume)
+    keep_compiled_programs()
+    session = refusing(prepare, config, folder, **how)
     try:
         outcome = finish(session)
     except (DivergenceError, HostEnvironmentError) as error:
@@ -49,17 +59,17 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, bool]":
+def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[str, Any]]":
     """Read the options of `memorax train`.
 
     Args:
         arguments: What follows `train`.
 
     Returns:
-        The run, its folder (None: a new one), and whether to resume the run in it.
+        The run, its folder (None: a new one), and the further arguments of `memorax.experiment.run.train.prepare`.
 
     Raises:
-        ValueError: The algorithm is unknown or another one than that of the run to resume.
+        ValueError: The algorithm is unknown or another one than that of the run to resume or to fork.
     """
     from memorax.experiment.config_file import load_config
     from memorax.experiment.imports import import_modules
@@ -70,22 +80,32 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, bool]"
     import_modules(given_values(arguments, "--import"))
     named = arguments[:1] if arguments and not arguments[0].startswith("-") else []
     arguments = arguments[len(named) :]
-    default = default_run(named[0] if named else DEFAULT_ALGORITHM)
-    if "--resume" not in arguments or {"-h", "--help"} & set(arguments):
-        options = _parse(arguments, default)
-        return _with_imports(options), options.out, options.resume
+    default, folder = default_run(named[0] if named else DEFAULT_ALGORITHM), None
+    asked_for_help = bool({"-h", "--help"} & set(arguments))
+    folders, forks = given_values(arguments, "--out"), given_values(arguments, "--fork")
     # What is not said on the command line is as the run was started, so its configuration gives the defaults.
-    folders = given_values(arguments, "--out")
-    folder = Path(folders[-1]) if folders else latest_folder(default_folder(_parse(arguments, default).run))
-    stored = load_config(folder)
-    if named and named[0] != stored.algorithm:
-        raise ValueError(f"`algorithm` must be {stored.algorithm} to resume {folder}, got {named[0]}")
-    return _with_imports(_parse(arguments, stored)), folder, True
+    if "--resume" in arguments and not asked_for_help:
+        folder = Path(folders[-1]) if folders else latest_folder(default_folder(_parse(arguments, default).run))
+        default = _stored(load_config(folder), named, f"to resume {folder}")
+    elif forks and not asked_for_help:
+        default = _stored(load_config(forks[-1]), named, f"to fork {forks[-1]}")
+    options = _parse(arguments, default)
+    modules = dict.fromkeys((*options.run.imports, *options.imports))  # for `evaluate` and `--resume`
+    config = dataclasses.replace(options.run, imports=tuple(modules))
+    how = {name: getattr(options, name) for name in ("resume", "changes", "fork", "fork_step")}
+    return config, folder or options.out, how
+
+
+def _stored(config: "RunConfig", named: list[str], purpose: str) -> "RunConfig":
+    if named and named[0] != config.algorithm:
+        raise ValueError(f"`algorithm` must be {config.algorithm} {purpose}, got {named[0]}")
+    return config
 
 
 def print_outcome(config: "RunConfig", outcome: Any) -> None:
     """Print the result of a run that is complete, and what can be done with it."""
-    from memorax.experiment.run.files import CURVE_FILE
+    from memorax.experiment.run.checkpoint import newest
+    from memorax.experiment.run.files import BEST, CURVE_FILE
 
     folder, final = shlex.quote(str(outcome.folder)), outcome.summary["final"]["episode/return"]
     longer = f"memorax train --resume --out {folder} --steps {2 * config.steps:_}"
@@ -95,21 +115,18 @@ def print_outcome(config: "RunConfig", outcome: Any) -> None:
     else:
         print_result(final)
         say(f"learning curve: {outcome.folder / CURVE_FILE}")
+        best = " --step best" if newest(outcome.folder / BEST) is not None else ""
         following = [
-            (f"memorax evaluate {folder}", "run whole episodes with the greedy policy"),
+            (f"memorax evaluate {folder}{best}", "run whole episodes with the greedy policy"),
             (f"memorax plot {folder} OTHER_RUN", "compare learning curves"),
             (longer, "train longer"),
         ]
-    say("next:")
+    extends = outcome.stopped_by is None and not (config.anneal_learning_rate or config.schedules)
+    following = [(command, purpose) for command, purpose in following if command != longer or extends]
+    if following:
+        say("next:")
     for command, purpose in following:
-        if command != longer or not config.anneal_learning_rate:
-            say(f"  {command}  # {purpose}")
-
-
-def _with_imports(options: Any) -> "RunConfig":
-    """The run, which remembers the modules to import, for `evaluate` and `--resume`."""
-    modules = dict.fromkeys((*options.run.imports, *options.imports))
-    return dataclasses.replace(options.run, imports=tuple(modules))
+        say(f"  {command}  # {purpose}")
 
 
 def _parse(arguments: list[str], default: "RunConfig") -> Any:

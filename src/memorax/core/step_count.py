@@ -13,7 +13,7 @@ _WORD = 2**32
 
 
 @struct.dataclass
-class StepCount:
+class StepCount:  # noqa: PLW1641 (arrays have no hash)
     """A number of steps up to 2^64, `2^32 high + low`.
 
     `int(count)` is the number, `numpy.asarray(counts)` the numbers of several seeds, uint64 `[seeds]`. What a compiled

@@ -7,58 +7,94 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memorax.experiment.callbacks import Callback, Patience, StopAt, TrainingRun
     from memorax.experiment.config import RunConfig
     from memorax.experiment.config_file import load_config
     from memorax.experiment.evaluation import evaluate
     from memorax.experiment.loading import load
+    from memorax.experiment.log_run import log_run
     from memorax.experiment.loggers import LOGGERS, Logger
+    from memorax.experiment.optimizers import OPTIMIZERS
     from memorax.experiment.policy import PolicyMemory, TrainedPolicy
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
+    from memorax.experiment.report.comparison import Pair, RunResult, compare_runs, load_results
     from memorax.experiment.report.plot import plot_runs
-    from memorax.experiment.report.statistics import bootstrap_interval, interquartile_mean
+    from memorax.experiment.report.report import write_report
+    from memorax.experiment.report.statistics import (
+        bootstrap_interval,
+        interquartile_mean,
+        performance_profile,
+        probability_of_improvement,
+    )
     from memorax.experiment.run.session import DivergenceError, Outcome
     from memorax.experiment.run.train import train
 
 _WHERE = {
+    "Callback": "callbacks",
     "DivergenceError": "run.session",
     "LOGGERS": "loggers",
     "Logger": "loggers",
+    "OPTIMIZERS": "optimizers",
     "Outcome": "run.session",
+    "Pair": "report.comparison",
+    "Patience": "callbacks",
     "PolicyMemory": "policy",
     "Recipe": "recipes",
     "RunConfig": "config",
+    "RunResult": "report.comparison",
+    "StopAt": "callbacks",
     "TrainedPolicy": "policy",
+    "TrainingRun": "callbacks",
     "bootstrap_interval": "report.statistics",
     "build_agent": "recipes",
+    "compare_runs": "report.comparison",
     "default_run": "recipes",
     "evaluate": "evaluation",
     "interquartile_mean": "report.statistics",
     "load": "loading",
     "load_config": "config_file",
+    "load_results": "report.comparison",
+    "log_run": "log_run",
+    "performance_profile": "report.statistics",
     "plot_runs": "report.plot",
+    "probability_of_improvement": "report.statistics",
     "register_algorithm": "recipes",
     "train": "run.train",
+    "write_report": "report.report",
 }
 
 __all__ = [
     "LOGGERS",
+    "OPTIMIZERS",
+    "Callback",
     "DivergenceError",
     "Logger",
     "Outcome",
+    "Pair",
+    "Patience",
     "PolicyMemory",
     "Recipe",
     "RunConfig",
+    "RunResult",
+    "StopAt",
     "TrainedPolicy",
+    "TrainingRun",
     "bootstrap_interval",
     "build_agent",
+    "compare_runs",
     "default_run",
     "evaluate",
     "interquartile_mean",
     "load",
     "load_config",
+    "load_results",
+    "log_run",
+    "performance_profile",
     "plot_runs",
+    "probability_of_improvement",
     "register_algorithm",
     "train",
+    "write_report",
 ]
 
 

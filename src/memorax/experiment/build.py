@@ -1,7 +1,7 @@
 """Building agents: environment, networks and optimizers of a run, put together for each kind of algorithm."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +14,7 @@ from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
 from memorax.experiment.modules import observation_extractor, policy_head, value_head
+from memorax.experiment.optimizers import make_optimizer
 from memorax.learning.replay import default_buffer
 from memorax.networks import MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
@@ -28,11 +29,13 @@ class Parts:
         config: The run.
         env: Its environment.
         env_params: The environment's parameters.
+        used: Learning rates that an optimizer was made with.
     """
 
     config: RunConfig
     env: Any
     env_params: PyTree
+    used: set[str] = field(default_factory=set)
 
     @property
     def action_space(self) -> Any:
@@ -55,12 +58,14 @@ class Parts:
         action, reward = (_identity if name in self.config.inputs else None for name in ("action", "reward"))
         return FeatureExtractor(observation, action, reward)
 
-    def optimizer(self) -> optax.GradientTransformation:
-        """Make an optimizer: Adam with gradient clipping, and a learning rate that is annealed if so configured."""
-        learning_rate: Any = self.config.learning_rate
-        if self.config.anneal_learning_rate:
-            learning_rate = optax.linear_schedule(self.config.learning_rate, 0.0, gradient_steps(self.config))
-        return optax.chain(optax.clip_by_global_norm(self.config.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
+    def optimizer(self, learning_rate: str = "learning_rate") -> optax.GradientTransformation:
+        """Make an optimizer, with gradient clipping; critics have `critic_learning_rate`."""
+        self.used.add(learning_rate)
+        return make_optimizer(self.config, lambda: gradient_steps(self.config), learning_rate)
+
+    def critic_optimizer(self) -> optax.GradientTransformation:
+        """Make an optimizer of a critic."""
+        return self.optimizer("critic_learning_rate")
 
 
 def actor_critic(algorithm: Any, parts: Parts) -> Any:
@@ -72,7 +77,7 @@ def actor_critic(algorithm: Any, parts: Parts) -> Any:
     # Networks share a trunk if they are given the same objects, not merely equal ones.
     critic_trunk = actor_trunk if config.share_trunk else parts.trunk(of_critic=True)
     actor, critic = Network(*actor_trunk, head), Network(*critic_trunk, heads.VNetwork())
-    optimizers = parts.optimizer(), parts.optimizer()
+    optimizers = parts.optimizer(), parts.critic_optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 
@@ -140,7 +145,7 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
     else:
         value = value_head(space, config.env)
     actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(of_critic=True), value)
-    optimizers = [parts.optimizer() for _ in range(3)]
+    optimizers = parts.optimizer(), parts.critic_optimizer(), parts.optimizer()
     agent = algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, critic, *optimizers)
     check_replay(config)
     return agent
@@ -159,7 +164,7 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
         critic_trunk = one.trunk(of_critic=True)
     actor = Network(*actor_trunk, policy_head(one.action_space, config.env))
     critic = Network(*critic_trunk, heads.VNetwork())
-    optimizers = parts.optimizer(), parts.optimizer()
+    optimizers = parts.optimizer(), parts.critic_optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 

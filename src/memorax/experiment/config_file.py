@@ -5,13 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from memorax.experiment.changes import config_at
 from memorax.experiment.config import RunConfig
 from memorax.experiment.imports import import_modules
 from memorax.experiment.recipes import find_recipe
 from memorax.experiment.run.files import CONFIG_FILE, read_json, write_json
+from memorax.experiment.schedules import EPSILON
 
-_RESUMABLE = frozenset({"steps", "checkpoint_every", "imports", "loggers"})
-"""Fields that a resumed run may change: they say how far to go and what to keep, not what is done at a step.
+_EVALUATION = ("eval_every", "eval_episodes", "eval_env", "eval_env_options", "keep_best")
+_STOPPING = ("stop_at", "stop_after", "patience", "stop_metric")
+_RESUMABLE = frozenset({"steps", "checkpoint_every", "imports", "loggers", "history", *_EVALUATION, *_STOPPING})
+"""Fields that a resumed run may change: they say how far to go and what to keep, not what is learned at a step.
 
 A finished run that goes further keeps its last log line, which is over a shorter interval where `log_every` did not
 divide the steps; a run that was given all steps at once has no line there.
@@ -71,13 +75,13 @@ def load_config(folder: str | Path) -> RunConfig:
 def check_same_run(stored: RunConfig, wanted: RunConfig, folder: Path) -> None:
     """Check that a run is resumed with the configuration that it was started with.
 
-    Only how far it goes, how often it is saved and where it is logged may change.
+    Only how far it goes, when it is evaluated, what is kept and where it is logged may change.
 
     Raises:
         ValueError: A field differs; the message names it and both values.
     """
     before, after = _flat(stored), _flat(wanted)
-    free = _RESUMABLE - ({"steps"} if stored.anneal_learning_rate else set())
+    free = _free_fields(stored)
     for name in before | after:
         if before.get(name) != after.get(name) and name not in free:
             raise ValueError(
@@ -86,10 +90,22 @@ def check_same_run(stored: RunConfig, wanted: RunConfig, folder: Path) -> None:
             )
 
 
-def numeric_fields(config: RunConfig) -> dict[str, Any]:
-    """The fields that decide about the numbers of a run, as JSON has them: those that a resumed run may not change."""
-    free = _RESUMABLE - ({"steps"} if config.anneal_learning_rate else set())
+def numeric_fields(config: RunConfig, step: int | None = None) -> dict[str, Any]:
+    """The fields that decide about the numbers of a run, as JSON has them: those that a resumed run may not change.
+
+    Args:
+        config: The run.
+        step: Step of a checkpoint, to give them as they were until then; None for the present values.
+    """
+    config = config if step is None else config_at(config, step)
+    free = _free_fields(config)
     return json.loads(json.dumps({name: value for name, value in _flat(config).items() if name not in free}))
+
+
+def _free_fields(config: RunConfig) -> frozenset[str]:
+    """The fields that a resumed run may change; not the steps where a schedule is over them."""
+    over_steps = config.anneal_learning_rate or config.schedules.keys() - {EPSILON}
+    return _RESUMABLE - ({"steps"} if over_steps else set())
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from memorax.experiment.config_file import load_config
 from memorax.experiment.policy import TrainedPolicy
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.run import checkpoint, origin
-from memorax.experiment.run.files import CHECKPOINTS
-from memorax.experiment.run.session import restore_state, seed_keys
+from memorax.experiment.run.files import BEST, CHECKPOINTS
+from memorax.experiment.run.programs import restore_state, seed_keys
 
 
 class SavedRun(NamedTuple):
@@ -38,7 +38,8 @@ def load(folder: str | Path, *, seed: int | None = None, step: int | Literal["la
     Args:
         folder: The run's folder.
         seed: Which of the run's random seeds; None for the first.
-        step: `"last"` for the newest checkpoint, or the step of one that is kept.
+        step: `"last"` for the newest checkpoint, `"best"` for the one that `keep_best` of the run kept, or the step of
+            one that is kept.
 
     Returns:
         The policy: `action, memory = policy.predict(observation, memory, reward=reward)`.
@@ -79,12 +80,13 @@ def find_checkpoint(folder: Path, step: int | str = "last") -> Path:
 
     Args:
         folder: The run's folder.
-        step: `"last"`, or the step of a checkpoint that is kept.
+        step: `"last"`, `"best"`, or the step of a checkpoint that is kept.
 
     Raises:
         TypeError: `step` is neither an integer nor a string.
         ValueError: There is no such checkpoint; the message names those that are kept.
     """
+    best = checkpoint.newest(folder / BEST)
     kept = {int(path.name): path for path in checkpoint.complete(folder / CHECKPOINTS)}
     if not kept:
         raise ValueError(
@@ -94,12 +96,14 @@ def find_checkpoint(folder: Path, step: int | str = "last") -> Path:
         return kept[max(kept)]
     known = ", ".join(str(number) for number in sorted(kept))
     if step == "best":
-        raise ValueError(
-            f"`step` must be 'last' or a step that is kept ({known}), got 'best': {folder} did not record which "
-            "checkpoint was the best"
-        )
+        if best is None:
+            raise ValueError(
+                f"`step` must be 'last' or a step that is kept ({known}), got 'best': {folder} did not record which "
+                "checkpoint was the best; train with `--eval-every` and `--keep-best eval/return`"
+            )
+        return best
     if isinstance(step, str):
-        raise ValueError(f"`step` must be 'last' or a step that is kept ({known}), got {step!r}")
+        raise ValueError(f"`step` must be 'last', 'best' or a step that is kept ({known}), got {step!r}")
     number = check("step", step, integer())
     if number not in kept:
         raise ValueError(f"`step` must be 'last' or a step that {folder} keeps a checkpoint of ({known}), got {number}")

@@ -29,8 +29,10 @@ from memorax.algorithms import (
 )
 from memorax.core.registry import Registry
 from memorax.experiment import build
+from memorax.experiment.adjustments import adjust
 from memorax.experiment.config import RunConfig
 from memorax.experiment.imports import import_modules, make_environment
+from memorax.experiment.optimizers import check_optimizer_options
 from memorax.networks.sequence_models import MODELS
 
 DEFAULT_ALGORITHM = "ppo"
@@ -136,7 +138,10 @@ def build_agent(config: RunConfig) -> Any:
     import_modules(config.imports)
     recipe = find_recipe(config.algorithm)
     MODELS.get(config.model)  # before an environment is made
-    return recipe.build(recipe.algorithm, build.Parts(config, *make_environment(config.env, config.env_options)))
+    parts = build.Parts(config, *make_environment(config.env, config.env_options))
+    agent = recipe.build(recipe.algorithm, parts)
+    check_optimizer_options(config, parts.used)
+    return adjust(agent, config)
 
 
 def default_run(algorithm: str = DEFAULT_ALGORITHM) -> RunConfig:

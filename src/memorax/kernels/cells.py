@@ -58,6 +58,27 @@ def _lstm_pull(cotangent: State, slopes: tuple[Array, ...]) -> tuple[State, Gate
     return (cell * forget, jnp.zeros_like(hidden)), gates, gates
 
 
+def _mgu_step(state: State, x_gates: Gates, h_gates: Gates) -> tuple[State, Memo]:
+    (hidden,) = state
+    forget = jax.nn.sigmoid(x_gates[0] + h_gates[0])
+    candidate = jnp.tanh(x_gates[1] + forget * h_gates[1])
+    return ((1.0 - forget) * candidate + forget * hidden,), (forget, candidate, h_gates[1])
+
+
+def _mgu_slopes(before: State, after: State, memo: Memo) -> tuple[Array, ...]:
+    del after
+    (hidden,), (forget, candidate, recurrent) = before, memo
+    to_candidate = (1.0 - forget) * (1.0 - jnp.square(candidate))
+    to_forget = (hidden - candidate + to_candidate * recurrent) * forget * (1.0 - forget)
+    return forget, to_forget, to_candidate, to_candidate * forget
+
+
+def _mgu_pull(cotangent: State, slopes: tuple[Array, ...]) -> tuple[State, Gates, Gates]:
+    (hidden,) = cotangent
+    kept, forget, candidate, recurrent_candidate = (hidden * slope for slope in slopes)
+    return (kept,), (forget, candidate), (forget, recurrent_candidate)
+
+
 def _simple_step(state: State, x_gates: Gates, h_gates: Gates) -> tuple[State, Memo]:
     del state
     return (jnp.tanh(x_gates[0] + h_gates[0]),), ()
@@ -78,5 +99,7 @@ GRU = Cell(_gru_step, _gru_slopes, _gru_pull)
 """Gates reset, update, candidate; the reset gate acts behind the recurrent product. State `(h,)`."""
 LSTM = Cell(_lstm_step, _lstm_slopes, _lstm_pull)
 """Gates input, forget, candidate, output. State `(c, h)`."""
+MGU = Cell(_mgu_step, _mgu_slopes, _mgu_pull)
+"""Gates forget, candidate; the forget gate acts behind the recurrent product of the candidate. State `(h,)`."""
 SIMPLE = Cell(_simple_step, _simple_slopes, _simple_pull)
 """One gate: the hyperbolic tangent of the sum. State `(h,)`."""

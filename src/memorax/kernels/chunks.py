@@ -119,14 +119,19 @@ def decay_weights(total: Array, masks: Masks) -> tuple[Array, Array, Array]:
         the chunk's end `[batch, heads, steps]`; 0 where a mask forbids it.
     """
     # After an episode that decayed to nothing, the exponents that masks forbid are large.
-    between = _masked_exp(total[..., :, None] - total[..., None, :], masks.pair)
-    since = _masked_exp(total, masks.old)
-    until = _masked_exp(total[..., -1:] - total, masks.last)
+    between = masked_exp(total[..., :, None] - total[..., None, :], masks.pair)
+    since = masked_exp(total, masks.old)
+    until = masked_exp(total[..., -1:] - total, masks.last)
     return between, since, until
 
 
-def _masked_exp(exponent: Array, mask: Array) -> Array:
-    """The exponential, and 0 outside of the mask."""
+def masked_exp(exponent: Array, mask: Array) -> Array:
+    """Give the exponential, and 0 outside of the mask.
+
+    Args:
+        exponent: Finite, of any size outside of the mask.
+        mask: Flags that broadcast against it.
+    """
     # The exponent is masked as well as the result: an overflow that is selected away would make the gradient NaN.
     return jnp.where(mask, jnp.exp(jnp.where(mask, exponent, 0)), 0)
 

@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from memorax.core.types import Array
+from memorax.kernels.groups import in_groups
 from memorax.kernels.platform import unroll
 
-_LANES = 16
-"""Sums over channels run in so many lanes: in a single one, every addition would wait for the one before it."""
-
-
+_GROUP = 4
+"""Rows of the batch that a CPU computes at a time, so that a chunk's states stay in its cache."""
 _FASTEST = -1e6
 """Bound of the rates: what comes with a larger one is forgotten in any step that is not zero, and where the step is
 zero, its slope would be infinite."""
@@ -78,8 +77,12 @@ def _forward(rates: Array, chunks: _Now, initial: Array) -> tuple[tuple[Array, A
         last, outputs = jax.lax.scan(step, state, now, unroll=unroll())
         return last, (outputs, state)
 
-    last, (outputs, borders) = jax.lax.scan(run, initial, chunks)
-    return (last, outputs), (rates, chunks, borders)
+    def all_chunks(chunks: _Now, initial: Array) -> Any:
+        last, (outputs, borders) = jax.lax.scan(run, initial[0, 0], chunks)
+        return last[None, None], outputs, borders[:, None]
+
+    last, outputs, borders = in_groups(all_chunks, _GROUP, chunks, initial[None, None], axis=2)
+    return (last[0, 0], outputs), (rates, chunks, borders[:, 0])
 
 
 def _backward(residuals: Any, cotangents: tuple[Array, Array]) -> Any:
@@ -97,8 +100,14 @@ def _backward(residuals: Any, cotangents: tuple[Array, Array]) -> Any:
         pulled = chunk, output, states, before
         return jax.lax.scan(partial(_pull, rates), carry, pulled, reverse=True, unroll=unroll())
 
-    (first, per_row), pulled = jax.lax.scan(run, (last, jnp.zeros_like(last)), (chunks, outputs, borders), reverse=True)
-    return jnp.sum(per_row, axis=0), (*pulled, None), first
+    def all_chunks(chunks: _Now, last: Array, outputs: Array, borders: Array) -> Any:
+        last = last[0, 0]
+        start = (last, jnp.zeros_like(last))
+        (first, per_row), pulled = jax.lax.scan(run, start, (chunks, outputs, borders[:, 0]), reverse=True)
+        return first[None, None], per_row[None, None], pulled
+
+    first, per_row, pulled = in_groups(all_chunks, _GROUP, chunks, last[None, None], outputs, borders[:, None], axis=2)
+    return jnp.sum(per_row[0, 0], axis=0), (*pulled, None), first[0, 0]
 
 
 _scan.defvjp(_forward, _backward)
@@ -126,13 +135,11 @@ def _pull(rates: Array, carry: tuple[Array, Array], now: tuple[_Now, Array, Arra
     pulled = (
         steps * written,
         jnp.sum(exponent * rates, axis=1) + inputs * written,
-        _sum_channels(g * (steps * inputs)[:, None]),
-        _sum_channels(state * output[:, None]),
+        _sum_channels(g, steps * inputs),
+        _sum_channels(state, output),
     )
     return (through, rates_cotangent + exponent * steps[:, None]), pulled
 
 
-def _sum_channels(x: Array) -> Array:
-    if x.shape[-1] % _LANES == 0:
-        x = jnp.sum(x.reshape(*x.shape[:-1], -1, _LANES), axis=-2)
-    return jnp.sum(x, axis=-1)
+def _sum_channels(x: Array, weights: Array) -> Array:
+    return jnp.einsum("bnc,bc->bn", x, weights, precision="highest")

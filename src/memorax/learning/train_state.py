@@ -52,6 +52,12 @@ def check_optimizers(**optimizers: Any) -> None:
             )
 
 
+def linear_epsilon(config: Any) -> Schedule:
+    """Make the schedule of a configuration: from `epsilon_start` to `epsilon_end` over `epsilon_steps` transitions."""
+    steps: Any = float(config.epsilon_steps)  # optax hands it to JAX, where an integer must fit 32 bits
+    return optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)
+
+
 def check_schedule(name: str, schedule: Any, default: Schedule) -> Schedule:
     """Choose a schedule, a function of the number of transitions.
 

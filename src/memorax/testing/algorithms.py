@@ -26,8 +26,8 @@ def check_algorithm(
 
     * `keeps_its_types`: `train` and `rollout` keep shapes and dtypes of the state, which holds arrays only.
     * `does_not_depend_on_how_it_is_split`: one call of `train` for 2n steps equals two for n, bit for bit.
-    * `counts_its_steps`, `is_repeatable`, `compiles_once`: whole updates, beyond 2^32 too; the same keys, the same bits;
-      one program.
+    * `counts_its_steps`: whole updates, also beyond 2^32 transitions.
+    * `is_repeatable`, `compiles_once`: the same keys, the same bits; one program.
     * `maps_over_seeds`: seeds under `vmap` equal seeds alone.
     * `is_not_disturbed_by_evaluation`, `evaluates_whole_episodes`: `evaluate` returns the state and logs each episode.
     * `logs_episodes_and_losses`: episodes once per step, losses once per update, all finite.

@@ -12,11 +12,17 @@ from memorax.networks import (
     MLP,
     RNN,
     RTRL,
+    AGaLiTeCell,
     DeltaProductCell,
     FeatureExtractor,
     FFMCell,
     FFMConfig,
+    GatedDeltaNet2Cell,
     GatedDeltaNetCell,
+    GLACell,
+    HGRN2Cell,
+    IndRNNCell,
+    KDACell,
     LinearAttentionCell,
     LinearAttentionConfig,
     LRUCell,
@@ -64,9 +70,14 @@ LRUCell(features=64, state_dim=32, r_min=0.9, r_max=0.999, dtype=jnp.bfloat16)
 
 # Every cell by keywords.
 cells = [
+    AGaLiTeCell(features=64, eta=4, rank=2),
     DeltaProductCell(features=64, num_householder=3),
     FFMCell(features=64, memory_size=32, context_size=4),
+    GatedDeltaNet2Cell(features=64, gate_rank=8),
     GatedDeltaNetCell(features=64, negative_eigenvalues=True),
+    GLACell(features=64, gate_normalizer=8.0),
+    HGRN2Cell(features=64, lower_bound=0.5),
+    KDACell(features=64, value_dim=32),
     LinearAttentionCell(features=64, num_heads=4, head_dim=16),
     LRUCell(features=64, hidden_dim=64),
     Mamba2Cell(features=64, num_heads=4, head_dim=16),
@@ -80,7 +91,12 @@ cells = [
     mLSTMCell(features=64, inner_dim=64, num_heads=4),
 ]
 torsos = [Memoroid(cell=cell) for cell in cells]
-steps = [RTUCell(features=64, state_dim=32), SHMCell(features=32, memory_dim=64), sLSTMCell(features=64, hidden_dim=64)]
+steps = [
+    IndRNNCell(features=64, bound=2.0),
+    RTUCell(features=64, state_dim=32),
+    SHMCell(features=32, memory_dim=64),
+    sLSTMCell(features=64, hidden_dim=64),
+]
 SelfAttention(num_heads=4)
 
 # As published pages write them.

@@ -32,7 +32,10 @@ class Logger(Protocol):
         ...
 
     def sync(self) -> None:
-        """Return when everything that was written is safe from a crash of the process or the machine."""
+        """Return when everything that was written is safe from a crash of the process or the machine.
+
+        A logger whose `start` can restore what is lost need not wait.
+        """
         ...
 
     def close(self) -> None:

@@ -16,10 +16,14 @@ class Composite:
 
     Args:
         loggers: The loggers by name.
+
+    Attributes:
+        notices: What somebody who watches the run should know; whoever shows it empties the list.
     """
 
     def __init__(self, loggers: Mapping[str, Logger]) -> None:
         self.loggers = dict(loggers)
+        self.notices: list[str] = []
 
     def start(self, rows: Sequence[Row]) -> None:
         """Start all; as `Logger.start`."""

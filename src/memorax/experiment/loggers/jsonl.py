@@ -67,9 +67,22 @@ def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
     Raises:
         ValueError: A complete line is not a row; the message names file and line.
     """
+    rows = parse_lines(path.read_bytes() if path.exists() else b"", path)
+    return [row for row in rows if last_step is None or row["step"] <= last_step]
+
+
+def parse_lines(content: bytes, path: Path) -> list[Row]:
+    """Read the rows of complete lines.
+
+    Args:
+        content: The lines; what follows the last one is left out.
+        path: The file, for messages.
+
+    Raises:
+        ValueError: A line is not JSON; the message names file and line.
+    """
     rows: list[Row] = []
-    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         text = line.decode("utf-8", errors="replace")
         try:
             row = json.loads(line.decode("utf-8"))
@@ -81,7 +94,7 @@ def read_rows(path: Path, last_step: int | None = None) -> list[Row]:
         if problem := _odd(row):
             raise ValueError(f"line {number} of {path} must have {problem}, got {text[:60]!r}; restore the file")
         rows.append(row)
-    return [row for row in rows if last_step is None or row["step"] <= last_step]
+    return rows
 
 
 def _odd(row: dict[str, Any]) -> str | None:

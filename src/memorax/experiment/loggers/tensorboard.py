@@ -48,6 +48,10 @@ class TensorBoard:
                 folder.mkdir(parents=True)
                 # Not through its SummaryWriter, whose `flush` does not wait for the queue that it writes from.
                 self._files[seed] = self._library.event_file_writer.EventsWriter(str(folder / "events"))
+                # Of `purge_step`: a TensorBoard that is open forgets what it has read of the file before.
+                began = self._library.proto.event_pb2.SessionLog(status=self._library.proto.event_pb2.SessionLog.START)
+                event = self._library.proto.event_pb2.Event(wall_time=self._began, step=0, session_log=began)
+                self._files[seed].write_event(event)
             when = self._began + row.get("time/elapsed_seconds", 0.0)
             for name in sorted(row.keys() - {"seed", "step"}):
                 summary = {"value": [{"tag": name, "simple_value": row[name]}]}

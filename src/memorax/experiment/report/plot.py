@@ -1,7 +1,7 @@
 """Learning curves: a line for each run, with a confidence band over its seeds."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def plot_runs(folders: Sequence[str | Path], out: str | Path, *, statistic: str 
     if out.suffix.lower().removeprefix(".") not in known:
         raise ValueError(f"`out` must end in one of .{', .'.join(known)}, got {out}; write for example {out}.png")
     configs = [load_config(folder) for folder in folders]
-    labels = _labels(folders)
+    labels = run_labels(folders)
     curves = []
     for folder, label in zip(folders, labels, strict=True):
         path = folder / METRICS_FILE
@@ -119,6 +119,18 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         (line,) = axes.plot(curve.steps, curve.center, linewidth=1.8)
         labels[line] = f"{curve.label} ({seeds})"
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
+    for config in configs:
+        for change in config.history:
+            text = ", ".join(f"{name}={value:g}" for name, value in change["after"].items())
+            axes.axvline(change["step"], color="0.4", linestyle="-.", linewidth=0.8)
+            place = {
+                "xycoords": ("data", "axes fraction"),
+                "rotation": 90,
+                "va": "bottom",
+                "ha": "right",
+                "fontsize": 8,
+            }
+            axes.annotate(text, (change["step"], 0.02), **place)
     tasks = {config.task(): config for config in configs}
     for memory, style in (("with", "--"), ("without", ":")):
         known = [best_return(config, memory=memory == "with") for config in tasks.values()]
@@ -133,8 +145,19 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     statistics = f"\n{name} over seeds with 95 % bootstrap interval" if several else ""
     _write(axes.set_title("", fontsize=11), f"{', '.join(tasks)}{statistics}")
     axes.grid(alpha=0.25)
+    add_legend(axes, labels)
+
+
+def add_legend(axes: Any, labels: Mapping[Any, str], **options: Any) -> None:
+    """Add a legend that shows names as they are.
+
+    Args:
+        axes: The axes.
+        labels: The name of each line.
+        **options: Further options of the legend.
+    """
     # Labels are written afterwards: matplotlib leaves those out that begin with an underscore.
-    legend = axes.legend(labels.keys(), map(str, range(len(labels))), frameon=False)
+    legend = axes.legend(labels.keys(), map(str, range(len(labels))), frameon=False, **options)
     for text, label in zip(legend.get_texts(), labels.values(), strict=True):
         _write(text, label)
 
@@ -154,6 +177,7 @@ def best_return(config: RunConfig, *, memory: bool) -> float | None:
     return getattr(env, "optimal_return" if memory else "memoryless_return", None)
 
 
-def _labels(folders: list[Path]) -> list[str]:
+def run_labels(folders: Sequence[Path]) -> list[str]:
+    """Names of runs: those of their folders, or the whole paths where names are the same."""
     names = [folder.resolve().name for folder in folders]
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]

@@ -1,6 +1,6 @@
 """Statistics over a few runs, with confidence intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -87,3 +87,87 @@ def summarize(scores: Scores) -> dict[str, float | list[float] | int | None]:
         several = scores.shape[0] > 1
         summary[f"{name}_interval_95"] = list(bootstrap_interval(scores, statistic)) if several else None
     return summary
+
+
+def probability_of_improvement(
+    first: Scores, second: Scores, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, tuple[float, float]]:
+    """Estimate how probable it is that a run of the first kind has a higher score than one of the second.
+
+    Args:
+        first: Scores of one kind, `[runs]`, finite.
+        second: Scores of the other kind, `[runs]`.
+        resamples: Number of bootstrap resamples.
+        seed: Random seed.
+
+    Returns:
+        The probability, where equal scores count half, and its 95 % percentile bootstrap interval.
+
+    Source:
+        Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
+        https://arxiv.org/abs/2108.13264
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    rng = np.random.default_rng(seed)
+    drawn = (x[rng.integers(x.size, size=(resamples, x.size))] for x in (first, second))
+    low, high = np.quantile(_improvement(*drawn), [0.025, 0.975])
+    return float(_improvement(first, second)), (float(low), float(high))
+
+
+def _improvement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The share of pairs that the first wins, over the last axes."""
+    difference = first[..., :, None] - second[..., None, :]
+    return np.mean((difference > 0) + 0.5 * (difference == 0), axis=(-2, -1))
+
+
+def mann_whitney(first: Scores, second: Scores) -> float:
+    """The two-sided p-value of the Mann-Whitney test: how surprising such scores are if both kinds are the same.
+
+    Args:
+        first: Scores of one kind, `[runs]`.
+        second: Scores of the other kind, `[runs]`.
+
+    Returns:
+        The p-value: exact for few runs without ties, otherwise by the normal approximation; 1 if all scores are equal.
+    """
+    from scipy.stats import mannwhitneyu
+
+    if np.unique(np.concatenate([first, second])).size == 1:
+        return 1.0
+    return float(mannwhitneyu(first, second, alternative="two-sided").pvalue)
+
+
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for their number by Holm's step-down method.
+
+    Args:
+        p_values: Those of all tests that are made.
+
+    Returns:
+        Adjusted p-values in the same order, at most 1.
+
+    Source:
+        Holm 1979, "A simple sequentially rejective multiple test procedure", https://www.jstor.org/stable/4615733
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def performance_profile(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
+    """The share of runs whose score is above each threshold.
+
+    Args:
+        scores: Of any shape, every entry a run.
+        thresholds: `[thresholds]`.
+
+    Returns:
+        `[thresholds]`, from 1 to 0.
+
+    Source:
+        Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
+        https://arxiv.org/abs/2108.13264
+    """
+    return np.mean(np.asarray(scores).reshape(-1, 1) > np.asarray(thresholds), axis=0)

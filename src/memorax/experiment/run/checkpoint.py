@@ -110,9 +110,7 @@ class CheckpointWriter:
             text = f"checkpoint of step {saved:,} in {self.folder} could not be written ({reason(error)})"
             raise OSError(text) from error
         for path in complete(self.folder)[: -self.keep]:
-            trash = path.with_name(path.name + ".trash")
-            path.rename(trash)
-            shutil.rmtree(trash)
+            remove(path)
         return saved
 
     def close(self) -> None:
@@ -144,11 +142,19 @@ def holds_only_left_overs(folder: Path) -> bool:
     return all(path.is_dir() and _LEFT_OVER.fullmatch(path.name) for path in folder.iterdir())
 
 
+def remove(path: Path) -> None:
+    """Remove a checkpoint: by one rename, and what a kill leaves of it is removed by the next `CheckpointWriter`."""
+    trash = path.with_name(path.name + ".trash")
+    path.rename(trash)
+    shutil.rmtree(trash)
+
+
 def complete(folder: Path) -> list[Path]:
     """List the complete checkpoints in a folder, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _COMPLETE.fullmatch(path.name))
+    found = (path for path in folder.iterdir() if path.is_dir() and _COMPLETE.fullmatch(path.name))
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def newest(folder: Path) -> Path | None:

@@ -124,7 +124,9 @@ def _return(rows: list[Row]) -> str:
     if not returns:
         return "no episode ended"
     spread = f" ± {np.std(returns):.3f}" if len(returns) > 1 else ""
-    return f"mean return {np.mean(returns):.3f}{spread}"
+    evaluated = [row["eval/return"] for row in rows if "eval/return" in row]
+    greedy = f", evaluated {np.mean(evaluated):.3f}" if evaluated else ""
+    return f"mean return {np.mean(returns):.3f}{spread}{greedy}"
 
 
 def _speed(speed: float) -> str:

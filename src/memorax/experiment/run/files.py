@@ -15,6 +15,7 @@ from typing import Any
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+BEST = "best"
 CURVE_FILE = "learning_curve.png"
 SUMMARY_FILE = "summary.json"
 EVALUATION_FILE = "evaluation.json"
@@ -71,16 +72,24 @@ def remove_temporary_files(folder: Path) -> None:
 def sync_file(path: Path) -> None:
     """Wait until the disk has the content of a file."""
     with path.open("rb") as file:
-        os.fsync(file.fileno())
+        _sync(file.fileno(), path)
 
 
 def sync_folder(folder: Path) -> None:
     """Wait until the disk has the names of a folder's files, so that a rename outlives a power failure."""
     descriptor = open_folder(folder)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor, folder)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int, path: Path) -> None:
+    """Wait for the disk; by itself its error does not name the file."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, reason(error), str(path)) from error
 
 
 def is_open(path: Path, descriptor: int) -> bool:

@@ -1,5 +1,6 @@
 """Metrics of a logging interval: reduced on the device, turned into rows on the host."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -66,7 +67,7 @@ def reduce_logs(logs: dict[str, Array], learner: PyTree) -> Interval:
     return Interval(values, present, first_bad, logged, _finite(learner))
 
 
-def rows(interval: Interval, step: int, seeds: list[int], time: Row) -> list[Row]:
+def rows(interval: Interval, step: int, seeds: list[int], time: Row, further: Sequence[Row] = ()) -> list[Row]:
     """Turn an interval into one row for each seed; metrics without a value are left out.
 
     Args:
@@ -74,6 +75,7 @@ def rows(interval: Interval, step: int, seeds: list[int], time: Row) -> list[Row
         step: The step at its end.
         seeds: Numbers of the seeds.
         time: The entries about time, for every row.
+        further: More metrics of each seed; none, or those of an evaluation.
     """
     made: list[Row] = []
     for i, seed in enumerate(seeds):
@@ -81,7 +83,7 @@ def rows(interval: Interval, step: int, seeds: list[int], time: Row) -> list[Row
         for name in sorted(interval.values):
             if interval.present[name][i]:
                 row[name] = _number(interval.values[name][i])
-        made.append(row | time)
+        made.append(row | (further[i] if further else {}) | time)
     return made
 
 

@@ -76,7 +76,7 @@ def check(origin: dict[str, Any] | None, config: RunConfig, path: Path, rows: Ro
             f"checkpoint {path} must be of step {int(path.name):,}, got one of step {origin['step']:,}; "
             f"it was renamed or copied: give it the name {origin['step']:012d}, or delete it"
         )
-    now = numeric_fields(config)
+    now = numeric_fields(config, origin["step"])
     for name, before in origin["config"].items():
         if name in now and now[name] != before:
             raise ValueError(

@@ -3,25 +3,27 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from memorax import lox
-from memorax.core.types import Key, PyTree
+from memorax.core.types import PyTree
 from memorax.environments import HostEnvironmentError
+from memorax.experiment.callbacks import Callback, stopping_rules
 from memorax.experiment.config import RunConfig
-from memorax.experiment.loggers import Logger, LoggerError, read_rows
+from memorax.experiment.loggers import Composite, LoggerError, Row, read_rows
 from memorax.experiment.run import checkpoint, origin, recovery
+from memorax.experiment.run.best import BestCheckpoint
 from memorax.experiment.run.display import Display
-from memorax.experiment.run.files import CHECKPOINTS, METRICS_FILE, remove_temporary_files
+from memorax.experiment.run.episodes import Evaluator
+from memorax.experiment.run.files import BEST, CHECKPOINTS, METRICS_FILE, remove_temporary_files
 from memorax.experiment.run.folders import Claim
 from memorax.experiment.run.interrupt import Interruption
-from memorax.experiment.run.metrics import Interval, diagnose, reduce_logs, rows
-from memorax.experiment.run.python_environments import in_python, python_interval, traceable_init
+from memorax.experiment.run.metrics import Interval, diagnose, rows
+from memorax.experiment.run.programs import compile_interval, initialize, restore_state, seed_keys
+from memorax.experiment.run.series import Series
 
 
 class DivergenceError(RuntimeError):
@@ -36,23 +38,15 @@ class Outcome:
         folder: The run's folder.
         step: Number of environment steps that each seed has been trained for.
         signal: Number of the signal that stopped the run early; None if it is complete.
+        stopped_by: The callback that ended the run before all steps were made; None if none did.
         summary: The content of `summary.json`; empty if the run was stopped early.
     """
 
     folder: Path
     step: int
     signal: int | None = None
+    stopped_by: Callback | None = None
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
-    """Derive the keys of initialization, training and evaluation, `[seeds]` each, from the seeds' numbers alone."""
-
-    def split(seed: jax.Array) -> Key:
-        return jax.random.split(jax.random.key(seed), 3)
-
-    keys = jax.vmap(split)(jnp.asarray(seeds, jnp.uint32))
-    return keys[:, 0], keys[:, 1], keys[:, 2]
 
 
 class Session:
@@ -63,6 +57,9 @@ class Session:
         agent: The agent of that configuration.
         claim: The run's folder; released by `close`.
         logger: Where the metrics go; `metrics.jsonl` in the folder is read on resume. Closed by `close`.
+        callbacks: Called at the end of every logging interval.
+        begin: Changes the initial state of a new run.
+        evaluator: Evaluates while training, where the configuration says so.
 
     Raises:
         ValueError: A checkpoint is damaged or of another configuration, or the run is past its end already.
@@ -71,11 +68,21 @@ class Session:
         state: The state of all seeds, `[seeds, ...]`.
         step: Environment steps that each seed has been trained for.
         total: Environment steps of each seed at the end.
+        rows: Metrics of the last interval, one row per seed.
         warnings: Why the resumed run may not go on with the same bits.
         received_signal: SIGINT or SIGTERM, if one was received during `run`, even too late to stop anything.
     """
 
-    def __init__(self, config: RunConfig, agent: Any, claim: Claim, logger: Logger) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        agent: Any,
+        claim: Claim,
+        logger: Composite,
+        callbacks: Sequence[Callback] = (),
+        begin: Callable[[PyTree], PyTree] = lambda state: state,
+        evaluator: Evaluator | None = None,
+    ) -> None:
         self.config, self.agent, self.claim, self.logger = config, agent, claim, logger
         self.folder = folder = claim.folder
         self.seeds = config.seed_numbers()
@@ -83,6 +90,9 @@ class Session:
         self.compile_seconds = 0.0
         self.received_signal: int | None = None
         self._compiled: dict[int, Callable[..., tuple[PyTree, Interval]]] = {}
+        self.rows: list[Row] = []
+        self._rules, self._callbacks = stopping_rules(config), tuple(callbacks)
+        self._evaluator = evaluator
         init_keys, self._keys, _ = seed_keys(self.seeds)
         latest = checkpoint.newest(folder / CHECKPOINTS)
         self.step = 0 if latest is None else int(latest.name)
@@ -99,14 +109,16 @@ class Session:
                 self.warnings += origin.check(found, config, latest, self._rows)
 
         if latest is None:
-            self.state = initialize(agent, init_keys, self._keys, config.warmup)
+            self.state = begin(initialize(agent, init_keys, self._keys, config.warmup))
         else:
             self.state = restore_state(agent, init_keys, latest, check)
         self._seen = frozenset(name for row in kept for name in row)
         self._elapsed = kept[-1].get("time/elapsed_seconds", 0.0) if kept else 0.0
         logger.start(kept)
+        self._series = Series(lambda: read_rows(folder / METRICS_FILE))
         remove_temporary_files(folder)
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
+        self._best = BestCheckpoint(config.keep_best, folder / BEST, self.step, self._series.get)
         self._watch = recovery.Watch(folder)
         self._failed = False
 
@@ -119,8 +131,9 @@ class Session:
             OSError: The disk failed or is full, or the folder was removed or moved; the message says what is kept.
         """
         with Interruption() as interruption:
+            stopped_by = None
             try:
-                self._train(display, interruption)
+                stopped_by = self._train(display, interruption)
             except BaseException as error:
                 self._failed = True
                 if isinstance(error, OSError):
@@ -129,10 +142,25 @@ class Session:
             finally:
                 self.received_signal = interruption.signal
         # A signal in the last interval has nothing left to stop.
-        return Outcome(self.folder, self.step, interruption.signal if self.step < self.total else None)
+        complete = self.step >= self.total or stopped_by is not None
+        return Outcome(self.folder, self.step, None if complete else interruption.signal, stopped_by)
 
-    def _train(self, display: Display, interruption: Interruption) -> None:
-        while self.step < self.total and interruption.signal is None:
+    def series(self, metric: str) -> Sequence[tuple[int, float]]:
+        """Give all values of a metric so far, as `memorax.experiment.callbacks.TrainingRun` has it."""
+        return self._series.get(metric)
+
+    def save_checkpoint(self) -> Path:
+        """Save a checkpoint of this step, and wait until it is complete."""
+        self._save()
+        self.writer.wait()
+        return checkpoint.complete(self.folder / CHECKPOINTS)[-1]
+
+    def _train(self, display: Display, interruption: Interruption) -> Callback | None:
+        """Train until the end, a signal, or a callback that ends the run, and give that callback."""
+        if self.step == 0 and self.config.fork is not None:
+            self._save()  # what it began with may be gone when it is resumed
+        stopped_by = self._stopped_by(self._rules)
+        while self.step < self.total and interruption.signal is None and stopped_by is None:
             length = min(self._interval(), self.total - self.step)
             before = self.step
             program = self._program(length)
@@ -147,8 +175,11 @@ class Session:
             every = self.config.checkpoint_every
             if self.step // every > before // every:
                 self._save()
+            stopped_by = self._stopped_by([*self._rules, *self._callbacks])
         self._save()
         self.writer.wait()
+        self._best.settle(checkpoint.newest(self.folder / CHECKPOINTS))
+        return stopped_by
 
     def _explained(self, error: OSError) -> OSError:
         """An error that also says what is kept, after saving what still can be."""
@@ -166,8 +197,14 @@ class Session:
             stack.callback(self.claim.release)
             stack.callback(self._watch.close)
             stack.callback(self.writer.close)
+            stack.callback(self._best.close)
             stack.callback(self.logger.close)
             stack.callback(getattr(self.agent, "close", lambda: None))
+
+    def _stopped_by(self, callbacks: Sequence[Callback]) -> Callback | None:
+        """Call all, and give the first that ends the run."""
+        wanting = [callback for callback in callbacks if callback.on_interval(self)]
+        return wanting[0] if wanting else None
 
     def _interval(self) -> int:
         """Steps to the end of the logging interval; intervals end at the same steps however the run was interrupted."""
@@ -199,12 +236,20 @@ class Session:
             raise DivergenceError(f"{problem}; {self._what_is_left()}")
         self.step += length
         self._elapsed += seconds
+        evaluated = self._evaluate(steps[0])
         speed = {"time/steps_per_second": length * len(self.seeds) / seconds, "time/elapsed_seconds": self._elapsed}
-        made = rows(interval, self.step, self.seeds, {name: round(value, 3) for name, value in speed.items()})
+        time_row = {name: round(value, 3) for name, value in speed.items()}
+        self.rows = made = rows(interval, self.step, self.seeds, time_row, evaluated)
         self.logger.write(made)
+        self._series.add(made)
         self._rows.add(made)
         self._seen |= {name for row in made for name in row}
         display.show(self.step, made)
+        while self.logger.notices:
+            display.note(f"warning: {self.logger.notices.pop(0)}")
+        if self._best.improved(self.step):
+            self.logger.sync()
+            self._best.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
         if failure is not None:
             raise failure
 
@@ -216,8 +261,17 @@ class Session:
             f"{error}; saved at step {self.step:,}, resume with `memorax train --resume --out {self.folder}`"
         )
 
+    def _evaluate(self, before: int) -> Sequence[Row]:
+        """Evaluate where it is due; the metrics of each seed."""
+        every = self.config.eval_every
+        if self._evaluator is None or every is None or self.step // every == before // every:
+            return ()
+        return self._evaluator.evaluate(self.state, self.step)
+
     def _save(self) -> None:
         self.logger.sync()
+        # A complete checkpoint stands for the best ones up to it.
+        self._best.settle(checkpoint.newest(self.folder / CHECKPOINTS))
         self.writer.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
 
     def _save_by(self, writer: checkpoint.CheckpointWriter, metrics: Path) -> None:
@@ -229,57 +283,3 @@ class Session:
         latest = checkpoint.newest(self.folder / CHECKPOINTS)
         left = "there is no checkpoint before it" if latest is None else f"the last good checkpoint is {latest}"
         return f"{left}; try a lower `--learning-rate` or `--max-grad-norm` in a new run"
-
-
-def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
-    """Initialize the state of all seeds.
-
-    Args:
-        agent: The agent.
-        init_keys: Keys of initialization, `[seeds]`.
-        keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
-        warmup: Environment steps of each seed with random actions.
-    """
-
-    def one(init_key: Key, key: Key) -> PyTree:
-        state = agent.init(init_key)
-        return agent.warmup(key, state, warmup) if warmup else state
-
-    if in_python(agent):
-        return one(init_keys, keys)
-    return jax.jit(jax.vmap(one))(init_keys, keys)
-
-
-def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Callable[..., tuple[PyTree, Interval]]:
-    """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
-
-    Args:
-        agent: The agent.
-        keys: Training keys, `[seeds]`.
-        state: Of all seeds, `[seeds, ...]`; its buffers are donated.
-        length: Steps of each seed.
-    """
-
-    def one(key: Key, state: PyTree) -> tuple[PyTree, Interval]:
-        state, logs = lox.spool(agent.train)(key, state, length)
-        return state, reduce_logs(logs, state.learner)
-
-    if in_python(agent):
-        return python_interval(agent, length)
-    return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
-
-
-def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[str, Any] | None], object]) -> PyTree:
-    """Read the state of all seeds from a checkpoint.
-
-    Args:
-        agent: The agent.
-        init_keys: Keys of initialization, `[seeds]`.
-        path: The checkpoint's folder.
-        check: Given what the checkpoint belongs to; raises to refuse it.
-
-    Raises:
-        ValueError: It is damaged, or of another configuration.
-    """
-    abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
-    return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check))

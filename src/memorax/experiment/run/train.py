@@ -3,22 +3,29 @@
 import contextlib
 import dataclasses
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
+from memorax.core.types import PyTree
+from memorax.experiment.callbacks import Callback, check_callbacks
+from memorax.experiment.changes import apply_changes
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import check_same_run, load_config, save_config, to_dict
+from memorax.experiment.loading import find_checkpoint, restore_run
 from memorax.experiment.loggers import LOGGERS, Composite, Logger, LoggerError, make_loggers
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
 from memorax.experiment.run.display import make_display
+from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
+from memorax.experiment.run.fork import begin_with, check_fork
 from memorax.experiment.run.origin import check_not_lost
+from memorax.experiment.run.programs import seed_keys
 from memorax.experiment.run.recovery import explain_summary
 from memorax.experiment.run.session import Outcome, Session
 
@@ -28,12 +35,16 @@ _TRIED = 10_000
 """How far from that number of updates a logging interval is looked for that divides the run."""
 
 
-def train(
+def train(  # noqa: PLR0913  how to run it, by keyword
     config: RunConfig,
     folder: str | Path | None = None,
     *,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    fork: str | Path | None = None,
+    fork_step: int | Literal["last", "best"] = "last",
     loggers: Sequence[str | Logger] = (),
+    callbacks: Sequence[Callback] = (),
     console: Console | None = None,
     return_on_signal: bool = False,
 ) -> Outcome:
@@ -51,8 +62,14 @@ def train(
         folder: Where to save it; empty or not there yet, unless an earlier run is resumed. None: a new folder in
             `runs`, named after the run; when resuming, the newest of that name.
         resume: Whether to resume the run in `folder` from its newest checkpoint.
+        changes: New values, by field, from where the run is resumed on: real numbers of `config` and of its
+            hyperparameters, such as `learning_rate`. Recorded in the `history` of the configuration.
+        fork: Folder of a run whose parameters the new one begins with; the environment may be another one, the networks
+            may not. Optimizers, schedules and replay buffer begin anew.
+        fork_step: Which checkpoint of it: `"last"`, `"best"`, or a step.
         loggers: Where the metrics go besides `metrics.jsonl`: names, as `config.loggers` has them, or objects with the
             methods of `memorax.experiment.loggers.Logger`. Names are saved in the configuration, objects are not.
+        callbacks: Objects with the method of `memorax.experiment.Callback`, called after every logging interval.
         console: Where to show the progress; None for standard output.
         return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcome, so that the caller
             decides what happens.
@@ -69,7 +86,16 @@ def train(
         TypeError: No head serves the environment's action space, or the environment does not take `env_options`.
         ValueError: The configuration is refused, or the folder cannot be used.
     """
-    session = prepare(config, folder, resume=resume, loggers=loggers)
+    session = prepare(
+        config,
+        folder,
+        resume=resume,
+        changes=changes,
+        fork=fork,
+        fork_step=fork_step,
+        loggers=loggers,
+        callbacks=callbacks,
+    )
     try:
         return finish(session, console)
     finally:  # also after an error, which the caller may catch and go on
@@ -77,12 +103,16 @@ def train(
             signal.raise_signal(session.received_signal)
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  how to run it, by keyword
     config: RunConfig,
     folder: str | Path | None = None,
     *,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    fork: str | Path | None = None,
+    fork_step: int | str = "last",
     loggers: Sequence[str | Logger] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> Session:
     """Check everything that can be checked before training; takes and raises what `train` does.
 
@@ -90,7 +120,7 @@ def prepare(
         The run, ready to be trained by `finish`; its folder belongs to it until it is closed.
     """
     folder = None if folder is None else Path(folder)
-    stored = config
+    check_callbacks(callbacks)
     names = (*config.loggers, *(name for name in loggers if isinstance(name, str)))
     config = dataclasses.replace(config, loggers=tuple(dict.fromkeys(names)))
     objects = tuple(logger for logger in loggers if not isinstance(logger, str))
@@ -98,21 +128,30 @@ def prepare(
         LOGGERS.get(name)
     if resume:
         folder = folder or latest_folder(default_folder(config))
-        stored = load_config(folder)
-        config, agent = _build(dataclasses.replace(config, log_every=config.log_every or stored.log_every))
-        check_same_run(stored, config, folder)
+        config, agent = _resumed(config, folder, changes or {}, fork)
+        # What a run forked is read again only if it was killed before its first checkpoint.
+        begun = newest(folder / CHECKPOINTS) is not None
+        begin = _begin(dataclasses.replace(config, fork=None) if begun else config, agent)
+        evaluator = _evaluator(config, agent)
         claim = Claim(folder)
     else:
+        if changes:
+            raise ValueError(f"`set` needs `resume`, got {dict(changes)} for a new run; give the options themselves")
+        config = dataclasses.replace(config, history=())
+        if fork is not None:
+            step = int(find_checkpoint(Path(fork), fork_step).name)
+            config = dataclasses.replace(config, fork=str(fork), fork_step=step)
         config, agent = _build(config)
+        begin, evaluator = _begin(config, agent), _evaluator(config, agent)
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
     try:
         if resume and newest(claim.folder / CHECKPOINTS) is None:
-            check_not_lost(claim.folder, stored)
+            check_not_lost(claim.folder, config)
         logger = make_loggers(config.loggers, objects, claim.folder, to_dict(config))
         if not resume:
             save_config(claim.folder, config)
-        session = Session(config, agent, claim, logger)
+        session = Session(config, agent, claim, logger, callbacks, begin, evaluator)
         if resume:  # only now, so that a run that is refused stays as it is
             save_config(claim.folder, config)
     except BaseException:
@@ -121,6 +160,35 @@ def prepare(
         claim.release()
         raise
     return session
+
+
+def _resumed(
+    config: RunConfig, folder: Path, changes: Mapping[str, Any], fork: str | Path | None
+) -> tuple[RunConfig, Any]:
+    """Check that a run is the one in a folder, and change it from its newest checkpoint on."""
+    stored = load_config(folder)
+    if fork is not None:
+        raise ValueError(f"`fork` must be left out to resume {folder}, got {fork}; it begins a new run")
+    own = {name: getattr(stored, name) for name in ("fork", "fork_step", "history")}
+    config = dataclasses.replace(config, log_every=config.log_every or stored.log_every, **own)
+    config, agent = _build(config)
+    check_same_run(stored, config, folder)
+    latest = newest(folder / CHECKPOINTS)
+    changed = apply_changes(config, changes, 0 if latest is None else int(latest.name))
+    return (config, agent) if changed == config else _build(changed)
+
+
+def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
+    """Give what changes the initial state of a new run: it puts in what another run has learned, if it forks one."""
+    if config.fork is None:
+        return lambda state: state
+    source = restore_run(Path(config.fork), config.fork_step or 0)
+    check_fork(agent, source, config.seeds)
+    return lambda state: begin_with(state, source)
+
+
+def _evaluator(config: RunConfig, agent: Any) -> Evaluator | None:
+    return Evaluator(config, agent, seed_keys(config.seed_numbers())[2]) if config.eval_every else None
 
 
 def finish(session: Session, console: Console | None = None) -> Outcome:
@@ -137,6 +205,8 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     display = make_display(console or Console(), session.total, session.step)
     seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
     display.note(f"{config.algorithm} with {config.model} on {config.task()}, {seeds} -> {session.folder}")
+    if config.fork is not None and not session.step:
+        display.note(f"beginning with {config.fork} at step {config.fork_step:,}")
     if session.step:
         display.note(f"resuming from step {session.step:,}")
     for warning in session.warnings:
@@ -148,6 +218,10 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
         session.close()
     if outcome.signal is not None:
         return outcome
+    if outcome.stopped_by is not None and outcome.step < session.total:
+        display.note(f"stopped at step {outcome.step:,} of {session.total:,} by {type(outcome.stopped_by).__name__}")
+    if config.keep_best is not None and not session.series(config.keep_best):
+        display.note(f"warning: `{config.keep_best}` had no value, so that no best checkpoint was kept")
     try:
         summary = write_summary(session.folder, config, session.step, session.compile_seconds)
     except OSError as error:

@@ -1,9 +1,19 @@
 """Memory models: modules that map sequences to sequences, with resets inside. `MODELS` has them by name."""
 
+from memorax.networks.sequence_models.agalite import AGaLiTe, AGaLiTeCell, AGaLiTeConfig
 from memorax.networks.sequence_models.deltaproduct import DeltaProduct, DeltaProductCell, DeltaProductConfig
 from memorax.networks.sequence_models.ffm import FFM, FFMCell, FFMConfig
 from memorax.networks.sequence_models.gated_deltanet import GatedDeltaNet, GatedDeltaNetCell, GatedDeltaNetConfig
+from memorax.networks.sequence_models.gated_deltanet2 import (
+    GatedDeltaNet2,
+    GatedDeltaNet2Cell,
+    GatedDeltaNet2Config,
+)
+from memorax.networks.sequence_models.gla import GLA, GLACell, GLAConfig
 from memorax.networks.sequence_models.gru import GRU
+from memorax.networks.sequence_models.hgrn2 import HGRN2, HGRN2Cell, HGRN2Config
+from memorax.networks.sequence_models.indrnn import IndRNN, IndRNNCell, IndRNNConfig
+from memorax.networks.sequence_models.kda import KDA, KDACell, KDAConfig
 from memorax.networks.sequence_models.linear_attention import (
     LinearAttention,
     LinearAttentionCell,
@@ -14,6 +24,7 @@ from memorax.networks.sequence_models.lstm import LSTM
 from memorax.networks.sequence_models.mamba import Mamba, MambaCell, MambaConfig
 from memorax.networks.sequence_models.mamba2 import Mamba2, Mamba2Cell, Mamba2Config
 from memorax.networks.sequence_models.mamba3 import Mamba3, Mamba3Cell, Mamba3Config
+from memorax.networks.sequence_models.mgu import MGU
 from memorax.networks.sequence_models.mingru import MinGRU, MinGRUCell, MinGRUConfig
 from memorax.networks.sequence_models.minlstm import MinLSTM, MinLSTMCell, MinLSTMConfig
 from memorax.networks.sequence_models.mlp import memoryless_mlp
@@ -57,28 +68,56 @@ MODELS.register("shm", ModelEntry(SHM, example={"memory_dim": 17, "num_thetas": 
 MODELS.register("gated_deltanet", ModelEntry(GatedDeltaNet, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
 MODELS.register("deltaproduct", ModelEntry(DeltaProduct, example={"num_heads": 3, "head_dim": 4, "value_dim": 7}))
 MODELS.register("mamba3", ModelEntry(Mamba3, example={"num_heads": 4, "head_dim": 3, "state_dim": 8, "num_groups": 2}))
+_MATRIX = {"num_heads": 3, "head_dim": 4, "value_dim": 7}
+MODELS.register("gla", ModelEntry(GLA, example=_MATRIX | {"gate_rank": 2}))
+MODELS.register("hgrn2", ModelEntry(HGRN2, example=_MATRIX | {"lower_bound": 0.1}))
+MODELS.register("kda", ModelEntry(KDA, example=_MATRIX | {"gate_rank": 2}))
+MODELS.register("gated_deltanet2", ModelEntry(GatedDeltaNet2, example=_MATRIX | {"gate_rank": 2}))
+MODELS.register("agalite", ModelEntry(AGaLiTe, example={"num_heads": 3, "head_dim": 4, "eta": 2, "rank": 3}))
+# The rectifier of the default would hide steps behind units that are off.
+MODELS.register("indrnn", ModelEntry(IndRNN, example={"activation": "tanh"}))
+MODELS.register("mgu", ModelEntry(MGU))
 MODELS.register("slstm", ModelEntry(sLSTM, example={"num_heads": 3, "inner_dim": 12}))
 
 __all__ = [
     "FFM",
+    "GLA",
     "GRU",
+    "HGRN2",
+    "KDA",
     "LRU",
     "LSTM",
+    "MGU",
     "MODELS",
     "RGLRU",
     "RNN",
     "RTU",
     "S5",
     "SHM",
+    "AGaLiTe",
+    "AGaLiTeCell",
+    "AGaLiTeConfig",
     "Attention",
     "DeltaProduct",
     "DeltaProductCell",
     "DeltaProductConfig",
     "FFMCell",
     "FFMConfig",
+    "GLACell",
+    "GLAConfig",
     "GatedDeltaNet",
+    "GatedDeltaNet2",
+    "GatedDeltaNet2Cell",
+    "GatedDeltaNet2Config",
     "GatedDeltaNetCell",
     "GatedDeltaNetConfig",
+    "HGRN2Cell",
+    "HGRN2Config",
+    "IndRNN",
+    "IndRNNCell",
+    "IndRNNConfig",
+    "KDACell",
+    "KDAConfig",
     "LRUCell",
     "LRUConfig",
     "LinearAttention",

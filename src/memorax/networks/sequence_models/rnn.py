@@ -12,16 +12,17 @@ from memorax.core.checks import boolean, check, check_fields, floating, function
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.sequence_models.parts.base import check_sequence, select_carry
 from memorax.networks.sequence_models.parts.fused import find_kernel
+from memorax.networks.sequence_models.parts.long import unroll_in_chunks
 from memorax.networks.sequence_models.parts.nnx_cell import NNXCell, is_nnx_module
 
 _CELL_FIELDS = {
     "features": size(),
     "dtype": optional(floating()),
     "param_dtype": floating(),
-    "residual": boolean(),
-    **dict.fromkeys(
-        ("activation_fn", "gate_fn", "kernel_init", "recurrent_kernel_init", "bias_init", "carry_init"), function()
-    ),
+    **dict.fromkeys(("residual", "reset_gate"), boolean()),
+    **dict.fromkeys(("activation_fn", "gate_fn"), function()),
+    **dict.fromkeys((f"{part}_init" for part in ("kernel", "recurrent_kernel", "bias", "carry")), function()),
+    **dict.fromkeys((f"{part}_bias_init" for part in ("forget", "activation")), function()),
 }
 """What cells of Flax do not check themselves."""
 
@@ -30,8 +31,9 @@ class RNN(nn.Module):
     """A sequence model of a recurrent cell, which it runs over time with resets inside the sequence.
 
     The initial carry is the same in every episode and row: the cell's `initialize_carry` gets one fixed key. Random
-    streams other than `params` (dropout) are split over time. `nn.GRUCell`, `nn.LSTMCell`, `nn.OptimizedLSTMCell` and
-    `nn.SimpleCell` with their default activations run in a fused kernel, with the same parameters and results.
+    streams other than `params` (dropout) are split over time. `nn.GRUCell`, `nn.LSTMCell`, `nn.OptimizedLSTMCell`,
+    `nn.MGUCell` and `nn.SimpleCell` with their default activations run in a fused kernel, with the same parameters and
+    results.
 
     Attributes:
         cell: A Flax Linen cell (`nn.GRUCell(features=64)`, or your own: a module with `initialize_carry` that maps
@@ -103,7 +105,7 @@ class RNN(nn.Module):
             carry = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (inputs.shape[0], *leaf.shape[1:])), fresh)
 
         if callable(getattr(self.cell, "unroll", None)):
-            return self.cell.unroll(carry, inputs, done)
+            return unroll_in_chunks(self.cell, "unroll", carry, inputs, done)
         kernel = find_kernel(self.cell) if self.fused else None
         if kernel is None:
             return self._scan(inputs, done, carry, fresh)
@@ -114,7 +116,8 @@ class RNN(nn.Module):
     def _scan(self, inputs: Array, done: Array, carry: Carry, fresh: Carry) -> tuple[Carry, Array]:
         def step(cell: nn.Module, carry: Carry, now: tuple[Array, Array]) -> tuple[Carry, Array]:
             inputs, done = now
-            return cell(select_carry(done, fresh, carry), inputs)
+            after, outputs = cell(select_carry(done, fresh, carry), inputs)
+            return jax.tree.map(_keep_type, after, carry), outputs
 
         if inputs.shape[1] == 1:
             carry, outputs = step(self.cell, carry, (inputs[:, 0], done[:, 0]))
@@ -127,6 +130,12 @@ class RNN(nn.Module):
             out_axes=1,
         )
         return scan(self.cell, carry, (inputs, done))
+
+
+def _keep_type(new: Array, old: Array) -> Array:
+    """Keep the type of a state where parameters or activations have another floating-point type."""
+    floats = jnp.issubdtype(new.dtype, jnp.floating) and jnp.issubdtype(old.dtype, jnp.floating)
+    return new.astype(old.dtype) if floats else new
 
 
 def _check_cell(cell: Any) -> None:

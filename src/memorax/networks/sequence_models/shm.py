@@ -9,13 +9,12 @@ import jax.numpy as jnp
 
 from memorax.core.checks import boolean, check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
-from memorax.kernels.remat import scan_chunks
+from memorax.kernels.attention import episode_steps
+from memorax.kernels.hadamard import HadamardSteps, hadamard_memory
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.synonyms import torso
 from memorax.networks.sequence_models.rnn import RNN
 
-_CHUNK = 16
-"""Steps whose memories exist at the same time."""
 _FIRST_COUNTER = 1470
 """The counter that is hashed at an episode's start; the first 39 steps have different rows of a table of 128."""
 
@@ -123,43 +122,18 @@ class SHMCell(ConfiguredModule):
         value = jax.nn.sigmoid(project("strength", 1)) * project("value")
         rows = config.num_thetas if config.sample_theta else 1
         table = self.param("theta", nn.initializers.xavier_uniform(), (rows, side))
-        ages = _ages(done, age)
-        now = table[_hash(ages) % rows], project("calibration"), value, key, query, done
-        memory, read = scan_chunks(self._run, memory, now, _CHUNK)
+        ages = episode_steps(done, age)
+        steps = HadamardSteps(table[_hash(ages) % rows], project("calibration"), value, key, query)
+        memory, read = hadamard_memory(steps, done, memory, clip=config.clip)
         read = read.astype(dtype)
         if config.shortcut:
             read += nn.Dense(side, dtype=dtype, name="shortcut")(x)
         outputs = nn.Dense(config.features, dtype=dtype, name="output")(read)
         return (memory, ages[:, -1] + 1), outputs
 
-    @nn.nowrap
-    def _run(self, memory: Array, sequence: tuple[Array, ...]) -> tuple[Array, Array]:
-        """Calibrate, write and read in sequence: each part `[batch, time, ...]`."""
-
-        def step(memory: Array, now: tuple[Array, ...]) -> tuple[Array, Array]:
-            theta, calibration, value, key, query, done = now
-            kept = jnp.where(done[:, None, None], 0, memory)
-            state = kept * (1 + jnp.tanh(theta[:, :, None] * calibration[:, None])) + value[:, :, None] * key[:, None]
-            if self.config.clip is not None:
-                state = jnp.clip(state, -self.config.clip, self.config.clip)
-            return state.astype(memory.dtype), jnp.sum(state * query[:, None], axis=-1)
-
-        if sequence[-1].shape[1] == 1:
-            memory, read = step(memory, tuple(x[:, 0] for x in sequence))
-            return memory, read[:, None]
-        memory, read = jax.lax.scan(step, memory, tuple(x.swapaxes(0, 1) for x in sequence))
-        return memory, read.swapaxes(0, 1)
-
 
 def _share(x: Array) -> Array:
     return x / (1e-5 + jnp.sum(x, axis=-1, keepdims=True))
-
-
-def _ages(done: Array, age: Array) -> Array:
-    """Steps since the episode's start, `[batch, time]`; `age` is that of the first step unless it starts an episode."""
-    time = jnp.arange(done.shape[1], dtype=jnp.int32)
-    last = jax.lax.cummax(jnp.where(done, time, -1), axis=1)
-    return jnp.where(last < 0, age[:, None] + time, time - last)
 
 
 def _hash(x: Array) -> Array:

@@ -119,8 +119,8 @@ class DeltaCell(ConfiguredModule):
         config, heads, many = self.config, self.config.num_heads, self.updates
         ends = heads * config.head_dim, heads * config.head_dim * (1 + many)
         query, key, value = jnp.split(mixed, ends, axis=-1)
-        query = _direction(query.reshape(*u.shape[:2], 1, heads, -1), config.eps) * config.head_dim**-0.5
-        key = _direction(key.reshape(*u.shape[:2], many, heads, -1), config.eps)
+        query = direction(query.reshape(*u.shape[:2], 1, heads, -1), config.eps) * config.head_dim**-0.5
+        key = direction(key.reshape(*u.shape[:2], many, heads, -1), config.eps)
         value = value.reshape(*u.shape[:2], many, heads, -1)
         beta = nn.sigmoid(wide(nn.Dense(many * heads, use_bias=False, dtype=u.dtype, name="beta")(u)))
         beta = (2 * beta if config.negative_eigenvalues else beta).reshape(*u.shape[:2], many, heads)
@@ -152,5 +152,6 @@ def _run(steps: DeltaSteps, reset: Array, state: Array, chunk: int | None) -> tu
     return state, outputs
 
 
-def _direction(x: Array, eps: float) -> Array:
+def direction(x: Array, eps: float) -> Array:
+    """Give vectors, along the last axis, the length 1."""
     return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + eps)

@@ -70,6 +70,15 @@ def _lstm_weights(params: PyTree) -> Weights:
     )
 
 
+def _mgu_weights(params: PyTree) -> Weights:
+    return Weights(
+        tuple(params[name]["kernel"] for name in ("if", "in")),
+        tuple(params[name]["bias"] for name in ("if", "in")),
+        tuple(params[name]["kernel"] for name in ("hf", "hn")),
+        (None, params["hn"]["bias"]),
+    )
+
+
 def _simple_weights(params: PyTree) -> Weights:
     return Weights((params["i"]["kernel"],), (params["i"]["bias"],), (params["h"]["kernel"],), (None,))
 
@@ -78,6 +87,7 @@ _KERNELS: dict[type, Fused] = {
     nn.GRUCell: Fused(cells.GRU, _gru_weights, has_parts=False),
     nn.LSTMCell: Fused(cells.LSTM, _lstm_weights, has_parts=True),
     nn.OptimizedLSTMCell: Fused(cells.LSTM, _lstm_weights, has_parts=True),
+    nn.MGUCell: Fused(cells.MGU, _mgu_weights, has_parts=False),
     nn.SimpleCell: Fused(cells.SIMPLE, _simple_weights, has_parts=False),
 }
 
@@ -92,7 +102,7 @@ def find_kernel(cell: Any) -> Fused | None:
         The kernel; None for other cells, subclasses, other activations, and parameters below float32.
     """
     kernel = _KERNELS.get(type(cell))
-    if kernel is None or getattr(cell, "residual", False):
+    if kernel is None or getattr(cell, "residual", False) or not getattr(cell, "reset_gate", True):
         return None
     usual = cell.activation_fn is nn.tanh and getattr(cell, "gate_fn", nn.sigmoid) is nn.sigmoid
     wide = cell.param_dtype in (jnp.float32, jnp.float64)

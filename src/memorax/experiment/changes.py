@@ -1,0 +1,84 @@
+"""Resuming with other values: which fields may change, and what a run was like at an earlier step."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from memorax.core.registry import suggest
+from memorax.experiment.config import RunConfig
+
+
+def changeable_fields(config: RunConfig) -> list[str]:
+    """Name the fields that a resumed run may change though they decide about its numbers: all real numbers."""
+    return sorted({*_reals(type(config)), *_reals(type(config.hyperparameters))} - {"stop_at"})
+
+
+def apply_changes(config: RunConfig, changes: Mapping[str, Any], step: int) -> RunConfig:
+    """Change fields of a run that is resumed, and record it in its history.
+
+    Args:
+        config: The run so far.
+        changes: New values by field; those that are what they were are left out of the history.
+        step: The step that the run is resumed from.
+
+    Returns:
+        The run from now on.
+
+    Raises:
+        TypeError: A value is of the wrong kind.
+        ValueError: A field may not change, or its value is out of range.
+    """
+    known = changeable_fields(config)
+    for name in changes:
+        if name not in known:
+            near = suggest(name, tuple(known))
+            raise ValueError(f"`set` must be of a field that may change, got {name}{near}; these: {', '.join(known)}")
+    before = {name: _get(config, name) for name in changes}
+    changed = _with(config, changes)
+    after = {name: _get(changed, name) for name in changes}
+    different = [name for name in changes if before[name] != after[name]]
+    if not different:
+        return config
+    values = ({name: x[name] for name in different} for x in (before, after))
+    entry = {"step": step, **dict(zip(("before", "after"), values, strict=True))}
+    return dataclasses.replace(changed, history=(*config.history, entry))
+
+
+def config_at(config: RunConfig, step: int) -> RunConfig:
+    """Give the configuration that the checkpoint of a step was trained with: without what was changed later.
+
+    Args:
+        config: The run as it is now.
+        step: The checkpoint's step; a change at this very step came after it.
+    """
+    for change in reversed(config.history):
+        if change["step"] >= step:
+            config = _with(config, change["before"])
+    return config
+
+
+def _get(config: RunConfig, name: str) -> Any:
+    return getattr(config if _is_own(name) else config.hyperparameters, name)
+
+
+def _with(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    own = {name: value for name, value in values.items() if _is_own(name)}
+    theirs = {name: value for name, value in values.items() if not _is_own(name)}
+    return dataclasses.replace(config, **own, hyperparameters=dataclasses.replace(config.hyperparameters, **theirs))
+
+
+def _is_own(name: str) -> bool:
+    return name in RunConfig.__dataclass_fields__
+
+
+def _reals(cls: type) -> list[str]:
+    """The fields of a dataclass that hold a real number, or None."""
+    hints = typing.get_type_hints(cls)
+    return [field.name for field in dataclasses.fields(cls) if _is_real(hints[field.name])]
+
+
+def _is_real(hint: Any) -> bool:
+    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return float in choices and set(choices) <= {float, types.NoneType}

@@ -1,0 +1,78 @@
+"""What a run computes on the device, all seeds at once: its keys, its initial state, an interval of training."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from memorax import lox
+from memorax.core.types import Key, PyTree
+from memorax.experiment.run import checkpoint
+from memorax.experiment.run.metrics import Interval, reduce_logs
+from memorax.experiment.run.python_environments import in_python, python_interval, traceable_init
+
+
+def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
+    """Derive the keys of initialization, training and evaluation, `[seeds]` each, from the seeds' numbers alone."""
+
+    def split(seed: jax.Array) -> Key:
+        return jax.random.split(jax.random.key(seed), 3)
+
+    keys = jax.vmap(split)(jnp.asarray(seeds, jnp.uint32))
+    return keys[:, 0], keys[:, 1], keys[:, 2]
+
+
+def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
+    """Initialize the state of all seeds.
+
+    Args:
+        agent: The agent.
+        init_keys: Keys of initialization, `[seeds]`.
+        keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
+        warmup: Environment steps of each seed with random actions.
+    """
+
+    def one(init_key: Key, key: Key) -> PyTree:
+        state = agent.init(init_key)
+        return agent.warmup(key, state, warmup) if warmup else state
+
+    if in_python(agent):
+        return one(init_keys, keys)
+    return jax.jit(jax.vmap(one))(init_keys, keys)
+
+
+def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Callable[..., tuple[PyTree, Interval]]:
+    """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
+
+    Args:
+        agent: The agent.
+        keys: Training keys, `[seeds]`.
+        state: Of all seeds, `[seeds, ...]`; its buffers are donated.
+        length: Steps of each seed.
+    """
+
+    def one(key: Key, state: PyTree) -> tuple[PyTree, Interval]:
+        state, logs = lox.spool(agent.train)(key, state, length)
+        return state, reduce_logs(logs, state.learner)
+
+    if in_python(agent):
+        return python_interval(agent, length)
+    return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
+
+
+def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[str, Any] | None], object]) -> PyTree:
+    """Read the state of all seeds from a checkpoint.
+
+    Args:
+        agent: The agent.
+        init_keys: Keys of initialization, `[seeds]`.
+        path: The checkpoint's folder.
+        check: Given what the checkpoint belongs to; raises to refuse it.
+
+    Raises:
+        ValueError: It is damaged, or of another configuration.
+    """
+    abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
+    return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check))
