@@ -1,9 +1,9 @@
 """Steps per second of PPO with an LSTM in environments that run in Python, end to end: acting, stepping and learning.
 
-Run as `python -m benchmarks.host_environments [--out FILE] [--envs 64] [--steps 128] [--updates 2] [--only TEXT]`. Environments whose
-library is not installed are left out. `environment alone` is the same number of environments stepped with actions drawn
-beforehand, through the same batches; `groups` is in how many groups they take turns with the policy. Compiling is not
-counted. The result is one JSON object.
+Run as `python -m benchmarks.host_environments [--out FILE] [--envs 64] [--steps 128] [--updates 2] [--only TEXT]`.
+Environments whose library is not installed are left out. `environment alone` is the same number of environments stepped
+with actions drawn beforehand, through the same batches; `groups` is in how many groups they take turns with the policy.
+Compiling is not counted. The result is one JSON object.
 """
 
 import argparse

@@ -86,10 +86,15 @@ class Evaluator:
         if other != config:
             trained, agent = agent, build_agent(other)
             _check_same_networks(trained, agent, other)
+        self._agent = agent
         self._players = {
             name: episode_player(agent, config.eval_episodes, MAX_STEPS, deterministic=not name)
             for name in ("", "sampled_")
         }
+
+    def close(self) -> None:
+        """Release environments that run in Python."""
+        getattr(self._agent, "close", lambda: None)()
 
     def evaluate(self, state: PyTree, step: int) -> list[Row]:
         """Evaluate all seeds.
