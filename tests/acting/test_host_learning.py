@@ -29,7 +29,7 @@ def test_ppo_with_a_memory_learns_to_recall():
 
 def test_r2d2_learns_to_recall():
     agent = example_agents.r2d2(
-        as_host(partial(Recall, 3)),
+        as_host(partial(Recall, 3), groups=2),
         "gru",
         num_envs=8,
         train_frequency=8,
@@ -38,7 +38,6 @@ def test_r2d2_learns_to_recall():
         learning_starts=200,
         target_update_frequency=400,
         learning_rate=3e-3,
-        epsilon_steps=4000,
         burn_in_length=0,
     )
     state = agent.train(jax.random.key(1), agent.init(jax.random.key(0)), 12_000)

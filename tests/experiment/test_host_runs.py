@@ -1,5 +1,6 @@
 """Runs in environments that run in Python."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -55,6 +56,20 @@ def test_a_run_is_trained_resumed_evaluated_and_loaded(tmp_path):
     assert action.shape == (4,)
     policy.predict(np.zeros((4, 2), np.float32), memory, reward=0.0)
     assert policy.env.name == "Recall"
+
+
+def test_a_run_is_evaluated_while_it_trains(tmp_path):
+    folder = tmp_path / "run"
+    evaluated = {"eval_every": 2 * UPDATE, "eval_episodes": 3, "eval_env_options": {"length": 2}}
+    train(dataclasses.replace(config(length=3), **evaluated), folder)
+    rows = read_rows(folder / "metrics.jsonl")
+    assert [row["eval/length"] for row in rows] == [2.0] * 6
+    assert [row["eval/episodes"] for row in rows] == [3] * 6
+    assert [row["eval/sampled_episodes"] for row in rows] == [3] * 6
+    # Training is what it is without evaluation.
+    train(config(length=3), tmp_path / "other")
+    for row, other in zip(rows, read_rows(tmp_path / "other" / "metrics.jsonl"), strict=True):
+        assert {k: v for k, v in row.items() if "eval/" not in k and "time/" not in k}.items() <= other.items()
 
 
 def test_what_was_learned_is_restored(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Acting and learning where the environments run in Python: a loop in Python around compiled acting and learning."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,10 +61,16 @@ class HostRunner:
 
     def __init__(self, agent: Any, env: HostEnvironment, num_envs: int) -> None:
         self.agent, self.env, self.num_envs = agent, env, num_envs
-        self.groups = env.number_of_groups(num_envs)
+        self._groups = env.number_of_groups(num_envs)
         self.compiled = HostPrograms(agent)
         self._training: HostCopies | None = None
         self._evaluating: HostCopies | None = None
+
+    @functools.cached_property
+    def groups(self) -> int:
+        """Number of groups that take turns: one where exploration differs among the environments, as in R2D2."""
+        schedule = getattr(self.agent, "epsilon_schedule", None)
+        return 1 if schedule is not None and np.ndim(schedule(jnp.float32(0))) else self._groups
 
     def __getstate__(self) -> None:
         """Keep nothing: a copy of the agent makes a runner of its own."""

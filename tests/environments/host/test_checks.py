@@ -12,7 +12,7 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 from tests.environments.host.toys import Walk
 
-from memorax.environments import as_environment, as_host, make
+from memorax.environments import MissingExtraError, as_environment, as_host, make
 from memorax.environments.host import HostEnvironment
 from memorax.environments.wrappers import FrameStack
 
@@ -147,6 +147,10 @@ def test_names_are_suggested():
     assert (env.name, env.horizon()) == ("gymnasium::CartPole-v1", 500)
     with pytest.raises(ValueError, match="unknown environment `gymnasium::CartPool-v1`; nearest: CartPole-v1"):
         make("gymnasium::CartPool-v1")
+    with pytest.raises(
+        MissingExtraError, match=r"`no_such_robots\.arms` is not installed; run `pip install no_such_robots`"
+    ):
+        make("gymnasium::no_such_robots.arms:Arm-v0")
 
 
 def test_an_environment_that_cannot_be_copied_is_made_again_or_refused():

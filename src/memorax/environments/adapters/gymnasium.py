@@ -1,11 +1,13 @@
 """The environments of Gymnasium, and of every library that registers its own there, as `gymnasium::<id>`."""
 
 import functools
+import importlib
 from typing import Any
 
 from memorax.environments.adapters.raw import check_name, import_library
 from memorax.environments.host import HostEnvironment
 from memorax.environments.host.source import SingleSource
+from memorax.environments.missing import MissingExtraError
 
 gymnasium = import_library("gymnasium", "gymnasium")
 
@@ -13,6 +15,16 @@ gymnasium = import_library("gymnasium", "gymnasium")
 def names() -> tuple[str, ...]:
     """Ids that are registered, without those of environments in JAX, which Gymnasium has too."""
     return tuple(sorted(name for name in gymnasium.registry if "/" not in name or name.startswith("ALE/")))
+
+
+def _import(module: str) -> None:
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise MissingExtraError(module, package) from error
 
 
 def make(name: str, *, processes: bool = False, groups: int | None = None, **kwargs: Any) -> HostEnvironment:
@@ -28,9 +40,13 @@ def make(name: str, *, processes: bool = False, groups: int | None = None, **kwa
         The environment.
 
     Raises:
+        MissingExtraError: If there is no such module.
         ValueError: If no such environment is registered.
     """
-    if ":" not in name:
+    module, separator, _ = name.rpartition(":")
+    if separator:
+        _import(module)
+    else:
         check_name("gymnasium", name, tuple(gymnasium.registry))
     make_one = functools.partial(gymnasium.make, name, **kwargs)
     return HostEnvironment(SingleSource(make_one, f"gymnasium::{name}", processes), groups)

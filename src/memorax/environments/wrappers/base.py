@@ -35,10 +35,8 @@ class Wrapper(Environment[PyTree, PyTree]):
         """
         self.env = adapt(env)
         if isinstance(self.env, HostEnvironment):
-            raise TypeError(
-                f"`env` of {type(self).__name__} must be an environment in JAX, got {self.env.name}, which runs in "
-                "Python; use a wrapper of gymnasium.wrappers on each environment"
-            )
+            name, got = type(self).__name__, f"{self.env.name}, which runs in Python; take one of gymnasium.wrappers"
+            raise TypeError(f"`env` of {name} must be an environment in JAX, got {got}")
         self._depth: int = 1 + (self.env._depth if isinstance(self.env, Wrapper) else 0)
 
     def own_key(self, key: Key) -> Key:

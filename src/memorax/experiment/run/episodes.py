@@ -12,7 +12,7 @@ from memorax.core.types import Key, PyTree
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers.base import Row
 from memorax.experiment.recipes import build_agent
-from memorax.experiment.run.python_environments import in_python
+from memorax.experiment.run.python_environments import in_python, traceable_init
 
 MAX_STEPS = 100_000
 """Longer episodes are left out."""
@@ -86,10 +86,15 @@ class Evaluator:
         if other != config:
             trained, agent = agent, build_agent(other)
             _check_same_networks(trained, agent, other)
+        self._agent = agent
         self._players = {
             name: episode_player(agent, config.eval_episodes, MAX_STEPS, deterministic=not name)
             for name in ("", "sampled_")
         }
+
+    def close(self) -> None:
+        """Release environments that run in Python."""
+        getattr(self._agent, "close", lambda: None)()
 
     def evaluate(self, state: PyTree, step: int) -> list[Row]:
         """Evaluate all seeds.
@@ -121,7 +126,7 @@ def _key_of(key: Key, step: int, number: int) -> Key:
 def _check_same_networks(trained: Any, other: Any, config: RunConfig) -> None:
     """Refuse an environment that other networks would be built for."""
     ours, theirs = (agent.vector_env.action_space for agent in (trained, other))
-    shapes = [jax.eval_shape(agent.init, jax.random.key(0)).learner for agent in (trained, other)]
+    shapes = [jax.eval_shape(traceable_init(agent), jax.random.key(0)).learner for agent in (trained, other)]
     described = [jax.tree.map(lambda x: (x.shape, x.dtype), tree) for tree in shapes]
     if ours != theirs or described[0] != described[1]:
         raise ValueError(

@@ -206,6 +206,8 @@ class Session:
             stack.callback(self._best.close)
             stack.callback(self.logger.close)
             stack.callback(getattr(self.agent, "close", lambda: None))
+            if self._evaluator is not None:
+                stack.callback(self._evaluator.close)
 
     def _stopped_by(self, callbacks: Sequence[Callback]) -> Callback | None:
         """Call all, and give the first that ends the run."""
@@ -244,7 +246,11 @@ class Session:
         self._borne |= borne_faults(interval)
         self.step += length
         self._elapsed += seconds
-        evaluated = self._evaluate(steps[0])
+        evaluated: Sequence[Row] = ()
+        try:
+            evaluated = self._evaluate(steps[0])
+        except HostEnvironmentError as error:
+            failure = error  # raised once what was trained is logged
         speed = {"time/steps_per_second": length * len(self.seeds) / seconds, "time/elapsed_seconds": self._elapsed}
         time_row = {name: round(value, 3) for name, value in speed.items()}
         self.rows = made = rows(interval, self.step, self.seeds, time_row, evaluated)
