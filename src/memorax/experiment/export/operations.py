@@ -18,7 +18,7 @@ _CALLS = {
     "custom_vmap_call",
     "checkpoint",
 }
-"""Primitives that compute what their body computes. (Loops and branches also have bodies, and are none of these.)"""
+"""Primitives that compute what their body computes; loops and branches, which have bodies too, are none of these."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,11 +136,38 @@ def _inline(
             body = next(equation.params[name] for name in _BODIES if name in equation.params)
             inner, constants = (body.jaxpr, body.consts) if isinstance(body, core.ClosedJaxpr) else (body, ())
             results: Sequence[Value | Constant] = _inline(inner, constants, given, operations)
+        elif equation.primitive.name == "scan" and equation.params["length"] == 1:
+            results = _inline_single_step(equation.params, given, operations)
         else:
             results = tuple(Value(x.aval.shape, x.aval.dtype) for x in equation.outvars)
             operations.append(Operation(equation.primitive, given, results, equation.params))
         values |= dict(zip(equation.outvars, results, strict=True))
     return [read(x) for x in jaxpr.outvars]
+
+
+def _inline_single_step(
+    params: dict[str, Any], inputs: Sequence[Value | Constant], operations: list[Operation]
+) -> list[Value | Constant]:
+    """Append the body of a loop over a single step."""
+
+    def change(primitive: Any, x: Value | Constant, shape: tuple[Any, ...], **params: Any) -> Value:
+        like = x.array if isinstance(x, Constant) else x
+        result = Value(shape, like.dtype)
+        operations.append(Operation(primitive, (x,), (result,), params))
+        return result
+
+    def first(x: Value | Constant) -> Value:
+        shape = x.array.shape if isinstance(x, Constant) else x.shape
+        return change(jax.lax.squeeze_p, x, shape[1:], dimensions=(0,))
+
+    def only(x: Value | Constant) -> Value:
+        shape = (1, *(x.array.shape if isinstance(x, Constant) else x.shape))
+        return change(jax.lax.reshape_p, x, shape, new_sizes=shape, dimensions=None, sharding=None)
+
+    count, body = params["num_consts"] + params["num_carry"], params["jaxpr"]
+    now = [*inputs[:count], *map(first, inputs[count:])]
+    results = _inline(body.jaxpr, body.consts, now, operations)
+    return [*results[: params["num_carry"]], *map(only, results[params["num_carry"] :])]
 
 
 def _live(inputs: list[Value], outputs: list[Value | Constant], operations: list[Operation]) -> Operations:

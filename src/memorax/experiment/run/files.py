@@ -15,6 +15,7 @@ CHECKPOINTS = "checkpoints"
 CURVE_FILE = "learning_curve.png"
 SUMMARY_FILE = "summary.json"
 EVALUATION_FILE = "evaluation.json"
+FILM_FILE = "play.gif"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

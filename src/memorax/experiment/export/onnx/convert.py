@@ -15,8 +15,8 @@ from memorax.experiment.export.step import ExportedStep
 def to_onnx(step: ExportedStep) -> Program:
     """Convert a step, with a batch of any size.
 
-    The inputs are the carry, the observation, `reward` and `episode_start`; the outputs are `action` and the carry after
-    the step, with `next/` before its names.
+    The inputs are the carry, the observation, `reward` and `episode_start`; the outputs are `action` and the carry
+    after the step, with `next/` before its names.
 
     Raises:
         ImportError: onnx is not installed.
