@@ -73,7 +73,7 @@ def test_python_runs(page, tmp_path, monkeypatch):
 
 def check_command(words: list[str]) -> None:
     """Parse a command as the command line would, and look its names up; nothing is run."""
-    from memorax.cli import evaluate, plot, train
+    from memorax.cli import evaluate, export, play, plot, train
     from memorax.cli import list as list_command
     from memorax.cli.options import parse
     from memorax.environments.missing import MissingExtraError
@@ -88,9 +88,13 @@ def check_command(words: list[str]) -> None:
             make_environment(run.env, run.env_options)
         MODELS.get(run.model)
         return
-    options = {"evaluate": evaluate.EvaluateOptions, "plot": plot.PlotOptions, "list": list_command.ListOptions}[
-        command
-    ]
+    options = {
+        "evaluate": evaluate.EvaluateOptions,
+        "export": export.ExportOptions,
+        "list": list_command.ListOptions,
+        "play": play.PlayOptions,
+        "plot": plot.PlotOptions,
+    }[command]
     parsed = parse(options, command, arguments)
     if command == "list":
         assert parsed.what in {"environments", "models", "algorithms"}

@@ -1,6 +1,5 @@
 """Exported policies act without memorax as they do with it, for every memory model and every algorithm."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -10,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.experiment.policies import make_policy
 
 from memorax.algorithms import ALGORITHMS
-from memorax.experiment import TrainedPolicy, build_agent, default_run
 from memorax.experiment.export import FORMATS
 from memorax.experiment.run.checkpoint import flatten
 from memorax.networks.sequence_models import MODELS
@@ -41,22 +40,6 @@ for folder in map(Path, sys.argv[2:]):
     arrays = {name: np.stack([step[name] for step in played]) for name in played[0]}
     np.savez(folder / "played.npz", **arrays)
 """
-
-
-def make_policy(algorithm="ppo", model="gru", env="memory::RepeatPreviousEasy", **fields):
-    """A policy that was not trained."""
-    run = default_run(algorithm)
-    hyperparameters = {
-        name: value
-        for name, value in {"num_envs": 4, "normalize_observations": fields.pop("normalize", False)}.items()
-        if hasattr(run.hyperparameters, name)
-    }
-    hyperparameters = dataclasses.replace(run.hyperparameters, **hyperparameters)
-    fields = {"model": model, "env": env, "env_options": {}, "features": 8, "seeds": 1} | fields
-    config = dataclasses.replace(run, hyperparameters=hyperparameters, **fields)
-    agent = build_agent(config)
-    state = agent.init(jax.random.key(1))
-    return TrainedPolicy(agent, state, config)
 
 
 def draw(space, key, shape):

@@ -1,10 +1,9 @@
 """Writing episodes as a film."""
 
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from memorax.core.checks import check, real
 from memorax.experiment.play.episodes import Episode
@@ -28,7 +27,7 @@ def check_film(out: Path) -> None:
     if out.suffix.lower() not in FORMATS:
         raise ValueError(f"`out` must end in {' or '.join(FORMATS)}, got {out}")
     if out.suffix.lower() == ".mp4":
-        _require_video()
+        _ffmpeg()
 
 
 def write_film(policy: "TrainedPolicy", episodes: Sequence[Episode], out: str | Path, *, fps: float = 8.0) -> Path:
@@ -86,19 +85,30 @@ def _write_gif(path: Path, painter: Any, holds: list[int], fps: float) -> None:
 
 
 def _write_mp4(path: Path, painter: Any, holds: list[int], fps: float) -> None:
-    writer = _require_video().get_writer(path, fps=fps, codec="libx264", quality=8)
-    with writer:
-        for frame, hold in zip(painter.frames(), holds, strict=True):
-            for _ in range(hold):
-                writer.append_data(np.asarray(frame))
+    # Not by imageio's own writer: it forks a process whose threads JAX runs in.
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{painter.size[0]}x{painter.size[1]}", "-r", f"{fps}"]
+    encoded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18", "-movflags", "+faststart"]
+    command = [_ffmpeg(), "-y", "-loglevel", "error", *raw, "-i", "-", *encoded, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            for frame, hold in zip(painter.frames(), holds, strict=True):
+                process.stdin.write(frame.tobytes() * hold)  # type: ignore[union-attr]  it is a pipe
+        except BrokenPipeError:
+            pass  # what ffmpeg says of it follows
+        except BaseException:
+            process.kill()
+            raise
+        _, message = process.communicate()
+    if process.returncode:
+        raise OSError(f"ffmpeg could not write {path} ({message.decode(errors='replace').strip()})")
 
 
-def _require_video() -> Any:
+def _ffmpeg() -> str:
+    """The program that encodes videos."""
     try:
-        import imageio_ffmpeg  # noqa: F401  # pyright: ignore[reportMissingImports] (an extra)
-        from imageio import v2
+        import imageio_ffmpeg  # pyright: ignore[reportMissingImports] (an extra)
     except ModuleNotFoundError as error:
         raise ImportError(
-            "videos need imageio and ffmpeg, which are not installed; run `pip install memorax[video]`, or write a .gif"
+            "videos need imageio-ffmpeg, which is not installed; run `pip install memorax[video]`, or write a .gif"
         ) from error
-    return v2
+    return imageio_ffmpeg.get_ffmpeg_exe()
