@@ -25,7 +25,7 @@ from memorax.experiment.run.session import seed_keys
 
 @pytest.fixture(scope="module")
 def policy():
-    return make_policy(env="memory::DeadlineTMaze", env_options={"length": 4})
+    return make_policy(env="memory::TMazePassive", env_options={"length": 4})
 
 
 @pytest.fixture(scope="module")
