@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax import CNN, PPO, RNN, FeatureExtractor, Network, PPOConfig, heads, lox, make
+from memorax.core.spaces import Box
 from memorax.environments import Environment
 
 
@@ -38,8 +39,6 @@ class Seen(Environment):
 
     def observation_space(self, params=None):
         """A picture."""
-        from memorax.core.spaces import Box
-
         return Box(0, 255, (16, 16, 3), jnp.uint8)
 
 

@@ -1,6 +1,5 @@
 """The parameters of a policy by name, for programs that build the network themselves."""
 
-import dataclasses
 import importlib.metadata
 from typing import Any
 
@@ -24,7 +23,7 @@ def to_safetensors(step: ExportedStep) -> Program:
     arrays = parameters(step)
     # Not every dtype of JAX is one of numpy's own.
     wide = {name: x.astype(np.float32) if x.dtype.kind == "V" else x for name, x in arrays.items()}
-    details = {"parameters": {name: {"shape": list(x.shape), "dtype": x.dtype.name} for name, x in arrays.items()}}
+    details = {"parameters": {name: {"shape": list(x.shape), "dtype": x.dtype.name} for name, x in wide.items()}}
     data = save({name: np.ascontiguousarray(x) for name, x in wide.items()})
     return Program("parameters.safetensors", data, details, {"safetensors": importlib.metadata.version("safetensors")})
 
@@ -40,7 +39,7 @@ def parameters(step: ExportedStep) -> dict[str, np.ndarray]:
         return step.read(jax.tree.unflatten(structure, leaves), *arguments)
 
     used = trace(run, leaves, *step.arguments(1)).used_inputs()[: len(leaves)]
-    paths = flatten(dataclasses.replace(step.learned))
+    paths = flatten(step.learned)
     found = {path: np.asarray(x) for (path, x), needed in zip(paths.items(), used, strict=True) if needed}
     short = {path: "/".join(part for part in path.split("/") if part not in {"learner", "params"}) for path in found}
     unique = len(set(short.values())) == len(short)
