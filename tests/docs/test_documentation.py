@@ -1,6 +1,7 @@
 """Every Python block of README and docs runs, and every `memorax ...` line is one the command line understands."""
 
 import contextlib
+import importlib
 import re
 import shlex
 from dataclasses import dataclass, fields
@@ -73,8 +74,8 @@ def test_python_runs(page, tmp_path, monkeypatch):
 
 def check_command(words: list[str]) -> None:
     """Parse a command as the command line would, and look its names up; nothing is run."""
-    from memorax.cli import evaluate, export, play, plot, train
-    from memorax.cli import list as list_command
+    from memorax.cli import train
+    from memorax.cli.commands import COMMANDS
     from memorax.cli.options import parse
     from memorax.environments.missing import MissingExtraError
     from memorax.experiment.imports import make_environment
@@ -88,14 +89,9 @@ def check_command(words: list[str]) -> None:
             make_environment(run.env, run.env_options)
         MODELS.get(run.model)
         return
-    options = {
-        "evaluate": evaluate.EvaluateOptions,
-        "export": export.ExportOptions,
-        "list": list_command.ListOptions,
-        "play": play.PlayOptions,
-        "plot": plot.PlotOptions,
-    }[command]
-    parsed = parse(options, command, arguments)
+    assert command in COMMANDS
+    module = importlib.import_module(f"memorax.cli.{command}")
+    parsed = parse(getattr(module, f"{command.capitalize()}Options"), command, arguments)
     if command == "list":
         assert parsed.what in {"environments", "models", "algorithms"}
 

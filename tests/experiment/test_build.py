@@ -2,9 +2,10 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
-from memorax.algorithms import PPOConfig
+from memorax.algorithms import DQNConfig, PPOConfig, SACConfig
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete
 from memorax.environments import MissingExtraError
 from memorax.experiment import RunConfig, build_agent
@@ -87,6 +88,37 @@ def test_an_action_space_that_no_head_serves_is_refused(space):
 def test_annealing_ends_with_the_last_gradient_step():
     # 7 updates of 6 * 5 steps, 3 epochs of 2 minibatches each.
     assert gradient_steps(config(steps=7 * 30 + 29)) == 7 * 6
+
+
+REPLAY = {"num_envs": 3, "train_frequency": 4, "batch_size": 2, "buffer_size": 200, "target_update_frequency": 8}
+
+
+@pytest.mark.parametrize(
+    ("fields", "run"),
+    [
+        ({"learning_starts": 50}, {"steps": 120}),
+        ({"learning_starts": 50}, {"steps": 120, "warmup": 32}),
+        ({"learning_starts": 1, "sequence_length": 9}, {"steps": 125, "model": "gru"}),
+        ({"learning_starts": 1}, {"steps": 96, "warmup": 60}),
+    ],
+)
+def test_annealing_of_replay_begins_where_learning_begins(fields, run):
+    run = config(
+        DQNConfig(**REPLAY, **fields), **({"algorithm": "dqn", "model": "mlp"} | run), anneal_learning_rate=True
+    )
+    agent, key = build_agent(run), jax.random.key(0)
+
+    def taken(state):
+        state = agent.train(key, agent.warmup(key, state, run.warmup), run.steps)
+        return optax.tree_utils.tree_get(state.learner.online.opt_state[1][0], "count")
+
+    assert jax.jit(lambda key: taken(agent.init(key)))(key) == gradient_steps(run)
+
+
+def test_annealing_counts_every_gradient_step_of_an_update():
+    run = config(SACConfig(**REPLAY, learning_starts=50, gradient_steps=2), algorithm="sac", steps=120, model="mlp")
+    # 10 times 4 steps of 3 environments with 3 updates each; 50 transitions are there after 5 of them.
+    assert gradient_steps(run) == 2 * 3 * 6
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import struct
 
+from memorax.core.step_count import StepCount
 from memorax.experiment.run.checkpoint import CheckpointWriter, complete, newest, restore
 
 
@@ -59,6 +60,25 @@ def test_buffers_may_be_donated_while_they_are_saved(tmp_path):
         tree = advance(tree)
     writer.close()
     assert np.all(restore(newest(tmp_path), abstract(tree))["x"] == 1.0)
+
+
+def test_a_count_of_steps_in_one_word_becomes_the_lower_of_two(saved):
+    tree = make_tree().replace(step=StepCount.of(0))
+    found = restore(newest(saved), abstract(tree))
+    assert jax.tree.structure(found) == jax.tree.structure(tree)
+    assert int(found.step) == 4_000_000_000
+    np.testing.assert_array_equal(found.params["layer.0"]["kernel"], 20.0)
+
+
+def test_a_count_beyond_32_bits_comes_back(tmp_path):
+    writer = CheckpointWriter(tmp_path)
+    writer.save(2**32 + 7, {"step": StepCount.of(2**32 + 7)})
+    writer.close()
+    assert (
+        int(restore(newest(tmp_path), abstract({"step": StepCount.of(0)}))["step"])
+        == 2**32 + 7
+        == int(newest(tmp_path).name)
+    )
 
 
 def test_only_the_newest_few_stay(tmp_path):

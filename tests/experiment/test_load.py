@@ -61,7 +61,7 @@ def save(config, folder, steps=(24,)):
     for step in steps:
         scale = 2 + step / 100
         grown = jax.tree.map(lambda x: x * scale if x.dtype == jnp.float32 else x, state.learner)  # noqa: B023
-        writer.save(step, dataclasses.replace(state, learner=grown, step=jnp.full_like(state.step, step)))
+        writer.save(step, dataclasses.replace(state, learner=grown, step=state.step + step))
     writer.close()
     return folder
 

@@ -139,7 +139,7 @@ def test_gradient_needs_no_more_memory_than_the_plain_scan(size):
     ],
 )
 def test_only_exactly_known_cells_are_replaced(cell, fused):
-    from memorax.networks.sequence_models.parts.fused import find_kernel
+    from memorax.networks.sequence_models.rnn import find_kernel
 
     assert (find_kernel(cell) is not None) is fused
     inputs, done = jnp.ones((2, 3, 5)), jnp.zeros((2, 3), bool)
@@ -147,7 +147,7 @@ def test_only_exactly_known_cells_are_replaced(cell, fused):
 
 
 def test_subclass_of_a_known_cell_is_not_replaced():
-    from memorax.networks.sequence_models.parts.fused import find_kernel
+    from memorax.networks.sequence_models.rnn import find_kernel
 
     class Own(nn.GRUCell):
         pass

@@ -8,7 +8,7 @@ import pytest
 
 from memorax.networks import MLP, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.sequence_models import MODELS
-from memorax.networks.sequence_models.parts.fused import find_kernel
+from memorax.networks.sequence_models.rnn import find_kernel
 
 HEADS = {
     "Categorical": lambda: heads.Categorical(action_dim=3),

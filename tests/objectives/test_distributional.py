@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from memorax.networks.heads import HLGaussVNetwork
 from memorax.objectives import cross_entropy, gaussian_histogram, project
 from memorax.objectives.distributional import SMOOTHING
 
+NO_FEATURES = {"Dense_0": {"kernel": jnp.zeros((2, 101)), "bias": jnp.zeros(101)}}
 ATOMS = np.linspace(-3.0, 5.0, 9, dtype=np.float32)
 
 
@@ -72,6 +74,13 @@ def test_histogram_of_a_target_far_inside_has_it_as_its_mean():
     found = gaussian_histogram(targets, centers)
     assert found.shape == (2, 2, 101)
     np.testing.assert_allclose((found * centers).sum(-1), targets, atol=1e-4)
+
+
+@pytest.mark.parametrize(("target", "decoded"), [(10.0, 9.863), (9.8, 9.77), (9.4, 9.4), (-9.4, -9.4), (-10.0, -9.863)])
+def test_a_histogram_reads_as_its_target_but_for_three_bins_at_either_end(target, decoded):
+    centers = HLGaussVNetwork().apply({"params": NO_FEATURES}, jnp.zeros((1, 1, 2))).values
+    found = gaussian_histogram(jnp.float32(target), centers)
+    np.testing.assert_allclose((found * centers).sum(), decoded, atol=2e-3)
 
 
 def test_cross_entropy():

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memorax.networks import sequence_models
+from memorax.networks import architectures, sequence_models
 
 CASES = {
     path.stem: json.loads(path.read_text()) for path in sorted(Path(__file__).with_name("official").glob("*.json"))
@@ -31,13 +31,14 @@ def arrays(tree):
 
 
 def test_models_with_stored_numbers():
-    assert {case["model"] for case in CASES.values()} >= {"LRU", "S5", "RTU", "FFM", "SHM", "Mamba3", "RetNet"}
+    assert {case["model"] for case in CASES.values()} >= {"LRU", "S5", "RTU", "FFM", "SHM", "Mamba3", "RetNet", "gtrxl"}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_official_numbers(name):
     case = CASES[name]
-    model = getattr(sequence_models, case["model"])(**case["arguments"])
+    room = sequence_models if hasattr(sequence_models, case["model"]) else architectures
+    model = getattr(room, case["model"])(**case["arguments"])
     params, inputs, want = arrays(case["params"]), arrays(case["inputs"]), np.asarray(case["outputs"])
     done = jnp.zeros(inputs.shape[:2], bool)
 

@@ -1,13 +1,17 @@
 """How agents and environments meet: the vectorized environments, and the on-policy and off-policy loops."""
 
 from memorax.acting.agent import Algorithm, Behavior, State
+from memorax.acting.episodes import play_episodes
 from memorax.acting.multi_agent import MultiAgentVectorEnv, SingleAgentView
 from memorax.acting.normalization import NormalizationConfig, Normalizer, Scales
 from memorax.acting.off_policy import OffPolicy, crosses, update_schedule
 from memorax.acting.on_policy import OnPolicy
+from memorax.acting.policy import AgentPolicy
 from memorax.acting.vector_env import EpisodeStatistics, Policy, RolloutState, Value, VectorEnv
+from memorax.core.step_count import StepCount
 
 __all__ = [
+    "AgentPolicy",
     "Algorithm",
     "Behavior",
     "EpisodeStatistics",
@@ -21,8 +25,10 @@ __all__ = [
     "Scales",
     "SingleAgentView",
     "State",
+    "StepCount",
     "Value",
     "VectorEnv",
     "crosses",
+    "play_episodes",
     "update_schedule",
 ]

@@ -2,23 +2,25 @@
 
 import abc
 import dataclasses
-import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import jax
-import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
+from memorax.acting.checks import check_config, check_state
+from memorax.acting.compiled import HoldsPrograms, compiled
+from memorax.acting.episodes import play_episodes
 from memorax.acting.normalization import Normalizer, Scales
-from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
-from memorax.core.types import Array, Carry, Key, PyTree, Transition
+from memorax.acting.policy import AgentPolicy
+from memorax.acting.vector_env import RolloutState, Value, VectorEnv
+from memorax.core.checks import check, integer, optional
+from memorax.core.step_count import StepCount
+from memorax.core.types import Carry, Key, PyTree, Transition, vary_alike
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
 """How to act: as in training, greedily as in evaluation, or uniformly at random."""
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class AlgorithmConfig(Protocol):
@@ -46,32 +48,26 @@ class AgentMemory(Protocol):
 NetworksT = TypeVar("NetworksT", bound=AgentMemory)
 
 
-def compiled(method: Method) -> Method:
-    """Compile a method once per agent and numbers of steps; further calls trace nothing."""
-    names = {"self", "num_steps", "num_episodes"} & set(inspect.signature(method).parameters)
-    return cast(Method, jax.jit(method, static_argnames=tuple(names)))
-
-
 @struct.dataclass
 class State:
     """A whole run: arrays only, so that it can be saved, mapped over seeds and sharded over devices.
 
     Attributes:
-        step: Transitions of all environments so far, uint32.
+        step: Transitions of all environments so far; `int(state.step)` is the number.
         loop: State of the environments, and of the agent's memory in them.
         learner: Parameters, optimizer states and whatever else the algorithm learns.
         buffer: State of the replay buffer; None for on-policy algorithms.
         scales: Running statistics that observations and rewards are normalized by; None without normalization.
     """
 
-    step: Array
+    step: StepCount
     loop: RolloutState
     learner: PyTree
     buffer: PyTree = None
     scales: Scales | None = None
 
 
-class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
+class Algorithm(HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
     """An agent: an algorithm with its networks and its environments.
 
     All methods are pure functions of their arguments and are compiled once per number of steps. They can be mapped
@@ -85,7 +81,8 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
     Args:
         config: The algorithm's configuration.
         env: Environment.
-        env_params: Its parameters; None for its default ones.
+        env_params: Its parameters; None for its default ones. A parameter with an axis of `num_envs` in front of the
+            shape that it has in `env.default_params` has a value for each environment.
         vector_env: Class that runs copies of the environment in parallel.
 
     Raises:
@@ -122,7 +119,7 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
         """Make the parameters, optimizer states and whatever else is learned, given an example of what is seen."""
 
     @abc.abstractmethod
-    def policy(self, learner: PyTree, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: PyTree, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Give the policy after `step` transitions."""
 
     @abc.abstractmethod
@@ -134,7 +131,7 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
         del learner
         return None
 
-    def acting(self, state: State, behavior: Behavior) -> tuple[Policy, Value | None]:
+    def acting(self, state: State, behavior: Behavior) -> tuple[AgentPolicy, Value | None]:
         """Give policy and value function in a state; both take observations as the environments give them."""
         policy, value = self.policy(state.learner, state.step, behavior), self.value(state.learner)
         return self.normalizer.policy(state.scales, policy), self.normalizer.value(state.scales, value)
@@ -154,7 +151,7 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
         rollout_state = self.vector_env.reset(env_key, carry)
         learner = self.init_learner(learner_key, rollout_state)
         buffer, scales = self.init_buffer(rollout_state), self.normalizer.init(rollout_state)
-        return State(jnp.zeros((), jnp.uint32), rollout_state, learner, buffer, scales)
+        return State(StepCount.of(0), rollout_state, learner, buffer, scales)
 
     def init_buffer(self, rollout_state: RolloutState) -> PyTree:
         """Make an empty replay buffer; None for on-policy algorithms."""
@@ -173,15 +170,17 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
             The state `num_steps` transitions later.
 
         Raises:
-            ValueError: `num_steps` is too small for a single update.
+            TypeError: `num_steps` is not an integer.
+            ValueError: `num_steps` is too small for a single update, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
         num_updates = num_steps // self.steps_per_update
         if num_updates < 1:
             one = self.steps_per_update
             raise ValueError(f"`num_steps` must be at least one update ({one} steps), got {num_steps}")
 
         def body(state: State, _: None) -> tuple[State, None]:
-            return self.update(jax.random.fold_in(key, state.step), state), None
+            return vary_alike(self.update(state.step.fold_into(key), state), state), None
 
         return jax.lax.scan(body, state, None, length=num_updates)[0]
 
@@ -193,8 +192,13 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
             key: Random key.
             state: State of the run.
             num_steps: Transitions of all environments.
+
+        Raises:
+            TypeError: `num_steps` is not an integer.
+            ValueError: `num_steps` is negative.
         """
-        del key, num_steps
+        check("num_steps", num_steps, integer(0))
+        del key
         return state
 
     @compiled
@@ -208,12 +212,18 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
 
         Returns:
             The state after the steps, and the transitions, `[num_envs, num_steps, ...]`.
+
+        Raises:
+            TypeError: `num_steps` is not an integer.
+            ValueError: `num_steps` is below 1, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
+        check("num_steps", num_steps, integer(1))
         policy, value = self.acting(state, "explore")
-        key = jax.random.fold_in(key, state.step)
+        key = state.step.fold_into(key)
         rollout_state, transitions = self.vector_env.rollout(key, state.loop, policy, num_steps, value=value)
-        steps = jnp.uint32(num_steps * self.vector_env.num_envs)
-        return dataclasses.replace(state, step=state.step + steps, loop=rollout_state), transitions
+        step = state.step + num_steps * self.vector_env.num_envs
+        return dataclasses.replace(state, step=step, loop=rollout_state), transitions
 
     @compiled
     def evaluate(self, key: Key, state: State, num_steps: int | None = None, num_episodes: int | None = None) -> State:
@@ -233,12 +243,11 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
             The state, unchanged.
 
         Raises:
+            TypeError: A number is not an integer.
             ValueError: Neither number is given, or one is below 1.
         """
-        numbers = {"num_steps": num_steps, "num_episodes": num_episodes}
-        for name, number in numbers.items():
-            if number is not None and number < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {number}")
+        check("num_steps", num_steps, optional(integer(1)))
+        check("num_episodes", num_episodes, optional(integer(1)))
         if num_steps is None and num_episodes is None:
             raise ValueError("`evaluate` needs `num_steps` or `num_episodes`, got neither")
         reset_key, carry_key, rollout_key = jax.random.split(key, 3)
@@ -246,42 +255,7 @@ class Algorithm(abc.ABC, Generic[ConfigT, NetworksT]):
         rollout_state = self.vector_env.reset(reset_key, self.initialize_carry(carry_key, batch), batch)
         policy, _ = self.acting(state, "exploit")
         if num_episodes is not None:
-            lox.log(self._play_episodes(rollout_key, rollout_state, policy, num_steps))
+            lox.log(play_episodes(self.vector_env, rollout_key, rollout_state, policy, num_steps))
         elif num_steps is not None:
             self.vector_env.rollout(rollout_key, rollout_state, policy, num_steps)
         return state
-
-    def _play_episodes(
-        self, key: Key, rollout_state: RolloutState, policy: Policy, num_steps: int | None
-    ) -> dict[str, Array]:
-        """Play until every environment has finished its first episode; return the statistics of these episodes."""
-
-        def unfinished(carry: tuple) -> Array:
-            _, t, record = carry
-            more = ~jnp.all(record["returned_episode"])
-            return more if num_steps is None else more & (t < num_steps)
-
-        def body(carry: tuple) -> tuple:
-            rollout_state, t, record = carry
-            rollout_state, transition = self.vector_env.step(jax.random.fold_in(key, t), rollout_state, policy)
-            first = transition.info["returned_episode"] & ~record["returned_episode"]
-            record = {name: jnp.where(first, transition.info[name], old) for name, old in record.items()}
-            return rollout_state, t + 1, record
-
-        timestep = rollout_state.timestep
-        _, record = rollout_state.episode.advance(timestep.reward, jnp.zeros_like(timestep.done))
-        return jax.lax.while_loop(unfinished, body, (rollout_state, jnp.uint32(0), record))[2]
-
-
-def check_config(algorithm: type[Algorithm], config: Any) -> None:
-    """Require an object of the algorithm's configuration class.
-
-    Raises:
-        TypeError: It is something else, such as the class itself or another algorithm's configuration.
-    """
-    wanted = algorithm.Config
-    if isinstance(config, type) or not isinstance(config, wanted):
-        name = "configuration object" if wanted is object else wanted.__name__
-        got = f"the class {config.__name__}" if isinstance(config, type) else repr(config)
-        hint = "" if wanted is object else f"; write `{name}(...)`"
-        raise TypeError(f"`config` of {algorithm.__name__} must be a {name}, got {got}{hint}")

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from memorax.acting.vector_env import Policy, RolloutState, Value, VectorEnv
+from memorax.acting.policy import AgentPolicy
+from memorax.acting.vector_env import RolloutState, Value, VectorEnv
 from memorax.core.checks import boolean, check_fields
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.objectives import RunningStatistics
@@ -145,13 +146,15 @@ class Normalizer:
 
         return jax.tree.map(normalize, sample, is_leaf=lambda x: isinstance(x, Transition))
 
-    def policy(self, scales: Scales | None, policy: Policy) -> Policy:
+    def policy(self, scales: Scales | None, policy: AgentPolicy) -> AgentPolicy:
         """Give a policy that takes unnormalized observations."""
         if scales is None:
             return policy
 
-        def act(key: Key, carry: Carry, timestep: Timestep) -> tuple[Carry, Array, dict[str, Array]]:
-            return policy(key, carry, self.timestep(scales, timestep))
+        def act(
+            key: Key, carry: Carry, timestep: Timestep, action: Array | None = None
+        ) -> tuple[Carry, Array, dict[str, Array]]:
+            return policy(key, carry, self.timestep(scales, timestep), action)
 
         return act
 

@@ -8,11 +8,15 @@ from typing import Any, Protocol, TypeVar, cast
 import jax
 import jax.numpy as jnp
 
-from memorax.acting.agent import Algorithm, AlgorithmConfig, Behavior, NetworksT, State, compiled
+from memorax.acting.agent import Algorithm, AlgorithmConfig, Behavior, NetworksT, State
+from memorax.acting.checks import check_state
+from memorax.acting.compiled import compiled
 from memorax.acting.normalization import Scales
 from memorax.acting.vector_env import RolloutState
 from memorax.buffers.protocol import Buffer, PrioritizedBuffer
-from memorax.core.types import Array, Key, PyTree, Transition
+from memorax.core.checks import check, integer
+from memorax.core.step_count import StepCount
+from memorax.core.types import Array, Key, PyTree, Transition, vary_alike
 
 
 class OffPolicyConfig(AlgorithmConfig, Protocol):
@@ -41,7 +45,7 @@ def update_schedule(num_envs: int, train_frequency: int) -> tuple[int, int]:
     return train_frequency // common, num_envs // common
 
 
-def crosses(step: Array, stride: int, period: int) -> Array:
+def crosses(step: StepCount, stride: int, period: int) -> Array:
     """Whether the next `stride` transitions pass a multiple of `period`, as when a target network is updated.
 
     Args:
@@ -49,7 +53,7 @@ def crosses(step: Array, stride: int, period: int) -> Array:
         stride: Transitions until the next update, `train_frequency`.
         period: Transitions between two target updates.
     """
-    return step % period + stride >= period
+    return step % period >= max(period - stride, 0)
 
 
 def check_buffer(buffer: Any, num_envs: int) -> None:
@@ -107,7 +111,7 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
         self.buffer, self.store_carry = buffer, store_carry
 
     @abc.abstractmethod
-    def learn(self, key: Key, learner: PyTree, sample: Any, step: Array) -> tuple[PyTree, Array | None]:
+    def learn(self, key: Key, learner: PyTree, sample: Any, step: StepCount) -> tuple[PyTree, Array | None]:
         """Learn from a sample of the replay buffer.
 
         Args:
@@ -129,7 +133,7 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
 
         def transition(key: Key, rollout_state: RolloutState) -> PyTree:
             learner = self.init_learner(key, rollout_state)
-            policy = self.policy(learner, jnp.zeros((), jnp.uint32), "random")
+            policy = self.policy(learner, StepCount.of(0), "random")
             _, step = self.vector_env.step(key, rollout_state, policy, store_carry=self.store_carry)
             return self.record(step)
 
@@ -146,17 +150,17 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
         rollout_state, trajectory = self.vector_env.rollout(
             key, state.loop, policy, num_steps, store_carry=self.store_carry
         )
-        steps = jnp.uint32(num_steps * self.vector_env.num_envs)
+        step = state.step + num_steps * self.vector_env.num_envs
         buffer = self.buffer.add(state.buffer, self.record(trajectory))
         scales = self.normalizer.after_rewards(state.scales, trajectory)
         scales = self.normalizer.after_observations(scales, trajectory, rollout_state)
-        return dataclasses.replace(state, step=state.step + steps, loop=rollout_state, buffer=buffer, scales=scales)
+        return dataclasses.replace(state, step=step, loop=rollout_state, buffer=buffer, scales=scales)
 
     def update(self, key: Key, state: State) -> State:
         """Collect, then sample, learn and set priorities, `num_updates` times."""
         collect_key, learn_key = jax.random.split(key)
-        frequency = jnp.uint32(self.config.train_frequency)
-        first = state.step // frequency * frequency
+        frequency = self.config.train_frequency
+        first = state.step.rounded_down(frequency)
         state = self.collect(collect_key, state, self.collect_steps, "explore")
 
         def body(carry: tuple[PyTree, PyTree], i: Array) -> tuple[tuple[PyTree, PyTree], None]:
@@ -168,7 +172,7 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
         return dataclasses.replace(state, learner=learner, buffer=buffer)
 
     def sample_and_learn(
-        self, key: Key, learner: PyTree, buffer: PyTree, step: Array, scales: Scales | None = None
+        self, key: Key, learner: PyTree, buffer: PyTree, step: StepCount, scales: Scales | None = None
     ) -> tuple[PyTree, PyTree]:
         """Update once, or not at all where the replay buffer does not hold enough.
 
@@ -187,12 +191,13 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
         def update(learner: PyTree) -> tuple[PyTree, Array | None, Array | None]:
             sample = self.normalizer.sample(scales, self.buffer.sample(buffer, sample_key))
             learner, priorities = self.learn(update_key, learner, sample, step)
-            return learner, priorities, getattr(sample, "indices", None)
+            return vary_alike((learner, priorities, getattr(sample, "indices", None)), sample_key)
 
         def skip(learner: PyTree) -> tuple[PyTree, Array | None, Array | None]:
             priorities, indices = jax.eval_shape(update, learner)[1:]
             nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), priorities)
-            return learner, nothing, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), indices)
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), indices)
+            return vary_alike((learner, nothing, zeros), sample_key)
 
         # The buffer is only read inside, so that the compiler has no reason to copy it; NaN changes no priority.
         ready = self.buffer.can_sample(buffer)
@@ -210,8 +215,14 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
             key: Random key.
             state: State of the run.
             num_steps: Transitions of all environments, rounded down to whole steps of all.
+
+        Raises:
+            TypeError: `num_steps` is not an integer.
+            ValueError: `num_steps` is negative, or the state has another number of environments.
         """
+        check_state(state, self.config.num_envs)
+        check("num_steps", num_steps, integer(0))
         if num_steps < self.vector_env.num_envs:
             return state
         steps = num_steps // self.vector_env.num_envs
-        return self.collect(jax.random.fold_in(key, state.step), state, steps, "random")
+        return self.collect(state.step.fold_into(key), state, steps, "random")

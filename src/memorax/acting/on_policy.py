@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import jax
-import jax.numpy as jnp
 
 from memorax.acting.agent import Algorithm, AlgorithmConfig, NetworksT, State
 from memorax.acting.vector_env import RolloutState, VectorEnv
@@ -71,4 +70,4 @@ class OnPolicy(Algorithm[OnPolicyConfigT, NetworksT]):
         seen = self.normalizer.transition(scales, trajectory), self.normalizer.rollout_state(scales, rollout_state)
         learner = self.learn(learn_key, state.learner, *seen, state.loop.carry)
         scales = self.normalizer.after_observations(scales, trajectory, rollout_state)
-        return State(state.step + jnp.uint32(self.steps_per_update), rollout_state, learner, scales=scales)
+        return State(state.step + self.steps_per_update, rollout_state, learner, scales=scales)

@@ -12,8 +12,9 @@ from flax import struct
 from jax.custom_batching import custom_vmap
 
 from memorax import lox
+from memorax.acting.env_params import BatchParams
 from memorax.core.spaces import Box
-from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
 from memorax.environments import as_environment
 
 Policy: TypeAlias = Callable[[Key, Carry, Timestep], tuple[Carry, Array, dict[str, Array]]]
@@ -81,7 +82,8 @@ class VectorEnv:
 
     Args:
         env: Any object that implements the environment protocol, a raw gymnax environment included.
-        env_params: Its parameters; None for its default ones.
+        env_params: Its parameters; None for its default ones. A parameter with an axis of `num_envs` in front of the
+            shape that it has in `env.default_params` has a value for each environment.
         num_envs: Number of environments.
         bounded: True where the policy's continuous actions are in `[-1, 1]` and must be rescaled to the action space;
             False where they are unbounded and are clipped to it.
@@ -91,7 +93,8 @@ class VectorEnv:
     """
 
     def __init__(self, env: Any, env_params: PyTree, num_envs: int, *, bounded: bool = False) -> None:
-        self.env_params = env.default_params if env_params is None and hasattr(env, "default_params") else env_params
+        self._params = BatchParams(env, env_params, num_envs)
+        self.env_params = self._params.first
         self.env = as_environment(env, self.env_params)
         self.num_envs = num_envs
         self.action_space = self.env.action_space(self.env_params)
@@ -117,7 +120,7 @@ class VectorEnv:
         """
         num_envs = self.num_envs if num_envs is None else num_envs
         reset_keys = jax.random.split(key, num_envs)
-        observation, env_state = jax.vmap(self.env.reset, in_axes=(0, None))(reset_keys, self.env_params)
+        observation, env_state = self._of_each(self.env.reset, reset_keys)
         space = self.action_space
         action = jnp.zeros((num_envs, *space.shape), jnp.float32 if isinstance(space, Box) else space.dtype)
         after = jax.eval_shape(self._env_step, key, env_state, action)
@@ -129,10 +132,18 @@ class VectorEnv:
         timestep = Timestep(observation, action, reward, done)
         return RolloutState(timestep, env_state, carry, EpisodeStatistics.start(num_envs))
 
+    def _of_each(self, function: Callable[..., tuple], keys: Key, *args: PyTree) -> tuple:
+        """Call `function(key, *args, env_params)` for each environment."""
+
+        def of_one(leaves: list[Any], *args: PyTree) -> tuple:
+            return function(*args, self._params.from_leaves(leaves))
+
+        axes = (self._params.axes, *(0 for _ in (keys, *args)))
+        return jax.vmap(of_one, in_axes=axes)(self._params.leaves(keys.shape[0]), keys, *args)
+
     def _env_step(self, key: Key, env_state: PyTree, action: Array) -> tuple:
         keys = jax.random.split(key, action.shape[0])
-        step = jax.vmap(self.env.step, in_axes=(0, 0, 0, None))
-        observation, env_state, *outcome, info = step(keys, env_state, self.to_env(action), self.env_params)
+        observation, env_state, *outcome, info = self._of_each(self.env.step, keys, env_state, self.to_env(action))
         if "action_mask" in info:
             mask = info["action_mask"].astype(bool)
             observation = _with_mask(observation, mask)
@@ -190,7 +201,7 @@ class VectorEnv:
         )
         # The last step of an episode is followed by the first of the next: `is_last` becomes `is_first`.
         following = Timestep(observation, action, reward, done)
-        return RolloutState(following, env_state, carry, episode), transition
+        return vary_alike(RolloutState(following, env_state, carry, episode), rollout_state), transition
 
     def rollout(
         self,
@@ -222,7 +233,8 @@ class VectorEnv:
             lox.log(transition.info)
             return after, transition
 
-        after, trajectory = jax.lax.scan(body, rollout_state, jnp.arange(num_steps, dtype=jnp.uint32))
+        begin, times = vary_alike(rollout_state, key), jnp.arange(num_steps, dtype=jnp.uint32)
+        after, trajectory = jax.lax.scan(body, begin, times)
         return after, jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), trajectory)
 
 

@@ -9,7 +9,7 @@ import optax
 from flax import struct
 
 from memorax import lox
-from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State
+from memorax.acting import AgentPolicy, Behavior, OffPolicy, RolloutState, State, StepCount
 from memorax.buffers.protocol import Buffer
 from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
@@ -126,7 +126,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
     def default_epsilon(self) -> Schedule:
         """Make the epsilon schedule of the configuration."""
         config = self.config
-        return optax.linear_schedule(config.epsilon_start, config.epsilon_end, config.epsilon_steps)
+        return optax.linear_schedule(config.epsilon_start, config.epsilon_end, float(config.epsilon_steps))
 
     def default_buffer(self) -> Buffer:
         """Make the replay buffer of the configuration."""
@@ -137,11 +137,11 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
         params = self.networks.init(key, rollout_state.timestep, rollout_state.carry)
         return DQNLearner(TrainState.create(self.optimizer, params), target_copy(params))
 
-    def policy(self, learner: DQNLearner, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: DQNLearner, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Act epsilon-greedily by the schedule."""
-        return self.networks.policy(learner.online.params, self.epsilon_schedule(step), behavior)
+        return self.networks.policy(learner.online.params, self.epsilon_schedule(step.as_float()), behavior)
 
-    def learn(self, key: Key, learner: DQNLearner, sample: Any, step: Array) -> tuple[DQNLearner, Array | None]:
+    def learn(self, key: Key, learner: DQNLearner, sample: Any, step: StepCount) -> tuple[DQNLearner, Array | None]:
         """Take one optimizer step, and update the target network where it is due."""
         batch = sample.experience
         carry = self.networks.replayed_carry(key, batch)
@@ -188,7 +188,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
         """Give the n-step returns of a batch, with the discount of the configuration or another one."""
         return NStepTargets(*episode_ends(batch, self.config.gamma if gamma is None else gamma), self.config.n_step)
 
-    def importance(self, sample: Any, step: Array) -> Array:
+    def importance(self, sample: Any, step: StepCount) -> Array:
         """Give the importance sampling weight of each sequence: 1."""
         return jnp.ones(sample.experience.reward.shape[0])
 

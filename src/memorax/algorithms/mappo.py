@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax import lox
-from memorax.acting import Behavior, OnPolicy, Policy, RolloutState, State, Value
+from memorax.acting import AgentPolicy, Behavior, OnPolicy, RolloutState, State, StepCount, Value
 from memorax.acting.multi_agent import MultiAgentVectorEnv, SingleAgentView
 from memorax.algorithms.ppo import PPO, Batch, PPOConfig
 from memorax.core.checks import boolean, check_fields
@@ -153,13 +153,17 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
             return one(key, *self._together(seen))
         return jax.vmap(one, in_axes=(0, 1, 1))(jax.random.split(key, self.num_agents), *seen)
 
-    def policy(self, learner: ActorCriticLearner, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: ActorCriticLearner, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Give the policy of all agents."""
 
-        def one(learner: ActorCriticLearner, key: Key, carry: Carry, timestep: Timestep) -> tuple:
-            return self.member.policy(learner, step, behavior)(key, carry, timestep)
+        def one(learner: ActorCriticLearner, key: Key, carry: Carry, timestep: Timestep, *action: Array) -> tuple:
+            return self.member.policy(learner, step, behavior)(key, carry, timestep, *action)
 
-        return lambda key, carry, timestep: self._each(one, learner, key, carry, self._inputs(timestep))
+        def act(key: Key, carry: Carry, timestep: Timestep, action: Array | None = None) -> tuple:
+            given = () if action is None else (action,)
+            return self._each(one, learner, key, carry, self._inputs(timestep), *given)
+
+        return act
 
     def value(self, learner: ActorCriticLearner) -> Value:
         """Give the value function of all agents."""

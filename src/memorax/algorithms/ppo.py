@@ -7,7 +7,7 @@ import jax
 import optax
 
 from memorax import lox
-from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
+from memorax.acting import AgentPolicy, Behavior, NormalizationConfig, OnPolicy, RolloutState, State, StepCount, Value
 from memorax.core.checks import boolean, check_fields, optional, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner
@@ -147,7 +147,7 @@ class PPO(OnPolicy[PPOConfig, ActorCritic]):
         params = self.networks.init(key, rollout_state.timestep, rollout_state.carry)
         return self.Learner.create(self.optimizers, params)
 
-    def policy(self, learner: ActorCriticLearner, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: ActorCriticLearner, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Sample from the policy, or take its mode; record log-probability and value."""
         return self.networks.policy(learner.params, behavior)
 

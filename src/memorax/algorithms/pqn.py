@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from memorax import lox
-from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
+from memorax.acting import AgentPolicy, Behavior, NormalizationConfig, OnPolicy, RolloutState, State, StepCount, Value
 from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.dropout import dropout
@@ -132,7 +132,7 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
     ) -> None:
         super().__init__(config, env, env_params)
         check_optimizers(optimizer=optimizer)
-        default = optax.linear_schedule(config.epsilon_start, config.epsilon_end, config.epsilon_steps)
+        default = optax.linear_schedule(config.epsilon_start, config.epsilon_end, float(config.epsilon_steps))
         self.epsilon_schedule = check_schedule("epsilon_schedule", epsilon_schedule, default)
         self.networks, self.optimizer = QFunction(self.vector_env, q_network, distributional=False), optimizer
         self.num_minibatches = config.minibatches(self.recurrent)
@@ -142,9 +142,9 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
         """Make the network and its optimizer."""
         return TrainState.create(self.optimizer, self.networks.init(key, rollout_state.timestep, rollout_state.carry))
 
-    def policy(self, learner: TrainState, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: TrainState, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Act epsilon-greedily by the schedule."""
-        return self.networks.policy(learner.params, self.epsilon_schedule(step), behavior)
+        return self.networks.policy(learner.params, self.epsilon_schedule(step.as_float()), behavior)
 
     def value(self, learner: TrainState) -> Value:
         """Give the greedy value function."""

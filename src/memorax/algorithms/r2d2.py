@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, cast
 import jax.numpy as jnp
 import optax
 
-from memorax.acting import State
+from memorax.acting import State, StepCount
 from memorax.algorithms.dqn import DQN
 from memorax.buffers import compute_importance_weights, make_prioritised_episode_buffer
 from memorax.buffers.protocol import Buffer, PrioritizedBuffer
@@ -148,10 +148,10 @@ class R2D2(DQN):
             return targets
         return replace(targets, scale=rescale, unscale=unscale)
 
-    def importance(self, sample: Any, step: Array) -> Array:
+    def importance(self, sample: Any, step: StepCount) -> Array:
         """Give the importance sampling weight of each sequence; the largest is 1."""
         # The number of sequences cancels, since the weights are divided by the largest.
-        return compute_importance_weights(sample.probabilities, 1, jnp.asarray(self.beta_schedule(step)))
+        return compute_importance_weights(sample.probabilities, 1, jnp.asarray(self.beta_schedule(step.as_float())))
 
     def priorities(self, errors: Array, weight: Array) -> Array:
         """Mix the largest and the mean absolute TD error of each sequence."""

@@ -9,7 +9,7 @@ import optax
 from flax import struct
 
 from memorax import lox
-from memorax.acting import Behavior, OffPolicy, Policy, RolloutState, State
+from memorax.acting import AgentPolicy, Behavior, OffPolicy, RolloutState, State, StepCount
 from memorax.buffers.protocol import Buffer
 from memorax.core.checks import check_fields, integer, real
 from memorax.core.types import Array, Key, PyTree
@@ -137,11 +137,11 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
             alpha=TrainState.create(self.optimizers["alpha"], self.alpha.init(key)),
         )
 
-    def policy(self, learner: SACLearner, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: SACLearner, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Sample from the policy, or take its mode."""
         return self.networks.policy(learner.actor.params, learner.critics.params, behavior)
 
-    def learn(self, key: Key, learner: SACLearner, sample: Any, step: Array) -> tuple[SACLearner, None]:
+    def learn(self, key: Key, learner: SACLearner, sample: Any, step: StepCount) -> tuple[SACLearner, None]:
         """Take the gradient steps of an update."""
         batch = sample.experience
         sequences = ReplayedSequences(self.networks, batch, self.networks.replayed_carry(key, batch), self.burn_in)
@@ -154,7 +154,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         return learner, None
 
     def gradient_step(
-        self, key: Key, learner: SACLearner, sequences: ReplayedSequences, step: Array
+        self, key: Key, learner: SACLearner, sequences: ReplayedSequences, step: StepCount
     ) -> tuple[SACLearner, Metrics]:
         """Take one optimizer step of the critics, then of the policy and of the temperature; update the targets."""
         config, temperature = self.config, self.alpha.apply(learner.alpha.params)

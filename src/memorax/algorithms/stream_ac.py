@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
-from memorax.acting import Behavior, NormalizationConfig, OnPolicy, Policy, RolloutState, State, Value
+from memorax.acting import AgentPolicy, Behavior, NormalizationConfig, OnPolicy, RolloutState, State, StepCount, Value
 from memorax.core.checks import check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic
@@ -124,7 +124,7 @@ class StreamAC(OnPolicy[StreamACConfig, ActorCritic]):
         """Give the parameters that actor or critic moves: its own, and for the critic those of a shared trunk."""
         return params if name == "critic" and self.networks.shared else {name: params[name]}
 
-    def policy(self, learner: StreamACLearner, step: Array, behavior: Behavior) -> Policy:
+    def policy(self, learner: StreamACLearner, step: StepCount, behavior: Behavior) -> AgentPolicy:
         """Sample from the policy, or take its mode; record log-probability and value."""
         return self.networks.policy(learner.params, behavior)
 

@@ -94,6 +94,24 @@ class Transition:
         return self.terminated | self.truncated
 
 
+def vary_alike(tree: PyTree, *others: PyTree) -> PyTree:
+    """Let every leaf vary over the devices over which any leaf varies, of `tree` or of `others`.
+
+    Inside `jax.shard_map` a constant does not vary, a loop's state must vary in the same way before and after a step.
+    Everywhere else the tree is returned as it is.
+    """
+    axes = frozenset[Any]().union(*map(_varies_over, jax.tree.leaves((tree, others))))
+    if not axes:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.pcast(x, tuple(axes - _varies_over(x)), to="varying"), tree)
+
+
+def _varies_over(x: Any) -> frozenset[Any]:
+    """The axes of the mesh of `jax.shard_map` along which an array varies."""
+    described: Any = jax.typeof(x)
+    return described.manual_axis_type.varying if hasattr(described, "manual_axis_type") else described.vma
+
+
 def strong(tree: PyTree) -> PyTree:
     """Make strongly typed arrays of all leaves: what goes round in a scan must keep its type."""
 

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from memorax.acting import update_schedule
 from memorax.acting.multi_agent import SingleAgentView
 from memorax.core.spaces import Box, Discrete, encode, split_action_mask
 from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
+from memorax.learning.replay import default_buffer
 from memorax.networks import CNN, MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
 from memorax.networks.sequence_models import MODELS
@@ -229,10 +231,20 @@ def gradient_steps(config: RunConfig) -> int:
     """Number of gradient steps of a whole run; one per rollout for an algorithm without epochs and minibatches."""
     algorithm = config.hyperparameters
     if hasattr(algorithm, "train_frequency"):
-        return max(1, config.steps // algorithm.train_frequency) * getattr(algorithm, "gradient_steps", 1)
+        return max(1, learning_updates(config)) * getattr(algorithm, "gradient_steps", 1)
     updates = config.steps // (algorithm.num_envs * algorithm.num_steps)
     minibatches = algorithm.minibatches(is_recurrent(config)) if hasattr(algorithm, "minibatches") else 1
     return max(1, updates * getattr(algorithm, "update_epochs", 1) * minibatches)
+
+
+def learning_updates(config: RunConfig) -> int:
+    """Number of updates of a whole run in which the replay buffer already holds enough to learn from."""
+    algorithm = config.hyperparameters
+    collect_steps, num_updates = update_schedule(algorithm.num_envs, algorithm.train_frequency)
+    layout = default_buffer(algorithm, is_recurrent(config), getattr(algorithm, "n_step", 1)).layout  # type: ignore[attr-defined]
+    columns = max(layout.min_columns, layout.sample_sequence_length) - config.warmup // algorithm.num_envs
+    first = max(1, -(-columns // collect_steps))
+    return max(0, config.steps // (collect_steps * algorithm.num_envs) - first + 1) * num_updates
 
 
 def is_recurrent(config: RunConfig) -> bool:

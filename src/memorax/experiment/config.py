@@ -49,7 +49,7 @@ class RunConfig(Generic[C]):
     learning_rate: float = 3e-4
     """Learning rate of the Adam optimizer."""
     anneal_learning_rate: bool = False
-    """Whether to anneal the learning rate linearly to zero over `steps`."""
+    """Whether to anneal the learning rate linearly to zero over the updates of `steps` that learn."""
     max_grad_norm: float = 0.5
     """Maximum global norm of the gradients; larger gradients are scaled down to it."""
     checkpoint_every: int = 100_000

@@ -19,6 +19,11 @@ _LANES = 16
 """Sums over channels run in so many lanes: in a single one, every addition would wait for the one before it."""
 
 
+_FASTEST = -1e6
+"""Bound of the rates: what comes with a larger one is forgotten in any step that is not zero, and where the step is
+zero, its slope would be infinite."""
+
+
 _Now = tuple[Array, Array, Array, Array, Array]
 """What a step consumes: inputs, step sizes, writes, reads, resets; all steps have chunk and time axes in front."""
 
@@ -42,7 +47,7 @@ def selective_scan(
     dtype = jnp.result_type(*sequence, rates, initial)
     inputs, steps, writes, reads = (x.astype(dtype) for x in sequence)
     now = inputs, steps, writes, reads, reset
-    state = initial.astype(dtype)
+    state, rates = initial.astype(dtype), jnp.maximum(rates, _FASTEST)
     if length == 1:
         state = _step(rates, state, jax.tree.map(lambda x: x[:, 0], now))
         return state.astype(initial.dtype), _read(state, reads[:, 0])[:, None]

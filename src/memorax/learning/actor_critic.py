@@ -9,7 +9,8 @@ import optax
 from flax import struct
 
 from memorax.acting.agent import Behavior
-from memorax.acting.vector_env import Policy, Value, VectorEnv
+from memorax.acting.policy import AgentPolicy
+from memorax.acting.vector_env import Value, VectorEnv
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.learning.agent_networks import AgentNetworks, SingleNetwork
 from memorax.learning.auxiliary import Auxiliary, check_value_head
@@ -123,12 +124,17 @@ class ActorCritic(AgentNetworks):
         losses = {"trunk": sown, "actor": from_actor, "critic": from_critic}
         return {"actor": actor_carry, "critic": ()}, (distribution, value), flatten_losses(losses)
 
-    def policy(self, params: dict[str, PyTree], behavior: Behavior) -> Policy:
+    def policy(self, params: dict[str, PyTree], behavior: Behavior) -> AgentPolicy:
         """Sample from the policy, or take its mode to exploit; record log-probability and value."""
 
-        def act(key: Key, carry: Carry, timestep: Timestep) -> tuple[Carry, Array, dict[str, Array]]:
+        def act(
+            key: Key, carry: Carry, timestep: Timestep, action: Array | None = None
+        ) -> tuple[Carry, Array, dict[str, Array]]:
             carry, (distribution, value, *_) = self.unroll(params, add_time(timestep), carry)
-            action = distribution.mode() if behavior == "exploit" else distribution.sample(key)
+            if action is not None:
+                action = add_time(action)
+            else:
+                action = distribution.mode() if behavior == "exploit" else distribution.sample(key)
             aux: dict[str, Any] = {"log_prob": distribution.log_prob(action), "value": as_scalars(value)}
             return carry, remove_time(action), remove_time(aux)
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from memorax.acting.agent import Behavior
-from memorax.acting.vector_env import Policy, Value, VectorEnv
+from memorax.acting.policy import AgentPolicy
+from memorax.acting.vector_env import Value, VectorEnv
 from memorax.core.spaces import Discrete, split_action_mask
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.learning.agent_networks import SingleNetwork
@@ -53,7 +54,7 @@ class QFunction(SingleNetwork):
                 "HLGaussQNetwork, got C51QNetwork"
             )
 
-    def policy(self, params: PyTree, epsilon: Array | float, behavior: Behavior) -> Policy:
+    def policy(self, params: PyTree, epsilon: Array | float, behavior: Behavior) -> AgentPolicy:
         """Act epsilon-greedily; record the values of all actions as `q`.
 
         Args:
@@ -62,10 +63,14 @@ class QFunction(SingleNetwork):
             behavior: `"exploit"` is greedy, `"random"` uniform. Either way the memory is updated.
         """
 
-        def act(key: Key, carry: Carry, timestep: Timestep) -> tuple[Carry, Array, dict[str, Any]]:
+        def act(
+            key: Key, carry: Carry, timestep: Timestep, action: Array | None = None
+        ) -> tuple[Carry, Array, dict[str, Any]]:
             carry, output = self.unroll(params, add_time(timestep), carry)
             q = remove_time(as_scalars(output))
             values = main_values(q)
+            if action is not None:
+                return carry, action, {"q": q}
             if behavior == "exploit":
                 return carry, jnp.argmax(values, axis=-1), {"q": q}
             probability = 1.0 if behavior == "random" else epsilon

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from memorax.core.spaces import split_action_mask
 from memorax.core.types import Array, Carry, PyTree, Timestep
 from memorax.networks import MLP, Network
+from memorax.networks.flat_dense import flat_dense
 
 
 class Reconstruction(Network):
@@ -75,7 +76,8 @@ class Reconstruction(Network):
         if self.coefficient:
             observation = _observation(timestep.observation)
             decoder = _decoder(observation.shape[2:]) if self.decoder is None else self.decoder
-            prediction = cast(Any, decoder)(features)
+            with flat_dense():
+                prediction = cast(Any, decoder)(features)
             if not self.is_initializing():
                 zero = jnp.zeros((), prediction.dtype)
                 loss = self.coefficient * jnp.mean(reconstruction_error(prediction, observation))

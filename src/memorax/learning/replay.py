@@ -10,7 +10,7 @@ from memorax.acting.off_policy import OffPolicy
 from memorax.acting.vector_env import RolloutState
 from memorax.buffers import get_full_start_flags, make_episode_buffer
 from memorax.buffers.protocol import Buffer
-from memorax.core.checks import boolean, check_fields, integer, optional, real
+from memorax.core.checks import boolean, check_fields, integer, optional, real, size
 from memorax.core.types import Key
 
 _DEFAULT_BUFFER_SIZE = 100_000
@@ -50,10 +50,12 @@ class ReplayConfig(NormalizationConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts = ("num_envs", "train_frequency", "batch_size", "learning_starts", "target_update_frequency")
+        counts = ("num_envs", "batch_size", "learning_starts")
+        periods = ("train_frequency", "target_update_frequency")
         check_fields(
             self,
             **dict.fromkeys(counts, integer(1)),
+            **dict.fromkeys(periods, size()),
             **dict.fromkeys(("sequence_length", "sequence_period", "buffer_size"), optional(integer(1))),
             burn_in_length=integer(0),
             gamma=real(0, 1),

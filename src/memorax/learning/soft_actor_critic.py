@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax.acting.agent import Behavior
-from memorax.acting.vector_env import Policy, VectorEnv
+from memorax.acting.policy import AgentPolicy
+from memorax.acting.vector_env import VectorEnv
 from memorax.core.distributions import Categorical
 from memorax.core.spaces import Discrete
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
@@ -184,7 +185,7 @@ class SoftActorCritic(AgentNetworks):
         """Take the values of the actions taken, `[batch, time]`."""
         return action_values(values, action) if self.discrete else values
 
-    def policy(self, actor: PyTree, critics: Sequence[PyTree], behavior: Behavior) -> Policy:
+    def policy(self, actor: PyTree, critics: Sequence[PyTree], behavior: Behavior) -> AgentPolicy:
         """Sample from the policy; record the log-probability, and each critic's value of the action as `q`.
 
         Args:
@@ -193,15 +194,21 @@ class SoftActorCritic(AgentNetworks):
             behavior: `"exploit"` takes the mode, `"random"` any allowed action.
         """
 
-        def act(key: Key, carry: Carry, timestep: Timestep) -> tuple[Carry, Array, dict[str, Array]]:
+        def act(
+            key: Key, carry: Carry, timestep: Timestep, action: Array | None = None
+        ) -> tuple[Carry, Array, dict[str, Array]]:
             inputs = add_time(timestep)
             memory, distribution = self.actor.unroll(actor, inputs, carry["actor"])
-            action = distribution.mode() if behavior == "exploit" else distribution.sample(key)
-            action = uniform_action(key, distribution) if behavior == "random" else action
-            memories, values, _ = self.value(critics, inputs, carry["critics"], action)
-            q = jnp.stack([expected_values(self.chosen(value, action)) for value in values], axis=-1)
-            aux = {"log_prob": distribution.log_prob(action), "q": q}
-            return {"actor": memory, "critics": memories}, remove_time(action), remove_time(aux)
+            if action is not None:
+                chosen = add_time(action)
+            elif behavior == "random":
+                chosen = uniform_action(key, distribution)
+            else:
+                chosen = distribution.mode() if behavior == "exploit" else distribution.sample(key)
+            memories, values, _ = self.value(critics, inputs, carry["critics"], chosen)
+            q = jnp.stack([expected_values(self.chosen(value, chosen)) for value in values], axis=-1)
+            aux = {"log_prob": distribution.log_prob(chosen), "q": q}
+            return {"actor": memory, "critics": memories}, remove_time(chosen), remove_time(aux)
 
         return act
 

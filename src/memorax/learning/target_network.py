@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import optax
 
 from memorax.acting.off_policy import crosses
-from memorax.core.types import Array, PyTree
+from memorax.core.step_count import StepCount
+from memorax.core.types import PyTree
 from memorax.learning.replay import ReplayConfig
 
 
@@ -14,7 +15,7 @@ def target_copy(params: PyTree) -> PyTree:
     return jax.tree.map(jnp.copy, params)
 
 
-def update_target(config: ReplayConfig, step: Array, params: PyTree, target: PyTree) -> PyTree:
+def update_target(config: ReplayConfig, step: StepCount, params: PyTree, target: PyTree) -> PyTree:
     """Move a target network towards the network with step size `tau`, once per `target_update_frequency` transitions.
 
     Args:

@@ -9,7 +9,7 @@ from flax import struct
 from memorax.core.types import Array, PyTree, strong
 
 Schedule: TypeAlias = Callable[[Array], Any]
-"""A function of the number of transitions so far; it gives one number, or one for each environment."""
+"""A function of the number of transitions so far, float32 `[]`; it gives one number, or one for each environment."""
 
 
 @struct.dataclass

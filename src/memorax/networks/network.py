@@ -9,6 +9,7 @@ import jax
 
 from memorax.core.spaces import split_action_mask
 from memorax.core.types import Array, Carry, Key, Timestep
+from memorax.networks.flat_dense import flat_dense
 from memorax.networks.pickling import Picklable
 from memorax.networks.sequence_models.parts.base import is_sequence_model
 
@@ -71,8 +72,9 @@ class Network(Picklable, nn.Module):
             The memory after the last step, and the torso's outputs `[batch, time, features]`.
         """
         observation, _ = split_action_mask(timestep.observation)
-        features = self.feature_extractor(dataclasses.replace(timestep, observation=observation))
-        return self.torso(features, timestep.done, initial_carry)
+        with flat_dense():
+            features = self.feature_extractor(dataclasses.replace(timestep, observation=observation))
+            return self.torso(features, timestep.done, initial_carry)
 
     def readout(self, features: Array, timestep: Timestep, **head_kwargs: Any) -> Any:
         """Run the head only.
@@ -88,7 +90,8 @@ class Network(Picklable, nn.Module):
         _, mask = split_action_mask(timestep.observation)
         if mask is not None and "action_mask" in inspect.signature(type(self.head).__call__).parameters:
             head_kwargs = {"action_mask": mask, **head_kwargs}
-        return self.head(features, **head_kwargs)
+        with flat_dense():
+            return self.head(features, **head_kwargs)
 
     @nn.nowrap
     def input_shape(self, timestep: Timestep) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """What must hold for every algorithm. Each property takes an agent and raises AssertionError where it does not hold."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax import lox
+from memorax.core.step_count import StepCount
 from memorax.learning.values import as_scalars, main_values
 from memorax.testing.comparison import require, same
 
@@ -15,6 +17,11 @@ from memorax.testing.comparison import require, same
 def types(tree: Any) -> Any:
     """Give shape, dtype and weak type of every leaf."""
     return jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether every leaf has the same numbers."""
+    return all(np.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
 
 
 def keeps_its_types(agent: Any) -> None:
@@ -45,11 +52,16 @@ def does_not_depend_on_how_it_is_split(agent: Any) -> None:
 
 
 def counts_its_steps(agent: Any) -> None:
-    """`state.step` counts the transitions of whole updates."""
+    """`state.step` counts the transitions of whole updates, beyond 2^32 too, and no random numbers come again."""
     key, n = jax.random.key(1), agent.steps_per_update
-    state = agent.train(key, agent.init(key), 2 * n + 1)
-    require(state.step == 2 * n, f"`state.step` must be {2 * n} after two updates, got {state.step}")
-    require(state.step.dtype == jnp.uint32, f"`state.step` must be uint32, got {state.step.dtype}")
+    start = agent.init(key)
+    early = agent.train(key, start, 2 * n + 1)
+    require(early.step == 2 * n, f"`state.step` must be {2 * n} after two updates, got {early.step}")
+    state, late = (
+        agent.train(key, dataclasses.replace(start, step=StepCount.of(step)), 2 * n + 1) for step in (2**32 - n, 2**32)
+    )
+    require(state.step == 2**32 + n, f"`state.step` must be 2^32 + {n}, got {state.step}")
+    require(not equal(late.loop, early.loop), "what happens at step 2^32 must differ from what happened at step 0")
 
 
 def is_repeatable(agent: Any) -> None:
@@ -60,8 +72,7 @@ def is_repeatable(agent: Any) -> None:
     again = agent.train(jax.random.key(1), agent.init(jax.random.key(0)), n)
     same(again, first, "training again with the same keys")
     other = agent.train(jax.random.key(2), state, n)
-    equal = all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, other)), strict=True))
-    require(not equal, "training with another key must give another result")
+    require(not equal(first, other), "training with another key must give another result")
 
 
 def maps_over_seeds(agent: Any) -> None:

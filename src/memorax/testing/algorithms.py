@@ -9,6 +9,7 @@ from typing import Any
 from memorax.testing.algorithm_properties import PROPERTIES, replays_what_it_did, stays_finite
 from memorax.testing.normalization_properties import PROPERTIES as NORMALIZATION
 from memorax.testing.probe_environments import Clock
+from memorax.testing.transform_properties import PROPERTIES as TRANSFORMATIONS
 
 
 def check_algorithm(make_agent: Callable[..., Any], *, properties: Iterable[str] | None = None) -> None:
@@ -16,17 +17,20 @@ def check_algorithm(make_agent: Callable[..., Any], *, properties: Iterable[str]
 
     Call it in a test of your own algorithm, with small networks: it takes some minutes, nearly all of them for
     compilation. The environments have three discrete actions, observations of one number and episodes of a few steps
-    (`memorax.testing.probe_environments`). The properties are functions in `memorax.testing.algorithm_properties` and
-    `memorax.testing.normalization_properties`:
+    (`memorax.testing.probe_environments`). The properties are functions in `memorax.testing.algorithm_properties`,
+    `memorax.testing.normalization_properties` and `memorax.testing.transform_properties`:
 
     * `keeps_its_types`: `train` and `rollout` keep shapes and dtypes of the state, which holds arrays only.
     * `does_not_depend_on_how_it_is_split`: one call of `train` for 2n steps equals two for n, bit for bit.
-    * `counts_its_steps`, `is_repeatable`, `compiles_once`: whole updates; the same keys, the same bits; one program.
+    * `counts_its_steps`, `is_repeatable`, `compiles_once`: whole updates, beyond 2^32 too; the same keys, the same bits;
+      one program.
     * `maps_over_seeds`: seeds under `vmap` equal seeds alone.
     * `is_not_disturbed_by_evaluation`, `evaluates_whole_episodes`: `evaluate` returns the state and logs each episode.
     * `logs_episodes_and_losses`: episodes once per step, losses once per update, all finite.
     * `replays_what_it_did`: log-probabilities and values, recomputed over a sequence, equal those while acting.
     * `stays_finite`: no NaN, whichever way episodes end.
+    * `traces_inside_shard_map`, `learns_the_same_on_every_device`, `trains_in_donated_memory`, `leaks_no_tracers`,
+      `trains_without_compilation`: JAX's transformations and debugging modes.
     * `keeps_statistics_of_everything_seen`, `evaluates_by_statistics_that_stay`: normalization, where the configuration
       has it.
 
@@ -46,7 +50,7 @@ def check_algorithm(make_agent: Callable[..., Any], *, properties: Iterable[str]
         >>> check_algorithm(make_agent)
     """
     agent = make_agent(Clock("terminated"))
-    checks = {check.__name__: partial(check, agent) for check in PROPERTIES}
+    checks = {check.__name__: partial(check, agent) for check in (*PROPERTIES, *TRANSFORMATIONS)}
     checks["replays_what_it_did"] = partial(_replays_what_it_did, make_agent)
     checks["stays_finite"] = partial(_stays_finite, make_agent)
     if {"normalize_observations", "normalize_rewards"} <= {field.name for field in dataclasses.fields(agent.config)}:

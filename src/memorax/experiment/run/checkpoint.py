@@ -24,6 +24,8 @@ KEEP = 3
 _CHECKSUMS = "checksums"
 _ORIGIN = "origin"
 """What the checkpoint belongs to, as bytes of JSON; checkpoints of earlier versions lack it."""
+_STEP = "step"
+"""The count of steps, which earlier versions kept in one word: the lower one of `StepCount`."""
 _COMPLETE = re.compile(r"\d{12,}")
 _LEFT_OVER = re.compile(r"\d{12,}\.(orbax-checkpoint-tmp.*|trash)")
 """Left behind by a kill: a checkpoint that orbax had begun to write, or one that was about to be removed."""
@@ -148,6 +150,10 @@ def restore(
         origin = found.pop(_ORIGIN, None)
         if checksums is None or not found:
             raise ValueError(_damaged(path, "it does not say what is in it"))
+        one_word = _STEP in found and f"{_STEP}/high" in stored
+        if one_word:
+            del stored[f"{_STEP}/high"]
+            stored[_STEP] = stored.pop(f"{_STEP}/low")
         _compare(path, stored, found)
         target = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in stored.items()}
         if origin is not None:
@@ -158,8 +164,9 @@ def restore(
     if not np.array_equal(arrays.pop(_CHECKSUMS), _checksums(arrays)):
         raise ValueError(_damaged(path, "a checksum does not match"))
     check(None if origin is None else json.loads(arrays.pop(_ORIGIN).tobytes()))
-    empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in expected.items() if name not in stored}
-    arrays |= empty
+    if one_word:
+        arrays[f"{_STEP}/low"] = arrays.pop(_STEP)
+    arrays |= {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in expected.items() if name not in arrays}
     return jax.tree.unflatten(jax.tree.structure(abstract), [arrays[name] for name in expected])
 
 

@@ -16,6 +16,8 @@ CURVE_FILE = "learning_curve.png"
 SUMMARY_FILE = "summary.json"
 EVALUATION_FILE = "evaluation.json"
 FILM_FILE = "play.gif"
+DIAGNOSIS_FILE = "diagnosis.json"
+DIAGNOSIS_FIGURE = "diagnosis.png"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

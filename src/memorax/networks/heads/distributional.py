@@ -60,6 +60,9 @@ class HLGaussValues(ValueDistribution):
 class HLGaussVNetwork(nn.Module):
     """A state-value function V(s) as a histogram that is learned by cross-entropy (HL-Gauss).
 
+    Pad the range by three bins at either end: nearer to it the Gaussian of a target is cut off, which draws its mean
+    inwards. With the defaults a target of 10 is learned as 9.86, one of 9.4 as 9.40.
+
     Attributes:
         num_bins: Number of bins, at least 2.
         v_min: Lower end of the first bin, in units of the return.
@@ -98,6 +101,9 @@ class HLGaussVNetwork(nn.Module):
 
 class HLGaussQNetwork(nn.Module):
     """Action values Q(s, a) of discrete actions as histograms that are learned by cross-entropy (HL-Gauss).
+
+    Pad the range by three bins at either end: nearer to it the Gaussian of a target is cut off, which draws its mean
+    inwards. With the defaults a target of 10 is learned as 9.86, one of 9.4 as 9.40.
 
     Attributes:
         action_dim: Number of actions.

@@ -21,10 +21,10 @@ from memorax.networks.sequence_models.mlstm import mLSTM, mLSTMCell, mLSTMConfig
 from memorax.networks.sequence_models.parts.base import SequenceModel, is_sequence_model
 from memorax.networks.sequence_models.parts.entry import MODELS, ModelEntry
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.rnn import RNN
 from memorax.networks.sequence_models.parts.wrapper import SequenceModelWrapper
 from memorax.networks.sequence_models.retnet import RetNet, RetNetCell, RetNetConfig
 from memorax.networks.sequence_models.rg_lru import RGLRU, RGLRUCell, RGLRUConfig
+from memorax.networks.sequence_models.rnn import RNN
 from memorax.networks.sequence_models.rtu import RTU, RTUCell, RTUConfig
 from memorax.networks.sequence_models.s5 import S5, S5Cell, S5Config
 from memorax.networks.sequence_models.self_attention import Attention, SelfAttention, SelfAttentionConfig

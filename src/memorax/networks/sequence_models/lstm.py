@@ -4,8 +4,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from memorax.networks.sequence_models.parts.rnn import RNN
 from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.rnn import RNN
 
 
 @torso(nn.LSTMCell)

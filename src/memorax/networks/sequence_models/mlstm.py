@@ -34,9 +34,9 @@ class mLSTMConfig:  # noqa: N801 (the paper's name)
     """Width of the diagonal blocks of the projections to queries, keys and values."""
     num_blocks: int = 1
     """Number of blocks of the network; the more, the smaller the last projection is initialized."""
-    eps: float = 0.0
-    """Added to the normalizer; 1e-6 in the authors' code. With 0 outputs do not depend on the stabilizer, but gradients
-    may be NaN where gates saturate."""
+    eps: float = 1e-6
+    """Added to the normalizer, as in the authors' code. With 0 outputs do not depend on the stabilizer, but gradients
+    are NaN where gates saturate."""
     chunk_size: int | None = None
     """Steps computed at once; None chooses by platform."""
     dtype: Any = None
@@ -92,7 +92,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
     `W_down ((norm(h) + skip * c) * silu(z))`, where the norm is a layer norm in each head.
 
     Initialized as in the authors' code, except for the bias of the convolution, which is initially 0. Differs from
-    their code: the inner width is free, and `eps` is 0.
+    their code: the inner width is free.
 
     Attributes:
         config: The hyper-parameters. The constructor takes them whole, or by field: see `mLSTMConfig`.

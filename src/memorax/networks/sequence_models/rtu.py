@@ -11,8 +11,8 @@ from memorax.core.checks import boolean, check_fields, floating, optional, real,
 from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
-from memorax.networks.sequence_models.parts.rnn import RNN
 from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
+from memorax.networks.sequence_models.rnn import RNN
 
 
 @with_synonyms

@@ -11,8 +11,8 @@ from memorax.core.checks import boolean, check_fields, floating, optional, real,
 from memorax.core.types import Array, Key
 from memorax.kernels.remat import scan_chunks
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
-from memorax.networks.sequence_models.parts.rnn import RNN
 from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.rnn import RNN
 
 _CHUNK = 16
 """Steps whose memories exist at the same time."""

@@ -13,8 +13,8 @@ from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.slstm import State, initial_state, slstm
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
-from memorax.networks.sequence_models.parts.rnn import RNN
 from memorax.networks.sequence_models.parts.synonyms import synonym, torso, with_synonyms
+from memorax.networks.sequence_models.rnn import RNN
 
 FORGET_BIASES = ("powerlaw", "linspace")
 

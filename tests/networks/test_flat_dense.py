@@ -1,0 +1,93 @@
+"""The dense layers of a network see flat arrays, and compute what they would of sequences."""
+
+import contextlib
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from memorax.core.types import Timestep
+from memorax.learning.reconstruction import Reconstruction
+from memorax.networks import MLP, FeatureExtractor, Network, SequenceModelWrapper, blocks, heads
+from memorax.networks.flat_dense import flat_dense
+from memorax.networks.sequence_models import GRU
+
+BATCH, TIME = 3, 4
+
+
+@pytest.fixture
+def timestep(key):
+    observation = jax.random.normal(key, (BATCH, TIME, 5))
+    zeros = jnp.zeros((BATCH, TIME))
+    return Timestep(observation=observation, action=jnp.ones((BATCH, TIME, 2)), reward=zeros + 1, done=zeros > 0)
+
+
+def parts(torso):
+    return FeatureExtractor(MLP((6, 6), nn.tanh), MLP((3,)), MLP((2,))), torso, heads.Categorical(2, hidden=(4,))
+
+
+def mlp():
+    return SequenceModelWrapper(MLP((7,), nn.tanh))
+
+
+def products(jaxpr):
+    """The ranks of what is multiplied anywhere in a program."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield max(operand.aval.ndim for operand in equation.invars)
+        for inner in jaxprs_in_params(equation.params):
+            yield from products(inner)
+
+
+def loss(network, timestep):
+    def compute(params):
+        (_, policy), sown = network.apply(params, timestep, mutable="losses")
+        return jnp.sum(policy.log_prob(jnp.ones((BATCH, TIME), int))) + sum(map(jnp.sum, jax.tree.leaves(sown)))
+
+    return compute
+
+
+@pytest.mark.parametrize("kind", [Network, Reconstruction])
+def test_no_product_has_batch_and_time_in_front(key, timestep, kind):
+    network = kind(*parts(mlp()))
+    params = network.init(key, timestep)
+    ranks = list(products(jax.make_jaxpr(jax.grad(loss(network, timestep)))(params).jaxpr))
+    assert len(ranks) > 10
+    assert set(ranks) == {2}
+
+
+@pytest.mark.parametrize("torso", [mlp, lambda: GRU(6), lambda: blocks.Stack([GRU(6), blocks.FFN(8)])])
+def test_outputs_and_gradients_are_those_of_sequences(key, timestep, monkeypatch, torso):
+    network = Network(*parts(torso()))
+    params = network.init(key, timestep)
+    flat = jax.value_and_grad(loss(network, timestep))(params)
+    monkeypatch.setattr("memorax.networks.network.flat_dense", contextlib.nullcontext)
+    plain = jax.value_and_grad(loss(network, timestep))(network.init(key, timestep))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), flat, plain)
+
+
+class Positions(nn.Dense):
+    """A layer of a person's own, which reads the axis of time."""
+
+    def __call__(self, inputs):
+        return super().__call__(inputs) + jnp.arange(inputs.shape[1])[:, None]
+
+
+def test_a_subclass_sees_sequences(key):
+    layer, inputs = Positions(2), jnp.ones((BATCH, TIME, 5))
+    with flat_dense():
+        outputs, params = layer.init_with_output(key, inputs)
+    np.testing.assert_array_equal(outputs, layer.apply(params, inputs))
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 0, 5), (2, 3, 4, 5)])
+def test_layers_keep_the_axes_in_front(key, shape):
+    layer, inputs = nn.Dense(2), jnp.ones(shape)
+    params = layer.init(key, inputs)
+    with flat_dense():
+        outputs = layer.apply(params, inputs)
+    np.testing.assert_allclose(outputs, layer.apply(params, inputs), rtol=1e-6)
+    assert outputs.shape == (*shape[:-1], 2)
