@@ -107,8 +107,9 @@ def test_a_video_has_a_frame_for_each_step(policy, episodes, tmp_path):
 
 def test_an_error_of_the_encoder_is_reported(policy, episodes, tmp_path):
     pytest.importorskip("imageio_ffmpeg", reason="videos need the extra `video`")
+    holds = [1] * sum(len(episode.moments) for episode in episodes)
     with pytest.raises(OSError, match=r"ffmpeg could not write .*film.mp4 \(.+\)"):
-        _write_mp4(tmp_path / "missing" / "film.mp4", make_painter(policy, episodes), [1, 1], 8.0)
+        _write_mp4(tmp_path / "missing" / "film.mp4", make_painter(policy, episodes), holds, 8.0)
 
 
 def test_what_cannot_be_written_is_refused(policy, episodes, tmp_path, monkeypatch):

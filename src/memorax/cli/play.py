@@ -37,6 +37,7 @@ def run(arguments: list[str]) -> int:
     """Play; see `memorax.cli.commands` for the exit code."""
     options = parse(PlayOptions, "play", arguments)
     from memorax.core.checks import check, real
+    from memorax.experiment.config_file import load_config
     from memorax.experiment.imports import import_modules
     from memorax.experiment.loading import load
     from memorax.experiment.play.episodes import record_episodes
@@ -49,7 +50,7 @@ def run(arguments: list[str]) -> int:
     refusing(check, "fps", options.fps, real(above=0))
     refusing(import_modules, options.imports)
     policy = refusing(load, options.run, seed=options.seed, step=read_step(options.step))
-    seed = policy.config.seed if options.seed is None else options.seed
+    seed = load_config(options.run).seed_numbers()[0] if options.seed is None else options.seed
     numbers = {"episodes": options.episodes, "max_steps": options.max_steps, "seed": seed}
     episodes = refusing(record_episodes, policy, **numbers)
     if options.human:

@@ -3,6 +3,7 @@
 import importlib.metadata
 
 import jax
+from jax import export
 
 from memorax.experiment.export.libraries import require
 from memorax.experiment.export.program import Program
@@ -19,8 +20,6 @@ def to_stablehlo(step: ExportedStep) -> Program:
         ImportError: flatbuffers is not installed, which `jax.export` writes with.
     """
     require("flatbuffers", "export")
-    from jax import export
-
     (batch,) = export.symbolic_shape("batch")
     # Kernels choose their form by the device; what they choose for a CPU runs everywhere.
     with jax.default_device(jax.devices("cpu")[0]):

@@ -3,6 +3,7 @@
 import importlib.metadata
 
 import jax
+from jax import export
 
 from memorax.experiment.export.libraries import require
 from memorax.experiment.export.onnx import arrays, elementwise, products  # noqa: F401  they register their rules
@@ -23,7 +24,7 @@ def to_onnx(step: ExportedStep) -> Program:
         ValueError: A primitive has no counterpart; the message names it.
     """
     require("onnx", "onnx")
-    (batch,) = jax.export.symbolic_shape("batch")
+    (batch,) = export.symbolic_shape("batch")
     arguments = step.arguments(batch)
     with jax.default_device(jax.devices("cpu")[0]):
         operations = trace(step.__call__, *arguments).with_constants_folded()
