@@ -100,7 +100,8 @@ def _write_mp4(path: Path, painter: Any, holds: list[int], fps: float) -> None:
             raise
         _, message = process.communicate()
     if process.returncode:
-        raise OSError(f"ffmpeg could not write {path} ({message.decode(errors='replace').strip()})")
+        reason = "; ".join(message.decode(errors="replace").strip().splitlines())
+        raise OSError(f"ffmpeg could not write {path} ({reason})")
 
 
 def _ffmpeg() -> str:
