@@ -200,6 +200,7 @@ def test_images_are_drawn_as_they_are():
     assert colors_of(draw_observation(np.ones(100))) == {(255, 255, 255)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sac", "dqn", "mappo"])
 def test_other_algorithms_are_played(name, tmp_path):
     env = "multi_agent::RollCall" if name == "mappo" else "memory::MemoryChain"
