@@ -17,7 +17,12 @@ class Seen(Environment):
     """RepeatPrevious through a camera: the agent sees the picture of the card, uint8 `[16, 16, 3]`."""
 
     def __init__(self) -> None:
-        self.task, self.default_params = make("memory::RepeatPreviousEasy")  # type: ignore[misc]
+        self.task, self.task_params = make("memory::RepeatPreviousEasy")
+
+    @property
+    def default_params(self):
+        """Those of the task."""
+        return self.task_params
 
     def reset_env(self, key, params):
         """Start an episode."""
