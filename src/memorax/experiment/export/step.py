@@ -44,7 +44,7 @@ class ExportedStep:
         self.learned: State = jax.device_get(dataclasses.replace(state, loop=None, buffer=None))
         first = first_timestep(agent, 1)
         self._observation_structure = jax.tree.structure(first.observation)
-        memory = jax.device_get(start_memory(agent, np.uint32(0), 1))
+        memory = jax.device_get(start_memory(agent, jnp.uint32(0), 1))
         self._carry_structure = jax.tree.structure(memory.carry)
         arrays = {**flatten({"memory": memory.carry}), PREVIOUS_ACTION: memory.action}
         self.initial_carry: dict[str, np.ndarray] = {name: np.asarray(x)[0] for name, x in arrays.items()}

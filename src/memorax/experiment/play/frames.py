@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from memorax.core.spaces import Discrete
+from memorax.core.spaces import Box, Discrete
 from memorax.experiment.play.colors import BACKGROUND, BLUE, FAINT, GRAY, GREEN, INK, PANEL, RED, Color
 from memorax.experiment.play.episodes import Episode, Moment
 from memorax.experiment.play.pictures import Picture
@@ -93,7 +93,7 @@ class FramePainter:
                 draw.rounded_rectangle((x, y, x + 28, y + 22), 6, fill=BLUE if chosen else FAINT)
                 draw.text((x + 14, y + 11), str(i), fill=PANEL if chosen else GRAY, font=self._normal, anchor="mm")
             return
-        if np.issubdtype(action.dtype, np.floating) and action.size <= 4:
+        if isinstance(space, Box) and action.size <= 4:
             room = (WIDTH - _MARGIN - left) // action.size
             low, high = (np.broadcast_to(end, action.shape).ravel() for end in (space.low, space.high))
             for i, value in enumerate(action.ravel()):

@@ -74,7 +74,7 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
     if image.ndim == 3 and image.shape[2] not in (1, 3):
         strongest = np.argmax(image, axis=2)
         colors = np.array(SERIES, np.uint8)[strongest % len(SERIES)]
-        return np.where(np.max(image, axis=2, keepdims=True) > 0, colors, np.uint8(BACKGROUND))
+        return np.where(np.max(image, axis=2, keepdims=True) > 0, colors, np.array(BACKGROUND, np.uint8))
     if image.dtype != np.uint8:
         largest = max(float(np.max(np.abs(image), initial=0)), 1.0)
         image = (np.clip(image / largest, 0, 1) * 255).astype(np.uint8)

@@ -64,8 +64,8 @@ def _slice(graph: Graph, x: list[str], op: Operation) -> Any:
     starts, ends = op.params["start_indices"], op.params["limit_indices"]
     steps = strides or (1,) * len(shape)
     cut = [a for a in range(len(shape)) if not (_is(starts[a], 0) and ends[a] == shape[a] and steps[a] == 1)]
-    bounds = [[int(values[a]) for a in cut] for values in (starts, ends)]
-    return _cut(graph, x[0], cut, *bounds, [int(steps[a]) for a in cut])
+    first, last, step = ([int(values[a]) for a in cut] for values in (starts, ends, steps))
+    return _cut(graph, x[0], cut, first, last, step)
 
 
 @rule("rev")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from memorax.experiment.export.libraries import require
@@ -65,7 +66,7 @@ class Graph:
         Raises:
             UnsupportedError: It has none that ONNX Runtime computes with.
         """
-        if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) or np.dtype(dtype).kind not in "biuf":
+        if jnp.issubdtype(dtype, jax.dtypes.extended) or np.dtype(dtype).kind not in "biuf":
             raise UnsupportedError(f"arrays of dtype {dtype}")
         return self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
