@@ -30,6 +30,7 @@ from memorax.algorithms import (
     StreamACConfig,
 )
 from memorax.learning import default_buffer
+from memorax.learning.train_state import check_optimizers
 from memorax.testing.probe_environments import Clock
 
 CONFIGS = {
@@ -69,6 +70,10 @@ def test_only_the_algorithms_own_configuration_is_taken(algorithm):
         message = f"`config` of {algorithm.__name__} must be a {own.__name__}, got {got}"
         with pytest.raises(TypeError, match=re.escape(message)):
             build(algorithm, config)
+
+
+def test_what_works_as_an_optimizer_is_taken():
+    check_optimizers(optimizer=optax.MultiSteps(optax.adam(1e-3), 2))
 
 
 @by_algorithm

@@ -82,8 +82,7 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
         critic_optimizer: Optimizer of the critics' parameters.
 
     Raises:
-        TypeError: An argument is of the wrong type, the environment has a single agent, or a network has a head of the
-            wrong kind.
+        TypeError: An argument or a network's head is of the wrong kind, or the environment has a single agent.
         ValueError: A centralized critic shares the actor's trunk, the actor's head does not fit the action space, or
             `num_minibatches` does not divide the batch.
 
@@ -182,8 +181,7 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
             return self.member.policy(learner, step, behavior)(key, carry, timestep, *action)
 
         def act(key: Key, carry: Carry, timestep: Timestep, action: Array | None = None) -> tuple:
-            given = () if action is None else (action,)
-            return self._each(one, learner, key, carry, self._inputs(timestep), *given)
+            return self._each(one, learner, key, carry, self._inputs(timestep), *(() if action is None else (action,)))
 
         return act
 

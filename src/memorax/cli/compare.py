@@ -11,6 +11,7 @@ from rich.text import Text
 from memorax.cli.options import ImportOptions, parse
 from memorax.cli.output import make_console
 from memorax.cli.refusal import Refusal, refusing
+from memorax.cli.terminal import say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def run(arguments: list[str]) -> int:
         console.print(table)
     for pair in compare_runs(results):
         low, high = pair.interval
-        print(
+        say(
             f"{pair.first} against {pair.second}: {pair.verdict} (difference {pair.difference:+.3f}, probability of "
             f"improvement {pair.probability:.2f} [{low:.2f}, {high:.2f}], p = {pair.p_value:.3f})"
         )

@@ -9,6 +9,7 @@ import tyro
 from memorax.cli.options import ImportOptions, parse, read_step
 from memorax.cli.output import silence_libraries
 from memorax.cli.refusal import refusing
+from memorax.cli.terminal import say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,6 @@ def run(arguments: list[str]) -> int:
     policy = refusing(load, options.run, seed=options.seed, step=read_step(options.step))
     export = refusing(policy.export, options.out, options.format)
     for name in (export.card["file"], "card.json", "load.py"):
-        print(f"{name:<24}{(export.folder / name).stat().st_size:>12,} bytes")
-    print(f"exported to {export.folder}; `load.py` there is how to use it")
+        say(f"{name:<24}{(export.folder / name).stat().st_size:>12,} bytes")
+    say(f"exported to {export.folder}; `load.py` there is how to use it")
     return 0

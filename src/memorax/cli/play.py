@@ -9,6 +9,7 @@ import tyro
 from memorax.cli.options import ImportOptions, parse, read_step
 from memorax.cli.output import make_console, silence_libraries
 from memorax.cli.refusal import refusing
+from memorax.cli.terminal import say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,6 @@ def run(arguments: list[str]) -> int:
     write_film(policy, episodes, out, fps=options.fps)
     for number, episode in enumerate(episodes, 1):
         unfinished = "" if episode.complete else f", cut after {options.max_steps:,} steps"
-        print(f"episode {number}: {len(episode.moments)} steps, return {episode.total:+.3f}{unfinished}")
-    print(f"film: {out}")
+        say(f"episode {number}: {len(episode.moments)} steps, return {episode.total:+.3f}{unfinished}")
+    say(f"film: {out}")
     return 0

@@ -260,9 +260,9 @@ def _block(
     steps = np.arange(reach + length)
     distance = steps[reach:, None] - steps
     visible = jnp.asarray(distance >= 0)[None] & (distance[None] <= jnp.minimum(age, reach)[..., None])
-    keys = rows.keys
-    if positions.frequencies is not None:
-        queries, keys = (rotate(x, at, positions.frequencies) for x, at in ((queries, steps[reach:]), (keys, steps)))
+    keys, turns = rows.keys, positions.frequencies
+    if turns is not None:
+        queries, keys = rotate(queries, steps[reach:], turns), rotate(keys, steps, turns)
     scores = _scores(queries, keys)
     if relative is not None and embedded is not None:
         scores += _skew(_by_distance((relative, embedded)))
@@ -291,8 +291,7 @@ def _skew(scores: Array) -> Array:
 def _mix(scores: Array, visible: Array, distance: Array | np.ndarray, values: Array, positions: Positions) -> Array:
     """Average the visible values; `visible` `[batch, time, keys]`, every query sees at least itself."""
     if positions.slopes is not None:
-        distance = distance.reshape(-1, 1, *distance.shape[-2:])
-        scores -= positions.slopes[None, :, None, None] * distance
+        scores -= positions.slopes[None, :, None, None] * distance.reshape(-1, 1, *distance.shape[-2:])
     weights = jax.nn.softmax(jnp.where(visible[:, None], scores, -jnp.inf), axis=-1)
     mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(values.dtype), values, preferred_element_type=scores.dtype)
     return mixed.astype(values.dtype)

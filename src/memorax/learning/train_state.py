@@ -45,7 +45,8 @@ def check_optimizers(**optimizers: Any) -> None:
         TypeError: One is something else, such as a learning rate.
     """
     for name, optimizer in optimizers.items():
-        if not isinstance(optimizer, optax.GradientTransformation):
+        # `optax.MultiSteps` and others like it are no GradientTransformation, but work as one.
+        if isinstance(optimizer, type) or not all(callable(getattr(optimizer, x, None)) for x in ("init", "update")):
             raise TypeError(
                 f"`{name}` must be an optax optimizer, got {optimizer!r}; write `optax.adam(1e-3)` for Adam with a "
                 "learning rate of 1e-3"
