@@ -257,8 +257,7 @@ def _block(
         jnp.concatenate([past.values.astype(rows.values.dtype), rows.values], axis=2),
         jnp.concatenate([past.poison, rows.poison], axis=1),
     )
-    steps = np.arange(reach + length)
-    distance = steps[reach:, None] - steps
+    distance = (steps := np.arange(reach + length))[reach:, None] - steps
     visible = jnp.asarray(distance >= 0)[None] & (distance[None] <= jnp.minimum(age, reach)[..., None])
     keys, turns = rows.keys, positions.frequencies
     if turns is not None:
