@@ -319,7 +319,7 @@ def test_what_does_not_fit_is_refused_as_by_ppo():
         ValueError, match=r"`num_minibatches` \(4\) must divide `num_envs` \(6\) for recurrent networks"
     ):
         agents.mappo(PartnerRecall(), num_minibatches=4)
-    with pytest.raises(TypeError, match="`actor` must be a Network, got str"):
+    with pytest.raises(TypeError, match="`actor` must be a Network, got 'actor'"):
         MAPPO(MAPPOConfig(**BOTH), PartnerRecall(), None, "actor", "critic", optax.sgd(0.1), optax.sgd(0.1))
     with pytest.raises(ValueError, match="`num_envs` must be at least 1"):
         MAPPOConfig(num_envs=0)

@@ -441,7 +441,7 @@ def test_bad_values_are_refused(make, message):
         (None, {"critic_head": heads.Categorical(3)}, "values of actions as numbers, .*, got Categorical"),
         (PLANE, {"critic_head": heads.VNetwork()}, "`critic` must have .*, `ContinuousQNetwork`, got VNetwork"),
         (PLANE, {"critic_head": heads.DiscreteQNetwork(3)}, "head `DiscreteQNetwork` needs a Discrete action space"),
-        (None, {"arguments": {"second_critic": MLP()}}, "`critic` must be a Network, got MLP"),
+        (None, {"arguments": {"second_critic": MLP()}}, "`second_critic` must be a Network, got MLP"),
         (None, {"arguments": {"actor": MLP()}}, "`actor` must be a Network, got MLP"),
         (None, {"arguments": {"buffer": object()}}, "`buffer` must have .* got object"),
     ],

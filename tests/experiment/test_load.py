@@ -56,7 +56,7 @@ def save(config, folder, steps=(24,)):
     save_config(folder, config)
     agent = build_agent(config)
     init_keys, keys, _ = seed_keys(config.seed_numbers())
-    state = initialize(agent, init_keys, keys, 0)
+    state, _ = initialize(agent, init_keys, keys, 0)
     writer = CheckpointWriter(folder / CHECKPOINTS)
     for step in steps:
         scale = 2 + step / 100

@@ -1,16 +1,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from memorax.experiment.run.metrics import diagnose, reduce_logs, rows
+from memorax import lox
+from memorax.acting import faults
+from memorax.experiment.run.metrics import reduce_logs, rows
 
 LEARNER = {"w": jnp.zeros(3)}
 
 
-def reduce(logs, learner=LEARNER):
+def reduce(logs, learner=LEARNER, present=None):
     """The interval of a single seed, on the host, with its axis of seeds."""
-    interval = jax.jit(reduce_logs)(jax.tree.map(jnp.asarray, logs), learner)
+    logs = lox.Logs(jax.tree.map(jnp.asarray, logs), present or {})
+    interval = jax.jit(reduce_logs)(logs, learner)
     return jax.device_get(jax.tree.map(lambda x: x[None], interval))
 
 
@@ -22,8 +24,8 @@ def episode_logs(ended, returns, lengths):
     }
 
 
-def row(logs):
-    return rows(reduce(logs), 64, [5], {"time/elapsed_seconds": 1.5})[0]
+def row(logs, **options):
+    return rows(reduce(logs, **options), 64, [5], {"time/elapsed_seconds": 1.5})[0]
 
 
 def test_returns_are_averaged_over_the_episodes_that_ended():
@@ -58,44 +60,21 @@ def test_numbers_are_python_numbers():
     assert kinds == {int, float}
 
 
-def test_nothing_is_wrong_with_finite_learners():
-    interval = reduce({"losses/a": np.array([1.0, np.nan], np.float32)})
-    assert diagnose(interval, LEARNER, (0, 24), [5]) is None
+def test_what_was_not_logged_has_no_part():
+    logs = {"losses/a": np.array([0.0, 3.0, 0.0, 5.0], np.float32), "losses/b": np.zeros((2, 3), np.float32)}
+    present = {"losses/a": jnp.array([False, True, False, True]), "losses/b": jnp.zeros(2, bool)}
+    assert row(logs, present=present) == {"step": 64, "seed": 5, "losses/a": 4.0, "time/elapsed_seconds": 1.5}
+    bad = reduce({"losses/a": np.array([np.nan, 3.0, np.inf], np.float32)}, present={"losses/a": jnp.arange(3) > 0})
+    assert bad.first_bad["losses/a"] == [2]
 
 
-def test_a_metric_that_never_had_a_value_is_not_suspected():
-    logs = {"losses/a_never": np.full(2, np.nan, np.float32), "losses/lost": np.full(2, np.nan, np.float32)}
-    learner = {"w": jnp.array([jnp.nan])}
-    message = diagnose(reduce(logs, learner), learner, (24, 48), [5], frozenset({"losses/lost"}))
-    assert message == "`losses/lost` of seed 5 became NaN or infinite in update 3 (step 36)"
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_divergence_names_metric_seed_update_and_step(bad):
-    learner = {"w": jnp.array([0.0, bad, 0.0])}
-    logs = {
-        "losses/late": np.array([1.0, 1.0, 1.0, bad], np.float32),
-        "losses/early": np.array([1.0, 1.0, bad, bad], np.float32),
-    }
-    interval = reduce(logs, learner)
-    message = diagnose(interval, learner, (120, 120 + 4 * 12), [5])
-    assert message == "`losses/early` of seed 5 became NaN or infinite in update 13 (step 156)"
-
-
-def test_an_infinite_loss_is_enough():
-    interval = reduce({"losses/a": np.array([1.0, np.inf], np.float32)})
-    assert "`losses/a` of seed 5" in diagnose(interval, LEARNER, (0, 24), [5])
-
-
-def test_parameters_are_named_where_no_metric_tells():
-    learner = {"actor": {"kernel": jnp.array([[1.0, jnp.nan]])}}
-    interval = reduce({"losses/a": np.array([1.0, 2.0], np.float32)}, {"kernel": learner["actor"]["kernel"]})
-    message = diagnose(interval, learner, (0, 24), [5])
-    assert message == "`actor/kernel` of seed 5 became NaN or infinite between steps 0 and 24"
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_return_that_is_not_finite_is_named(bad):
-    logs = episode_logs([[True]], [[bad]], [[7]]) | {"losses/a": np.array([1.0, 2.0], np.float32)}
-    message = diagnose(reduce(logs), LEARNER, (24, 48), [5])
-    assert message == "`episode/return` of seed 5 became NaN or infinite between steps 24 and 48"
+def test_faults_are_no_metrics():
+    steps = np.zeros((4, 3), np.int8)
+    steps[2] = [0, faults.REWARD, faults.ACTED]
+    steps[3, 0] = faults.SEEN
+    logs = {faults.STEP: steps, faults.LEARNER: np.array([False, True])}
+    assert row(logs) == {"step": 64, "seed": 5, "time/elapsed_seconds": 1.5}
+    interval = reduce(logs)
+    assert (interval.first_bad[faults.STEP], interval.first_bad[faults.LEARNER]) == ([2], [1])
+    assert interval.fault == [faults.ACTED]
+    assert reduce({faults.STEP: np.zeros((4, 3), np.int8)}).fault == [faults.NO_FAULT]

@@ -151,8 +151,8 @@ def scan_of_cond():
 
     def twin(xs):
         yes = xs > 2
-        logs = {"both": jnp.where(yes, xs, -xs), "one": jnp.where(yes, xs, jnp.nan)}
-        logs["count"] = jnp.where(yes, 7.0, jnp.nan)
+        values = {"both": jnp.where(yes, xs, -xs), "one": jnp.where(yes, xs, 0), "count": jnp.where(yes, 7, 0)}
+        logs = lox.Logs(values, {"one": yes, "count": yes})
         carry = jax.lax.scan(lambda carry, x: (jnp.where(x > 2, x, x + 1) + carry, None), 0.0, xs)[0]
         return carry, logs
 
@@ -170,15 +170,16 @@ def switch():
         lox.log({"k": 3 * x})
         return 2 * x
 
-    nan = jnp.full(5, jnp.nan)
+    none = jnp.zeros(5)
     outs = [lambda x: x, lambda x: 2 * x, lambda x: 3 * x]
-    k = [lambda x: [x, nan], lambda x: [2 * x, 3 * x], lambda x: [nan, nan]]
-    i = [3.0, 4.0, jnp.nan]
+    k = [lambda x: [x, none], lambda x: [2 * x, 3 * x], lambda x: [none, none]]
+    i, times = [3, 4, 0], jnp.array([[True, False], [True, True], [False, False]])
 
     def twin(indices, x):
         choose = [lambda x, j=j: (outs[j](x), {"k": jnp.stack(k[j](x)), "i": jnp.full(1, i[j])}) for j in range(3)]
         out, logs = jax.lax.map(lambda index: jax.lax.switch(index, choose, x), indices)
-        return out, {"k": logs["k"].reshape(6, 5), "i": logs["i"].reshape(3)}
+        present = {"k": times[indices].reshape(6), "i": indices < 2}
+        return out, lox.Logs({"k": logs["k"].reshape(6, 5), "i": logs["i"].reshape(3)}, present)
 
     branches = [once, twice, lambda x: 3 * x]
     return lambda indices, x: jax.lax.map(lambda index: jax.lax.switch(index, branches, x), indices), twin

@@ -22,6 +22,10 @@ def test_spool_equals_twin(name):
         assert logs[key].shape == value.shape, key
         assert logs[key].dtype == value.dtype, key
         np.testing.assert_allclose(logs[key], value, rtol=1e-6, err_msg=key)
+    present = getattr(expected, "present", {})
+    assert logs.present.keys() == present.keys()
+    for key, times in present.items():
+        np.testing.assert_array_equal(logs.present[key], times, err_msg=key)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), out, expected_out)
 
 
@@ -55,7 +59,9 @@ def test_cond_under_vmap():
 
     x = jnp.array([-1.0, 2.0])
     # The sharp bit: a predicate that `vmap` batches runs both branches, and only the outer order knows which counted.
-    np.testing.assert_array_equal(jax.vmap(lox.spool(program))(x)[1]["x"], [[np.nan], [2.0]])
+    _, logs = jax.vmap(lox.spool(program))(x)
+    np.testing.assert_array_equal(logs["x"], [[0.0], [2.0]])
+    np.testing.assert_array_equal(logs.present["x"], [[False], [True]])
     np.testing.assert_array_equal(lox.spool(jax.vmap(program))(x)[1]["x"], [[-1.0], [2.0]])
 
 
@@ -143,16 +149,38 @@ def test_dtypes_are_kept(dtype):
     assert (logs["x"].dtype, logs["x"].shape) == (value.dtype, (2, 3))
 
 
-@pytest.mark.parametrize(("dtype", "expected"), [("bool", "float32"), ("int32", "float32"), ("float16", "float16")])
-def test_branches_promote_only_where_needed(dtype, expected):
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float16"])
+def test_branches_keep_dtypes(dtype):
     value = jnp.ones((), dtype)
 
     def program(x, both):
         other = {"x": value} if both else {"y": value}
         return jax.lax.cond(x, lambda: lox.log({"x": value}), lambda: lox.log(other))
 
-    assert lox.spool(program)(jnp.bool_(True), both=False)[1]["x"].dtype == expected
-    assert lox.spool(program)(jnp.bool_(True), both=True)[1]["x"].dtype == dtype
+    for both in (False, True):
+        _, logs = lox.spool(program)(jnp.bool_(True), both=both)
+        assert logs["x"].dtype == dtype
+        assert ("x" in logs.present) == (not both)
+
+
+def test_means_leave_out_what_was_not_logged():
+    def program(x):
+        lox.log({"always": x})
+        jax.lax.cond(x[0] > 0, lambda: lox.log({"some": x}), lambda: None)
+
+    _, logs = jax.vmap(lox.spool(program))(jnp.array([[-1.0, 2.0], [3.0, 5.0], [1.0, 1.0]]))
+    assert logs.present["some"].tolist() == [[False], [True], [True]]
+    assert (logs.mean("some"), logs.mean("always")) == (2.5, jnp.mean(logs["always"]))
+    assert jax.tree.map(lambda x: x[0], logs).mean("some") == 0.0
+
+
+def test_logs_are_a_pytree_by_name():
+    _, logs = lox.spool(lambda x: jax.lax.cond(x > 0, lambda: lox.log({"b": x, "a": x}), lambda: None))(jnp.ones(()))
+    paths = [
+        jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree_util.tree_leaves_with_path(logs)
+    ]
+    assert paths == ["a", "b", "present/a", "present/b"]
+    assert isinstance(jax.device_get(logs), lox.Logs)
 
 
 def test_shardings_of_jit_are_kept():

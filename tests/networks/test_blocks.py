@@ -273,7 +273,7 @@ def test_half_precision_passes_through(kind):
 
 REFUSED = [
     (lambda: Stack(blocks=GRU(3)), TypeError, "`blocks` must be a sequence of modules, got RNN"),
-    (lambda: Stack(blocks=[]), ValueError, "`blocks` must hold at least one block, got none"),
+    (lambda: Stack(blocks=[]), ValueError, r"`blocks` must hold at least one block, got \[\]"),
     (lambda: Stack(blocks=[nn.GRUCell(3)]), TypeError, "must be a sequence model or feed-forward, got the recurrent"),
     (lambda: Residual(nn.GRUCell(3)), TypeError, "must be a sequence model or feed-forward, got the recurrent"),
     (lambda: PreNorm(3), TypeError, "`module` must be a module or a function, got 3"),

@@ -102,7 +102,7 @@ def test_the_borders_of_the_discount_are_allowed(gamma):
         (
             lambda: heads.Horde(heads.VNetwork(), {"x": heads.VNetwork()}),
             TypeError,
-            r"demon `x` must be a GVF, got VNetwork; write `GVF\(head, ...\)`",
+            r"`demons` must be GVFs, got VNetwork for `x`; write `GVF\(head, ...\)`",
         ),
     ],
 )

@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from tests.recorded.runs import RUNS
 
+from memorax import lox
+
 FILE = Path(__file__).with_name("runs.json")
 LIBRARIES = ("flashbax", "flax", "jax", "jaxlib", "optax")
 SAMPLES = 4
@@ -56,9 +58,20 @@ def describe(leaf: np.ndarray) -> list[Any]:
     return [*entry, *map(number, some), number(np.float32(np.sum(wide))), number(np.float32(np.max(np.abs(wide))))]
 
 
+def fill(tree: Any) -> Any:
+    """Put NaN where nothing was logged; that is how logs were recorded."""
+    if not isinstance(tree, lox.Logs):
+        return tree
+    absent = {
+        name: ~present.reshape(*present.shape, *(1,) * (tree[name].ndim - 1)) for name, present in tree.present.items()
+    }
+    return {name: np.where(absent[name], np.float32(np.nan), x) if name in absent else x for name, x in tree.items()}
+
+
 def record(name: str) -> dict[str, Any]:
     """Repeat a run and describe it."""
-    return {path: describe(leaf) for path, leaf in flatten(jax.device_get(RUNS[name]())).items()}
+    tree = jax.tree.map(fill, jax.device_get(RUNS[name]()), is_leaf=lambda x: isinstance(x, lox.Logs))
+    return {path: describe(leaf) for path, leaf in flatten(tree).items()}
 
 
 def machine() -> dict[str, Any]:

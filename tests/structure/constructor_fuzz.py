@@ -223,8 +223,14 @@ def judge(case: Target, field: str, value: Any) -> Finding | None:
     except (TypeError, ValueError) as error:
         text = str(error)
         shown = any(part in text for part in (repr(value), str(value), getattr(value, "__name__", repr(value))))
-        if isinstance(value, list) and not shown:
-            shown = any(repr(entry) in text for entry in value)
+        if isinstance(value, list | tuple | dict) and not shown:
+            entries = [*value, *value.values()] if isinstance(value, dict) else value
+            shown = any(repr(entry) in text for entry in entries)
+        if kind == "part":
+            shown |= f"got {type(value).__name__}" in text  # of an object the type says more than its contents
+        if not shown:
+            modules = [value, *value] if isinstance(value, list) else [value]
+            shown = any(isinstance(part, nn.Module) and type(part).__name__ in text for part in modules)
         named = f"`{field}`" in text or f"--{field.replace('_', '-')}" in text
         return None if named and shown else Finding(where, value, "obscure", f"{type(error).__name__}: {text[:160]}")
     except Exception as error:
@@ -269,13 +275,16 @@ def scalars(kind: str, default: Any) -> list[Any]:
     return []
 
 
+def findings_of(case: Target, field: str, values: list[Any]) -> Iterator[Finding]:
+    """What is wrong with how a constructor takes bad values of one field."""
+    return filter(None, (judge(case, field, value) for value in values))
+
+
 def findings(case: Target) -> Iterator[Finding]:
     """All that is wrong with a constructor."""
     signature = inspect.signature(case.build).parameters
     for field, kind in case.fields.items():
-        for value in WRONG[kind]:
-            if found := judge(case, field, value):
-                yield found
+        yield from findings_of(case, field, WRONG[kind])
         default = case.base.get(field, signature[field].default if field in signature else None)
         for value in scalars(kind, default):
             try:

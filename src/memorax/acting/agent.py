@@ -9,6 +9,7 @@ import jax
 from flax import struct
 
 from memorax import lox
+from memorax.acting import faults
 from memorax.acting.checks import check_config, check_state, whole_updates
 from memorax.acting.compiled import HoldsPrograms, compiled
 from memorax.acting.episodes import play_episodes
@@ -209,7 +210,10 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         check_state(state, self.config.num_envs)
 
         def body(state: State, _: None) -> tuple[State, None]:
-            return vary_alike(self.update(state.step.fold_into(key), state), state), None
+            after = self.update(state.step.fold_into(key), state)
+            if self.vector_env.watched:
+                lox.log({faults.LEARNER: ~faults.finite(after.learner)})
+            return vary_alike(after, state), None
 
         return jax.lax.scan(body, state, None, length=whole_updates(num_steps, self.steps_per_update))[0]
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from memorax import lox
 from memorax.acting import host_programs as programs
 from memorax.acting.checks import check_state, whole_updates
 from memorax.acting.host_programs import HostPrograms
 from memorax.acting.vector_env import RolloutState
 from memorax.core.checks import boolean, check, integer, optional
-from memorax.core.types import Array, Key, PyTree, Transition
+from memorax.core.types import Key, PyTree, Transition
 from memorax.environments.host import HostCopies, HostEnvironment, HostEnvironmentError, HostStep
 from memorax.environments.host.copies import next_session, wait
 
@@ -96,7 +97,7 @@ class HostRunner:
         updates = whole_updates(check("num_steps", num_steps, integer()), self.agent.steps_per_update)
         keys, single = _as_seeds(key)
         state = self._attached(_copied(state, single))
-        logs: list[Logs] = []
+        logs: list[lox.Logs] = []
         try:
             for _ in range(updates):
                 act_keys, learn_key = self.compiled(programs.split_key, self.groups)(keys, state)
@@ -289,6 +290,8 @@ def _copied(state: Any, single: bool) -> Any:
     return jax.tree.map(jnp.copy, _as_seeds(state, single)[0])
 
 
-def _joined(logs: list[Logs]) -> Mapping[str, Array]:
+def _joined(logs: list[lox.Logs]) -> lox.Logs:
     """Join the logs of several updates along time, `[seeds, time, ...]`."""
-    return {name: jnp.concatenate([one[name] for one in logs], axis=1) for name in logs[0]} if logs else {}
+    if not logs:
+        return lox.Logs({}, {})
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *logs)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from memorax import lox
+from memorax.acting import faults
 from memorax.acting.actions import FINAL, show_action_masks, with_action_mask
 from memorax.acting.vector_env import EpisodeStatistics, RolloutState
 from memorax.core.spaces import ACTION_MASK
@@ -179,7 +180,8 @@ def learn(
     """
     trajectory, state = join(agent, kept), dataclasses.replace(learned, loop=before)
     state, logs = lox.spool(agent.learn_from)(key, state, _join_rows(loops), trajectory)
-    return state, _statistics(trajectory) | logs
+    logs[faults.LEARNER] = ~faults.finite(state.learner)[None]
+    return state, lox.Logs(_statistics(trajectory) | logs, logs.present)
 
 
 def store(agent: Any, learned: Any, before: RolloutState, loops: list[RolloutState], kept: list[Transition]) -> Any:

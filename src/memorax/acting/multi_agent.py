@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from memorax.acting.vector_env import EpisodeStatistics, RolloutState, VectorEnv
+from memorax.acting.episode_statistics import EpisodeStatistics
+from memorax.acting.vector_env import RolloutState, VectorEnv
 from memorax.core.spaces import ACTION_MASK, Space, flatten_space
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.environments import Environment
@@ -51,6 +52,10 @@ class MultiAgentVectorEnv(VectorEnv):
         env_params: Its parameters; None for its default ones.
         num_envs: Number of environments.
 
+    Attributes:
+        team_returns: Whether the return of an agent that is out goes on until the episode is over for all; at first
+            what the environment's `team_reward` says, which is true where it says nothing.
+
     Raises:
         TypeError: The environment does not say how many agents it has, or what their spaces are.
     """
@@ -61,6 +66,19 @@ class MultiAgentVectorEnv(VectorEnv):
         self.num_agents: int = cast(Any, self.env).num_agents
         own = cast(Any, self.env).agent_action_space(self.env_params)
         self.policy_space = stack_space(flatten_space(own), self.num_agents)
+        self.team_returns: bool = getattr(self.env, "team_reward", True)
+
+    def ends(self, terminated: Array, truncated: Array) -> tuple[Array, Array]:
+        """Give the flags that returns end with, `[..., agents]`: each agent's own, or for all those of the episode.
+
+        The episode counts as truncated where that happened to an agent, so that returns bootstrap from what it was
+        kept from; that others had left by then does not end it for them.
+        """
+        if not self.team_returns:
+            return terminated, truncated
+        over = jnp.all(terminated | truncated, axis=-1, keepdims=True)
+        goes_on = over & jnp.any(truncated & ~terminated, axis=-1, keepdims=True)
+        return jnp.broadcast_to(over & ~goes_on, terminated.shape), jnp.broadcast_to(goes_on, terminated.shape)
 
     def reset(self, key: Key, carry: Carry, num_envs: int | None = None) -> RolloutState:
         """Start an episode in every environment; the arguments are those of `VectorEnv.reset`."""

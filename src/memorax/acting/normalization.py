@@ -10,6 +10,7 @@ from flax import struct
 
 from memorax.acting.policy import AgentPolicy
 from memorax.acting.vector_env import RolloutState, Value, VectorEnv
+from memorax.core.broadcasting import with_rank
 from memorax.core.checks import boolean, check_fields
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.objectives import RunningStatistics
@@ -66,6 +67,7 @@ class Normalizer:
         self.observations = getattr(config, "normalize_observations", False)
         self.rewards = getattr(config, "normalize_rewards", False)
         self.gamma = getattr(config, "gamma", 1.0)
+        self.vector_env = vector_env
         if self.observations:
             observation = jax.eval_shape(lambda key: vector_env.reset(key, ()), jax.random.key(0)).timestep.observation
             if not _parts(observation):
@@ -96,7 +98,8 @@ class Normalizer:
             total = reward + self.gamma * total
             return jnp.where(done, 0.0, total), total
 
-        over_time = trajectory.reward.swapaxes(0, 1), trajectory.done.swapaxes(0, 1)
+        terminated, truncated = self.vector_env.ends(trajectory.terminated, trajectory.truncated)
+        over_time = trajectory.reward.swapaxes(0, 1), (terminated | truncated).swapaxes(0, 1)
         running, totals = jax.lax.scan(step, scales.running_return, over_time)
         returns = scales.returns.update(totals.reshape(-1, *totals.shape[2:]))
         return dataclasses.replace(scales, returns=returns, running_return=running)
@@ -120,7 +123,8 @@ class Normalizer:
         means, deviations = iter(scales.observations.mean), iter(scales.observations.deviation())
 
         def normalize(x: Array) -> Array:
-            return jnp.clip((x - next(means)) / next(deviations), -_LIMIT, _LIMIT).astype(x.dtype)
+            mean, deviation = (with_rank(next(of), x.ndim) for of in (means, deviations))
+            return jnp.clip((x - mean) / deviation, -_LIMIT, _LIMIT).astype(x.dtype)
 
         leaves = [normalize(x) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in leaves]
         return dataclasses.replace(timestep, observation=jax.tree.unflatten(structure, leaves))
@@ -135,7 +139,7 @@ class Normalizer:
             return transition
         inputs, reward = self.timestep(scales, transition.inputs), transition.reward
         if scales.returns is not None:
-            reward = jnp.clip(reward / scales.returns.deviation(), -_LIMIT, _LIMIT)
+            reward = jnp.clip(reward / with_rank(scales.returns.deviation(), reward.ndim), -_LIMIT, _LIMIT)
         return dataclasses.replace(transition, inputs=inputs, reward=reward)
 
     def sample(self, scales: Scales | None, sample: PyTree) -> PyTree:

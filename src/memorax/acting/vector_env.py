@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from memorax import lox
+from memorax.acting import faults
 from memorax.acting.actions import FINAL, environment_actions, no_actions, show_action_masks, with_action_mask
 from memorax.acting.bootstrap import bootstrap
 from memorax.acting.env_params import BatchParams
+from memorax.acting.episode_statistics import EpisodeStatistics
 from memorax.core.spaces import ACTION_MASK, flatten_space
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
 from memorax.environments import as_environment
@@ -23,42 +25,6 @@ Policy: TypeAlias = Callable[[Key, Carry, Timestep], tuple[Carry, Array, dict[st
 Value: TypeAlias = Callable[[Carry, Timestep], Any]
 """`(carry, x) -> value`: the value of an observation given the memory of its episode, `[batch]`, or a pytree of
 these."""
-
-
-@struct.dataclass
-class EpisodeStatistics:
-    """Return and length of the running episode and of the last finished one, each `[batch]`.
-
-    Attributes:
-        running_return: Sum of the rewards of the running episode so far, without discount, float32.
-        running_length: Its steps so far, int32.
-        last_return: Undiscounted return of the last finished episode, 0 before the first, float32.
-        last_length: Its steps, int32.
-    """
-
-    running_return: Array
-    running_length: Array
-    last_return: Array
-    last_length: Array
-
-    @classmethod
-    def start(cls, batch: int) -> "EpisodeStatistics":
-        """Start counting in `batch` environments."""
-        zero, none = jnp.zeros(batch, jnp.float32), jnp.zeros(batch, jnp.int32)
-        return cls(zero, none, zero, none)
-
-    def advance(self, reward: Array, done: Array) -> tuple["EpisodeStatistics", dict[str, Array]]:
-        """Count one step; return the new statistics and what to log about the step."""
-        total, length = self.running_return + reward, self.running_length + 1
-        last_return = jnp.where(done, total, self.last_return)
-        last_length = jnp.where(done, length, self.last_length)
-        info = {
-            "returned_episode": done,
-            "returned_episode_returns": last_return,
-            "returned_episode_lengths": last_length,
-        }
-        running_return, running_length = jnp.where(done, 0.0, total), jnp.where(done, 0, length)
-        return EpisodeStatistics(running_return, running_length, last_return, last_length), info
 
 
 @struct.dataclass
@@ -106,10 +72,16 @@ class VectorEnv:
         self.action_space = self.env.action_space(self.env_params)
         self.policy_space = flatten_space(self.action_space)
         self.bounded: Any = bounded
+        self.watched = False
+        """Whether steps record where NaN or infinity came from (`faults`)."""
 
     def to_env(self, action: PyTree) -> PyTree:
         """Map the policy's actions to actions that the environment accepts."""
         return environment_actions(self.action_space, self.policy_space, action, self.bounded)
+
+    def ends(self, terminated: Array, truncated: Array) -> tuple[Array, Array]:
+        """Give the flags that returns end with, from those of the environments: the same."""
+        return terminated, truncated
 
     def reset(self, key: Key, carry: Carry, num_envs: int | None = None) -> RolloutState:
         """Start an episode in every environment.
@@ -220,8 +192,12 @@ class VectorEnv:
         if value is not None and FINAL in info:
             final = Timestep(info[FINAL], action, reward, jnp.zeros_like(done))
             final = _cast_like(final, last)
-            aux = aux | {"bootstrap": bootstrap(value, carry, final, truncated & ~terminated)}
+            over, goes_on = self.ends(terminated, truncated)
+            aux = aux | {"bootstrap": bootstrap(value, carry, final, goes_on & ~over)}
         episode, record = rollout_state.episode.advance(reward, done)
+        if self.watched:
+            after = observation, info.get(FINAL)
+            record[faults.STEP] = faults.first_fault(last.observation, (action, acted[2]), reward, after)
         transition = Transition(
             inputs=last,
             action=action,

@@ -13,8 +13,8 @@ import optax
 from memorax import lox
 from memorax.acting import AgentPolicy, Behavior, OnPolicy, RolloutState, State, StepCount, Value
 from memorax.acting.multi_agent import MultiAgentVectorEnv, SingleAgentView
-from memorax.algorithms.ppo import PPO, Batch, PPOConfig
-from memorax.core.checks import boolean, check_fields
+from memorax.algorithms.ppo import PPO, Batch, Metrics, PPOConfig
+from memorax.core.checks import boolean, check_fields, optional
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner
 from memorax.learning.centralized_critic import joint_observation, joint_space, restrict_to
@@ -31,19 +31,31 @@ class MAPPOConfig(PPOConfig):
     """Parameter sharing: whether all agents have the same networks, which learn from the transitions of all."""
     centralized_critic: bool = False
     """Whether the critic sees the observations of all agents, its own first, encoded as one vector."""
+    team_returns: bool | None = None
+    """Whether the return of an agent that is out goes on until the episode is over for all, and has what its team is
+    rewarded with until then. None: as the environment's `team_reward` says."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, share_parameters=boolean(), centralized_critic=boolean())
+        check_fields(self, **dict.fromkeys(("share_parameters", "centralized_critic"), boolean()))
+        check_fields(self, team_returns=optional(boolean()))
 
 
 class Member(PPO):
-    """PPO of one agent, which does not learn from the steps in which it is out of the episode."""
+    """PPO of one agent, which does not learn to act in the steps in which it is out of the episode."""
+
+    team_returns: bool
+    """Whether its return goes on then, so that the value function must be learned in these steps too."""
 
     def batch(self, learner: ActorCriticLearner, trajectory: Transition, rollout_state: RolloutState) -> Batch:
-        """Put the batch together, with weight 0 for the steps in which the agent is out."""
-        batch = super().batch(learner, trajectory, rollout_state)
-        return batch._replace(weight=batch.weight * trajectory.aux["active"])
+        """Put the batch together, with weight 0 for the steps that nothing is learned from."""
+        batch, active = super().batch(learner, trajectory, rollout_state), trajectory.aux["active"]
+        return batch._replace(active=active) if self.team_returns else batch._replace(weight=batch.weight * active)
+
+    def actor_loss(self, distribution: Any, batch: Batch) -> tuple[Array, Metrics]:
+        """Compute the loss of the policy over the steps in which the agent acts."""
+        weight = batch.weight if batch.active is None else batch.weight * batch.active
+        return super().actor_loss(distribution, batch._replace(weight=weight))
 
 
 class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
@@ -52,8 +64,9 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
     By default agents are independent (IPPO): each has networks, optimizer states, advantages and a KL limit of its own,
     and acting and learning are PPO's, mapped over the agents. With `share_parameters` there is one learner, for which
     the agents are further environments. With `centralized_critic` the value function, which acting does not need, sees
-    the observations of all agents. An agent that is out of an episode does not learn until the episode is over for all,
-    and its return ends when it is out.
+    the observations of all agents. An agent that is out of an episode does not learn to act until the episode is over
+    for all. With `team_returns` its return goes on until then, and so do its memory and its value function; otherwise
+    its return ends when it is out.
 
     Differs from the paper, whose agents share parameters and a centralized critic: both are options here. Values are
     not normalized.
@@ -100,6 +113,8 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
     ) -> None:
         super().__init__(config, env, env_params, vector_env=MultiAgentVectorEnv)
         self.num_agents = self.vector_env.num_agents
+        if config.team_returns is not None:
+            self.vector_env.team_returns = config.team_returns
         if config.centralized_critic:
             if getattr(actor, "torso", None) is getattr(critic, "torso", ()):
                 raise ValueError(
@@ -115,6 +130,7 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
         networks = actor, critic, actor_optimizer, critic_optimizer
         self.member = Member(config, view, self.vector_env.env_params, *networks)
         """PPO of one agent."""
+        self.member.team_returns = self.vector_env.team_returns
         self.networks, self.vector_env.bounded = self.member.networks, self.member.vector_env.bounded
 
     def _view(self, observation: PyTree, axis: int) -> PyTree:
@@ -125,7 +141,10 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
 
     def _inputs(self, timestep: Timestep) -> Timestep:
         """Give what each agent's networks see, `[num_envs, agents, ...]`."""
-        return dataclasses.replace(timestep, observation=self._view(timestep.observation, axis=1))
+        done = timestep.done
+        if self.vector_env.team_returns:  # the memory lasts as long as the return
+            done = jnp.broadcast_to(jnp.all(done, axis=1, keepdims=True), done.shape)
+        return dataclasses.replace(timestep, observation=self._view(timestep.observation, axis=1), done=done)
 
     def _each(self, function: Callable[..., PyTree], learner: PyTree, key: Key | None, *data: PyTree) -> PyTree:
         """Call `function(learner, key, *data)` for every agent; data and results are `[num_envs, agents, ...]`."""
@@ -182,8 +201,9 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
         """Learn as PPO does for every agent, from the steps in which it is not out of the episode."""
         # A flag set for some agents means that they are out; one set for all of them starts an episode.
         done = trajectory.inputs.done
-        active = ~done | jnp.all(done, axis=2, keepdims=True)
-        trajectory = dataclasses.replace(trajectory, aux=trajectory.aux | {"active": active}, info={})
+        aux = trajectory.aux | {"active": ~done | jnp.all(done, axis=2, keepdims=True)}
+        terminated, truncated = self.vector_env.ends(trajectory.terminated, trajectory.truncated)
+        trajectory = dataclasses.replace(trajectory, terminated=terminated, truncated=truncated, aux=aux, info={})
         trajectory = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 1), trajectory)
         trajectory = dataclasses.replace(trajectory, inputs=self._inputs(trajectory.inputs))
 
@@ -198,5 +218,5 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
         else:
             keys = jax.random.split(key, self.num_agents)
             learner, logs = jax.vmap(lox.spool(one), in_axes=(0, 0, 1, 1, 1, 1))(learner, keys, *data)
-        lox.log({name: jnp.mean(values) for name, values in logs.items()})
+        lox.log({name: logs.mean(name) for name in logs})
         return learner

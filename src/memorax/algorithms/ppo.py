@@ -83,6 +83,7 @@ class Batch(NamedTuple):
     weight: Array
     auxiliary: PyTree
     ends: tuple[Array, ...] | None = None  # reward, discount and hidden flags, where a variant asks for them
+    active: Array | None = None  # whether the agent acts; None: always
 
 
 class PPO(OnPolicy[PPOConfig, ActorCritic]):
@@ -208,8 +209,7 @@ class PPO(OnPolicy[PPOConfig, ActorCritic]):
 
     def actor_loss(self, distribution: Any, batch: Batch) -> tuple[Array, Metrics]:
         """Compute the clipped surrogate loss with the entropy bonus, and metrics."""
-        config, weight = self.config, batch.weight
-        advantage = batch.target - batch.value
+        config, weight, advantage = self.config, batch.weight, batch.target - batch.value
         if config.normalize_advantage:
             advantage = standardize(advantage, weight)
         log_ratio = distribution.log_prob(batch.action) - batch.log_prob

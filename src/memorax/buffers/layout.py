@@ -188,7 +188,7 @@ class Layout:
     def read(self, experience: PyTree, rows: Array, places: Array) -> PyTree:
         """Read whole sequences, `[batch, time, ...]`, with the carry before each, `[batch, 1, ...]`."""
         step, carry = self.split(experience)
-        columns = places[:, None] * self.period + jnp.arange(self.sample_sequence_length)
+        columns = places[:, None] * self.period + jnp.arange(self.sample_sequence_length)[None]
         columns = jnp.where(columns < self.length, columns, columns - self.length)
         step = jax.tree.map(lambda x: x.at[rows[:, None], columns].get(mode="promise_in_bounds"), step)
         carry = jax.tree.map(lambda x: x.at[rows, places].get(mode="promise_in_bounds")[:, None], carry)
@@ -220,7 +220,7 @@ class Layout:
         age = (oldest - offset - 1) % self.length + 1
         valid = (age >= self.sample_sequence_length) & (age <= filled)
         steps = jax.tree.map(lambda x: x[:, place * self.period], self.split(experience)[0])
-        return Window(place[0], self.get_start_flags(steps) & valid, inside)
+        return Window(place[0], self.get_start_flags(steps) & valid[None], inside)
 
     def _places(self, begin: Array, width: int) -> tuple[Array, Array, Array]:
         """List the places among `width` columns from `begin` on: index, distance from `begin`, whether inside."""

@@ -27,6 +27,8 @@ import math
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from memorax.core.kinds import (
     Boolean,
     Choice,
@@ -35,6 +37,7 @@ from memorax.core.kinds import (
     Instance,
     Integer,
     Kind,
+    Numbers,
     Real,
     Sequence,
     check,
@@ -138,6 +141,15 @@ def floating() -> Kind[Any]:
 def function() -> Kind[Any]:
     """A function, or anything else that can be called."""
     return Function()
+
+
+def numbers(minimum: float | None = None) -> Kind[np.ndarray]:
+    """A number, or an array or nested list of finite numbers; kept as a float32 array.
+
+    Args:
+        minimum: Smallest allowed value.
+    """
+    return Numbers(minimum=minimum)
 
 
 def sequence(of: Kind[T], *, empty: bool = False) -> Kind[tuple[T, ...]]:

@@ -205,6 +205,32 @@ class Function(Kind[Callable[..., Any]]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Numbers(Kind[np.ndarray]):
+    """An array of finite numbers."""
+
+    minimum: float | None
+
+    def allowed(self) -> str:
+        """As it is told in messages."""
+        return "a number or an array of numbers"
+
+    def accept(self, name: str, value: Any) -> np.ndarray:
+        """Check a value; see `check`."""
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError):  # lists of different lengths, for instance
+            self.refuse(TypeError, name, value, self.allowed())
+        if array.dtype.kind not in "iufV":
+            self.refuse(TypeError, name, value, self.allowed())
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            self.refuse(ValueError, name, value, "finite")
+        if self.minimum is not None and (array < self.minimum).any():
+            self.refuse(ValueError, name, value, f"at least {self.minimum}")
+        return array
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sequence(Kind[tuple[Any, ...]]):
     """A list or tuple of values of one kind."""
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from memorax.core.broadcasting import with_rank
 from memorax.core.types import Array
 from memorax.kernels.platform import on_cpu
 
@@ -103,7 +104,7 @@ def window_attention(
     seen = Cache(kept[0], kept[1], age[:, -1] + 1)
     if queries.shape[2] == 1:
         return seen, _step(queries, seen, positions).swapaxes(1, 2)
-    slots = (cache.steps[:, None, None] + np.arange(1, window)) % window
+    slots = (cache.steps[:, None, None] + np.arange(1, window)[None, None]) % window
     past = _clean(place(recall(cache.keys, cache.steps), -slots, positions), recall(cache.values, cache.steps))
     outputs = _sequence(queries, past, _clean(keys, values), age, positions, block)
     return seen, outputs.swapaxes(1, 2)
@@ -135,7 +136,7 @@ def episode_steps(reset: Array, count: Array) -> Array:
     Returns:
         Zero at an episode's first step, `[batch, time]`, int32.
     """
-    time = jnp.arange(reset.shape[1], dtype=jnp.int32)
+    time = jnp.arange(reset.shape[1], dtype=jnp.int32)[None]
     begin = jax.lax.cummax(jnp.where(reset, time, -1), axis=1)
     return jnp.where(begin < 0, count[:, None] + time, time - begin)
 
@@ -158,7 +159,7 @@ def remember(ring: Array, rows: Array, reset: Array, count: Array) -> Array:
         ring = jnp.where(reset[:, :, None, None], 0, ring)
         return jax.vmap(partial(jax.lax.dynamic_update_slice_in_dim, axis=1))(ring, rows, age % window)
     rows = jnp.concatenate([recall(ring, count), rows], axis=2)[:, :, -window:]
-    distance = (age[:, None] - jnp.arange(window)) % window
+    distance = (age[:, None] - jnp.arange(window)[None]) % window
     return jnp.where((distance <= age[:, None])[:, None, :, None], _turn(rows, -age - 1, window), 0)
 
 
@@ -170,7 +171,7 @@ def recall(ring: Array, count: Array) -> Array:
 def slot_steps(count: Array, window: int) -> Array:
     """Say which step of the episode lies in which slot of a ring, negative for none, `[batch, window]`."""
     last = count[:, None] - 1
-    return last - (last - jnp.arange(window)) % window
+    return last - (last - jnp.arange(window)[None]) % window
 
 
 def rotate(x: Array, positions: np.ndarray | Array, frequencies: np.ndarray) -> Array:
@@ -185,7 +186,7 @@ def rotate(x: Array, positions: np.ndarray | Array, frequencies: np.ndarray) -> 
         `[..., dim]`, in the type of `x`.
     """
     known = np if isinstance(positions, np.ndarray) else jnp  # nothing to compute later, and exact
-    angles = positions[..., None] * frequencies
+    angles = with_rank(positions, x.ndim - 1)[..., None] * with_rank(frequencies, x.ndim)
     kind = jnp.promote_types(x.dtype, jnp.float32)
     cos, sin = known.cos(angles).astype(kind), known.sin(angles).astype(kind)
     left, right = jnp.split(x, 2, axis=-1)
@@ -212,13 +213,13 @@ def _step(queries: Array, seen: Cache, positions: Positions) -> Array:
     keys, values = (x.astype(queries.dtype) for x in (seen.keys, seen.values))
     slots, last = np.arange(window), seen.steps - 1
     slot = last % window
-    distance = (slot[:, None] - slots) % window
+    distance = (slot[:, None] - slots[None]) % window
     if positions.frequencies is None:
         scores = _scores(queries, keys)
     else:  # slots after the newest row's were written one round before
         turned = [rotate(queries, (slot + lap)[:, None, None], positions.frequencies) for lap in (0, window)]
         both = _scores(jnp.concatenate(turned, axis=2), keys)
-        scores = jnp.where((slots <= slot[:, None])[:, None, None], both[:, :, :1], both[:, :, 1:])
+        scores = jnp.where((slots[None] <= slot[:, None])[:, None, None], both[:, :, :1], both[:, :, 1:])
     if positions.relative is not None:
         scores += jnp.take_along_axis(_by_distance(positions.relative), distance[:, None, None], axis=-1)
     visible = (distance <= last[:, None])[:, None]
@@ -258,7 +259,7 @@ def _block(
     )
     steps = np.arange(reach + length)
     distance = steps[reach:, None] - steps
-    visible = jnp.asarray(distance >= 0) & (distance <= jnp.minimum(age, reach)[..., None])
+    visible = jnp.asarray(distance >= 0)[None] & (distance[None] <= jnp.minimum(age, reach)[..., None])
     keys = rows.keys
     if positions.frequencies is not None:
         queries, keys = (rotate(x, at, positions.frequencies) for x, at in ((queries, steps[reach:]), (keys, steps)))
@@ -290,7 +291,8 @@ def _skew(scores: Array) -> Array:
 def _mix(scores: Array, visible: Array, distance: Array | np.ndarray, values: Array, positions: Positions) -> Array:
     """Average the visible values; `visible` `[batch, time, keys]`, every query sees at least itself."""
     if positions.slopes is not None:
-        scores -= positions.slopes[:, None, None] * distance[..., None, :, :]
+        distance = distance.reshape(-1, 1, *distance.shape[-2:])
+        scores -= positions.slopes[None, :, None, None] * distance
     weights = jax.nn.softmax(jnp.where(visible[:, None], scores, -jnp.inf), axis=-1)
     mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(values.dtype), values, preferred_element_type=scores.dtype)
     return mixed.astype(values.dtype)

@@ -155,7 +155,9 @@ def _masks(reset: Array, episode: Array) -> Masks:
     steps = jnp.arange(reset.shape[1])
     same = episode[:, :, None] == episode[:, None, :]
     old = episode == (episode - reset)[:, :1]
-    return Masks((same & (steps[:, None] >= steps))[:, None], old[:, None], (episode == episode[:, -1:])[:, None])
+    return Masks(
+        (same & (steps[:, None] >= steps[None])[None])[:, None], old[:, None], (episode == episode[:, -1:])[:, None]
+    )
 
 
 def _cut(x: Array, whole: int, size: int) -> Array:

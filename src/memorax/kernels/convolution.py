@@ -30,13 +30,13 @@ def causal_convolution(
     outputs = jnp.zeros(jnp.broadcast_shapes(inputs.shape, kernel.shape[-1:]), inputs.dtype)
     for age in range(taps):
         shifted = past[:, taps - 1 - age : taps - 1 - age + length]
-        outputs += kernel[taps - 1 - age] * jnp.where((since >= age)[..., None], shifted, 0)
+        outputs += kernel[None, None, taps - 1 - age] * jnp.where((since >= age)[..., None], shifted, 0)
     ages = jnp.arange(taps - 2, -1, -1)
-    kept = jnp.where((since[:, -1:] >= ages)[..., None], past[:, length:], 0).astype(tail.dtype)
-    return kept, outputs if bias is None else outputs + bias
+    kept = jnp.where((since[:, -1:] >= ages[None])[..., None], past[:, length:], 0).astype(tail.dtype)
+    return kept, outputs if bias is None else outputs + bias[None, None]
 
 
 def _steps_since(reset: Array, bound: int) -> Array:
     """Steps since the last reset, at least `bound` where there was none, `[batch, time]`."""
-    time = jnp.arange(reset.shape[1])
+    time = jnp.arange(reset.shape[1])[None]
     return time - jax.lax.cummax(jnp.where(reset, time, -bound), axis=1)

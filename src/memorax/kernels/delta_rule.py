@@ -109,7 +109,7 @@ def _chunk(states: State, steps: DeltaSteps, masks: Masks) -> tuple[State, Array
     else:
         between, since, until = decay_weights(cumulate(log_decay, masks), masks)
 
-    earlier = between * jnp.tri(key.shape[-2], k=-1, dtype=state.dtype)
+    earlier = between * jnp.tri(key.shape[-2], k=-1, dtype=state.dtype)[None, None]
     overlap = product("bhtn,bhsn->bhts", key * beta[..., None], key) * earlier
     old = product("bhtn,bhnp->bhtp", key * since[..., None], state)
     written = product("bhts,bhsp->bhtp", invert_unit_lower(overlap), beta[..., None] * (value - old))

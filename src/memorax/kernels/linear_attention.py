@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from memorax.core.broadcasting import with_rank
 from memorax.core.types import Array
 from memorax.kernels.chunks import (
     Masks,
@@ -100,6 +101,7 @@ def rotate(x: Array, angles: Array) -> Array:
     """
     pairs = angles.shape[-1]
     first, second, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
+    angles = with_rank(angles, x.ndim)
     cos, sin = jnp.cos(angles), jnp.sin(angles)
     return jnp.concatenate([first * cos - second * sin, first * sin + second * cos, rest], axis=-1)
 
@@ -108,7 +110,7 @@ def _step(constants: Constants, state: Array, now: LinearSteps) -> tuple[Array, 
     heads = state.shape[1]
     query, key, value = expand_heads(now.query, heads), expand_heads(now.key, heads), now.value
     angles = constants.angles if now.angles is None else now.angles
-    log_decay = constants.log_decay if now.log_decay is None else now.log_decay
+    log_decay = now.log_decay if constants.log_decay is None else constants.log_decay[None]
     if angles is not None:
         state = _turn(state, angles)
     if log_decay is not None:
@@ -128,7 +130,7 @@ def _chunk(constants: Constants, states: State, now: LinearSteps, masks: Masks) 
     heads, steps = value.shape[1:3]
     count = jnp.arange(1, steps + 1, dtype=state.dtype)
     if constants.angles is not None:
-        angles = (count[:, None] * constants.angles)[None, None]
+        angles = (count[:, None] * constants.angles[None])[None, None]
     elif angles is not None:
         angles = cumulate(angles, masks)
     if angles is not None:
@@ -137,7 +139,7 @@ def _chunk(constants: Constants, states: State, now: LinearSteps, masks: Masks) 
         key = rotate(expand_heads(key, max(key.shape[1], angles.shape[1])), -angles)
 
     if constants.log_decay is not None:
-        between, since, until = decay_weights((constants.log_decay[:, None] * count)[None], masks)
+        between, since, until = decay_weights((constants.log_decay[:, None] * count[None])[None], masks)
     elif log_decay is not None:
         between, since, until = decay_weights(cumulate(log_decay, masks), masks)
     else:
@@ -145,7 +147,9 @@ def _chunk(constants: Constants, states: State, now: LinearSteps, masks: Masks) 
     scores = expand_heads(product("bhtn,bhsn->bhts", query, key), heads) * between
     if write is not None or own is not None:
         later = 1 if write is None else write[..., None, :]
-        scores = scores * jnp.where(jnp.eye(steps, dtype=bool), later if own is None else own[..., None, :], later)
+        scores = scores * jnp.where(
+            jnp.eye(steps, dtype=bool)[None, None], later if own is None else own[..., None, :], later
+        )
     query, key = expand_heads(query, heads), expand_heads(key, heads)
     outputs = product("bhts,bhsp->bhtp", scores, value)
     outputs += product("bhtn,bhnp->bhtp", query * since[..., None], state)

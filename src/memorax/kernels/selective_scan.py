@@ -115,7 +115,7 @@ _scan.defvjp(_forward, _backward)
 
 def _step(rates: Array, state: Array, now: _Now) -> Array:
     inputs, steps, writes, _, reset = now
-    decay = jnp.exp(steps[:, None] * rates)
+    decay = jnp.exp(steps[:, None] * rates[None])
     written = (steps * inputs)[:, None] * writes[..., None]
     return decay * jnp.where(reset[:, None, None], 0, state) + written
 
@@ -129,12 +129,12 @@ def _pull(rates: Array, carry: tuple[Array, Array], now: tuple[_Now, Array, Arra
     (state_cotangent, rates_cotangent), (now_, output, state, before) = carry, now
     inputs, steps, writes, reads, reset = now_
     g = state_cotangent + output[:, None] * reads[..., None]
-    through = jnp.where(reset[:, None, None], 0, g * jnp.exp(steps[:, None] * rates))
+    through = jnp.where(reset[:, None, None], 0, g * jnp.exp(steps[:, None] * rates[None]))
     exponent = jnp.where(reset[:, None, None], 0, through * before)
     written = jnp.sum(g * writes[..., None], axis=1)
     pulled = (
         steps * written,
-        jnp.sum(exponent * rates, axis=1) + inputs * written,
+        jnp.sum(exponent * rates[None], axis=1) + inputs * written,
         _sum_channels(g, steps * inputs),
         _sum_channels(state, output),
     )

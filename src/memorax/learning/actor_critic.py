@@ -18,6 +18,7 @@ from memorax.learning.train_state import TrainState
 from memorax.learning.unroll import add_time, remove_time
 from memorax.learning.values import as_scalars, expected_values, main_values
 from memorax.networks import Network
+from memorax.networks.heads import check_policy_head
 
 
 @struct.dataclass
@@ -79,8 +80,7 @@ class ActorCritic(AgentNetworks):
         self.vector_env = vector_env
         self.actor = SingleNetwork("actor", vector_env, actor)
         self.critic = SingleNetwork("critic", vector_env, critic)
-        if not hasattr(actor.head, "check_action_space"):
-            raise TypeError(f"`actor` must have a policy head, got {type(actor.head).__name__}")
+        check_policy_head("actor", actor.head)
         check_value_head("critic", critic.head, gvfs=gvfs)
         self.shared = share_trunk(actor, critic)
         """Whether actor and critic have one trunk."""

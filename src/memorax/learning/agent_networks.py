@@ -3,6 +3,7 @@
 import abc
 from typing import Any, cast
 
+import flax.linen as nn
 import jax
 from jax.custom_batching import sequential_vmap
 
@@ -91,7 +92,8 @@ class SingleNetwork(AgentNetworks):
 
     def __init__(self, name: str, vector_env: VectorEnv, network: Network) -> None:
         if not isinstance(network, Network):
-            raise TypeError(f"`{name}` must be a Network, got {type(network).__name__}")
+            got = type(network).__name__ if isinstance(network, nn.Module) else repr(network)
+            raise TypeError(f"`{name}` must be a Network, got {got}; write `Network(feature_extractor, torso, head)`")
         self.name, self.vector_env, self.network = name, vector_env, network
 
     def initialize_carry(self, key: Key, batch: int) -> Carry:

@@ -28,7 +28,7 @@ def as_chunks(batch: PyTree, length: int) -> PyTree:
 
     def split(x: Array) -> Array:
         starts = jnp.arange(0, x.shape[1] - 1, length)
-        return x[:, starts[:, None] + jnp.arange(length + 1)].reshape(-1, length + 1, *x.shape[2:])
+        return x[:, starts[:, None] + jnp.arange(length + 1)[None]].reshape(-1, length + 1, *x.shape[2:])
 
     return jax.tree.map(split, batch)
 

@@ -84,7 +84,8 @@ class SoftActorCritic(AgentNetworks):
                 "an algorithm such as PPO"
             )
         self.actor = SingleNetwork("actor", vector_env, actor)
-        self.critics = tuple(SingleNetwork("critic", vector_env, critic) for critic in critics)
+        pairs = zip(("critic", "second_critic"), critics, strict=True)
+        self.critics = tuple(SingleNetwork(name, vector_env, critic) for name, critic in pairs)
         for network in (actor, *critics):
             if hasattr(network.head, "check_action_space"):
                 network.head.check_action_space(vector_env.action_space)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from memorax.core.broadcasting import with_rank
 from memorax.core.types import Array
 from memorax.networks.heads import BranchValues, C51Values, HLGaussValues, HordeValues, ValueDistribution
 from memorax.objectives import (
@@ -185,7 +186,7 @@ def temporal_differences(output: Values, following: Values, targets: NStepTarget
     if isinstance(output, C51Values) and isinstance(following, C51Values):
         returns = targets.returns(jnp.broadcast_to(output.values, following.logits.shape))
         probabilities = project(returns, targets.at_bootstrap(following.probabilities), output.values)
-        target = jnp.sum(probabilities * output.values, axis=-1)
+        target = jnp.sum(probabilities * with_rank(output.values, probabilities.ndim), axis=-1)
         return cross_entropy(output.logits, probabilities), target - output.mean()
     target = targets.returns(expected_values(following))
     losses = value_losses(output, target)

@@ -18,8 +18,8 @@ numbers, strings, functions) is static and must be hashable. Repeated calls neit
 
 Sharp bits:
 
-* a `cond` has fixed shapes: what the other branch logs is NaN at that time. Keys that not every branch logs
-  equally often are promoted from integers and booleans to float32 for it, and shorter ones are padded at the end;
+* a `cond` has fixed shapes: what only the other branch logs is 0 at that time, and `logs.present[key]` is False. Logs
+  of a branch that logs a key less often are padded at the end;
 * `vmap` runs both branches of a `cond` whose predicate it batches: inside `spool(vmap(f))` both are logged. Use
   `vmap(spool(f))`, which logs the branch taken; the same holds for `tap`;
 * a value that does not depend on what `vmap` maps gets no vmapped axis from `spool(vmap(f))` unless another value of
@@ -30,6 +30,7 @@ Sharp bits:
 * a program that logs keeps the arguments that only its logs need, and starts some 0.1 ms later than one without.
 """
 
+from memorax.lox.logs import Logs as Logs
 from memorax.lox.primitive import log as log
 from memorax.lox.transforms import spool as spool
 from memorax.lox.transforms import tap as tap

@@ -9,13 +9,17 @@ import jax
 import jax.numpy as jnp
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["depth"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["value", "present"], meta_fields=["depth"])
 @dataclasses.dataclass(frozen=True)
 class Log:
-    """What one key logged: `value` is `[*vmapped, time, ...]` with `depth` vmapped axes."""
+    """What one key logged: `value` is `[*vmapped, time, ...]` with `depth` vmapped axes.
+
+    `present` says at which times it was logged, bool `[*vmapped, time]`; None: always.
+    """
 
     value: Any
     depth: int
+    present: Any = None
 
     def split(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         """The shape in three: vmapped axes, time, the logged value's own axes."""
@@ -26,10 +30,17 @@ class Log:
         """Repeat a value that no `vmap` touched along `mapped`, the vmapped axes of its key's other values."""
         if self.depth or not mapped:
             return self
-        return Log(jnp.broadcast_to(self.value, (*mapped, *self.value.shape)), len(mapped))
+        value, present = (
+            None if x is None else jnp.broadcast_to(x, (*mapped, *x.shape)) for x in (self.value, self.present)
+        )
+        return Log(value, len(mapped), present)
+
+    def times(self) -> Any:
+        """At which times it was logged, bool `[*vmapped, time]`."""
+        return jnp.ones(self.value.shape[: self.depth + 1], bool) if self.present is None else self.present
 
 
-Logs: TypeAlias = dict[str, Log]
+LogsByKey: TypeAlias = dict[str, Log]
 
 
 def _agree(key: str, logs: Sequence[Log]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -45,35 +56,44 @@ def _agree(key: str, logs: Sequence[Log]) -> tuple[tuple[int, ...], tuple[int, .
     return mapped, shapes[0]
 
 
-def join(parts: Sequence[Logs]) -> Logs:
+def join(parts: Sequence[LogsByKey]) -> LogsByKey:
     """Join logs that follow each other in time."""
-    joined: Logs = {}
+    joined: LogsByKey = {}
     for key in dict.fromkeys(key for part in parts for key in part):
         logs = [part[key] for part in parts if key in part]
         mapped, _ = _agree(key, logs)
-        lifted = [item.lift(mapped) for item in logs]
-        value = lifted[0].value if len(lifted) == 1 else jnp.concatenate([x.value for x in lifted], len(mapped))
-        joined[key] = Log(value, len(mapped))
+        lifted, axis = [item.lift(mapped) for item in logs], len(mapped)
+        if len(lifted) == 1:
+            joined[key] = lifted[0]
+            continue
+        always = all(item.present is None for item in lifted)
+        present = None if always else jnp.concatenate([item.times() for item in lifted], axis)
+        joined[key] = Log(jnp.concatenate([item.value for item in lifted], axis), axis, present)
     return joined
 
 
 def flatten_time(stacked: Log) -> Log:
     """Fold a scan's axis into time: `[scan, *vmapped, time, ...]` becomes `[*vmapped, scan * time, ...]`."""
-    value = jnp.moveaxis(stacked.value, 0, stacked.depth)
-    mapped, rest = value.shape[: stacked.depth], value.shape[stacked.depth + 2 :]
-    times = value.shape[stacked.depth] * value.shape[stacked.depth + 1]
-    return Log(value.reshape(*mapped, times, *rest), stacked.depth)
+    depth = stacked.depth
+
+    def fold(x: Any) -> Any:
+        x = jnp.moveaxis(x, 0, depth)
+        return x.reshape(*x.shape[:depth], x.shape[depth] * x.shape[depth + 1], *x.shape[depth + 2 :])
+
+    return Log(fold(stacked.value), depth, None if stacked.present is None else fold(stacked.present))
 
 
-def pad(logs: Logs, key: str, branches: Sequence[Logs]) -> Log:
-    """What a branch logged of `key`, in the one shape and dtype that serves all `branches`; NaN where it did not."""
-    present = [branch[key] for branch in branches if key in branch]
-    mapped, rest = _agree(key, present)
-    times = [branch[key].split()[1] if key in branch else 0 for branch in branches]
-    dtype = jnp.result_type(*[item.value.dtype for item in present])
-    if len(set(times)) > 1 and not jnp.issubdtype(dtype, jnp.inexact):
-        dtype = jnp.dtype(jnp.float32)
-    own = [logs[key].lift(mapped).value.astype(dtype)] if key in logs else []
-    missing = max(times) - sum(item.shape[len(mapped)] for item in own)
-    absent = [jnp.full((*mapped, missing, *rest), jnp.nan, dtype)] if missing else []
-    return Log(jnp.concatenate(own + absent, len(mapped)), len(mapped))
+def pad(logs: LogsByKey, key: str, branches: Sequence[LogsByKey]) -> Log:
+    """What a branch logged of `key`, in the one shape and dtype that serves all `branches`; 0 where it did not."""
+    every = [branch[key] for branch in branches if key in branch]
+    mapped, rest = _agree(key, every)
+    axis, times = len(mapped), [branch[key].split()[1] if key in branch else 0 for branch in branches]
+    dtype = jnp.result_type(*[item.value.dtype for item in every])
+    own = [logs[key].lift(mapped)] if key in logs else []
+    missing = max(times) - sum(item.split()[1] for item in own)
+    values = [item.value.astype(dtype) for item in own] + [jnp.zeros((*mapped, missing, *rest), dtype)] * (missing > 0)
+    value = jnp.concatenate(values, axis)
+    if len(set(times)) == 1 and all(item.present is None for item in every):
+        return Log(value, axis)
+    flags = [item.times() for item in own] + [jnp.zeros((*mapped, missing), bool)] * (missing > 0)
+    return Log(value, axis, jnp.concatenate(flags, axis))

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from memorax.lox.interpreter import Interpreter
-from memorax.lox.shapes import Log, Logs
+from memorax.lox.logs import Logs
+from memorax.lox.shapes import Log, LogsByKey
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,8 +22,10 @@ _DYNAMIC = object()
 _RUNNERS: dict[tuple[int, int], tuple[weakref.ref, Callable[..., Any]]] = {}
 
 
-def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
+def spool(f: Callable[P, R]) -> Callable[P, tuple[R, Logs]]:
     """Return the logs of a function with its output, `(output, logs)`; logs are `[*vmapped, time, ...]` by key.
+
+    They are `Logs`: a dictionary that also says at which times a value was logged that a branch may leave out.
 
     The result is compiled, and compiled again only for new shapes, dtypes or static arguments, however often
     `spool` is called on `f`. It can be put under `jit`, `vmap`, `grad(has_aux=True)` and so on; the module's
@@ -57,7 +60,7 @@ def spool(f: Callable[P, R]) -> Callable[P, tuple[R, dict[str, jax.Array]]]:
     runner = _spool_runner(f)
 
     @functools.wraps(f)  # Holds `f`, to which the runner may refer only weakly.
-    def spooled(*args: P.args, **kwargs: P.kwargs) -> tuple[R, dict[str, jax.Array]]:
+    def spooled(*args: P.args, **kwargs: P.kwargs) -> tuple[R, Logs]:
         return _call(runner, args, kwargs)
 
     return spooled
@@ -99,7 +102,7 @@ def tap(f: Callable[P, R], callback: Callable[[dict[str, np.ndarray]], Any]) -> 
     _check_callable("f", f)
     _check_callable("callback", callback)
 
-    def emit(keys: tuple[str, ...], depth: int, values: Sequence[Any]) -> Logs:
+    def emit(keys: tuple[str, ...], depth: int, values: Sequence[Any]) -> LogsByKey:
         del depth
 
         def report(*values: Any) -> None:
@@ -117,7 +120,7 @@ def tap(f: Callable[P, R], callback: Callable[[dict[str, np.ndarray]], Any]) -> 
     return tapped
 
 
-def _emit_spool(keys: tuple[str, ...], depth: int, values: Sequence[Any]) -> Logs:
+def _emit_spool(keys: tuple[str, ...], depth: int, values: Sequence[Any]) -> LogsByKey:
     return {key: Log(jnp.expand_dims(value, depth), depth) for key, value in zip(keys, values, strict=True)}
 
 
@@ -142,7 +145,7 @@ class _Static:
         return jax.tree.unflatten(self.structure, [next(arrays) if leaf is _DYNAMIC else leaf for leaf in self.leaves])
 
 
-def _call(runner: Callable[..., Any], args: tuple, kwargs: dict) -> tuple[Any, dict[str, jax.Array]]:
+def _call(runner: Callable[..., Any], args: tuple, kwargs: dict) -> tuple[Any, Logs]:
     leaves, structure = jax.tree.flatten((args, kwargs))
     dynamic = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
     static = [_DYNAMIC if isinstance(leaf, jax.Array | np.ndarray) else leaf for leaf in leaves]
@@ -160,7 +163,7 @@ def _call(runner: Callable[..., Any], args: tuple, kwargs: dict) -> tuple[Any, d
 def _runner(get: Callable[[], Any], interpreter: Callable[[], Interpreter]) -> Callable[..., Any]:
     """The compiled function of `(static, *dynamic)` that traces what `get` gives and interprets it."""
 
-    def run(static: _Static, *dynamic: Any) -> tuple[Any, dict[str, jax.Array]]:
+    def run(static: _Static, *dynamic: Any) -> tuple[Any, Logs]:
         function = get()
 
         def flat(*dynamic: Any) -> Any:
@@ -169,7 +172,9 @@ def _runner(get: Callable[[], Any], interpreter: Callable[[], Interpreter]) -> C
 
         closed, shape = jax.make_jaxpr(flat, return_shape=True)(*dynamic)
         outputs, logs = interpreter().run(closed, dynamic)
-        return jax.tree.unflatten(jax.tree.structure(shape), outputs), {key: log.value for key, log in logs.items()}
+        values = {key: log.value for key, log in logs.items()}
+        present = {key: log.present for key, log in logs.items() if log.present is not None}
+        return jax.tree.unflatten(jax.tree.structure(shape), outputs), Logs(values, present)
 
     return jax.jit(run, static_argnums=0)
 

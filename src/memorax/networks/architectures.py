@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
-from memorax.core.checks import check, choice, size
+from memorax.core.checks import check, choice, sequence, size
 from memorax.networks import initializers
 from memorax.networks.blocks import (
     FFN,
@@ -110,7 +110,8 @@ def xlstm(
     """
     features, repeats = check("features", features, size()), check("repeats", repeats, size())
     num_heads = check("num_heads", num_heads, size())
-    count = repeats * sum(_check_ratio(ratio))
+    ratio = _check_ratio(ratio)
+    count = repeats * sum(ratio)
     step = math.lcm(num_heads, 4)  # whole heads, and whole blocks of queries, keys and values
     inner = -(-2 * features // step) * step if inner_dim is None else inner_dim
     blocks: list[nn.Module] = [Projection(features, dtype=dtype)]
@@ -138,11 +139,12 @@ def _check_options(name: str, options: dict[str, Any]) -> None:
 
 
 def _check_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(ratio, tuple) or len(ratio) != 2 or not all(isinstance(count, int) for count in ratio):
+    pair = check("ratio", ratio, sequence(size(0)))
+    if len(pair) != 2:
         raise TypeError(f"`ratio` must be a pair of integers such as (7, 1), got {ratio!r}")
-    if min(ratio) < 0 or sum(ratio) < 1:
-        raise ValueError(f"`ratio` must hold one block or more, and no negative numbers, got {ratio!r}")
-    return ratio
+    if sum(pair) < 1:
+        raise ValueError(f"`ratio` must hold one block or more, got {ratio!r}")
+    return pair[0], pair[1]
 
 
 def gpt2(features: int = 64, *, num_layers: int = 2, ffn_dim: int | None = None, **options: Any) -> PostNorm:

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from memorax.core.broadcasting import with_rank
 from memorax.core.checks import check_fields, optional, size
 from memorax.core.types import Array
 from memorax.networks.blocks.feed_forward import FFN
@@ -69,7 +70,7 @@ class ViT(nn.Module):
             ValueError: If the inputs are no images, or do not come apart into whole patches.
         """
         x = PatchEmbedding(self.features, self.patch_size, name="patches")(inputs)
-        x += self.param("positions", initializers.normal(0.02), x.shape[-2:]).astype(x.dtype)
+        x += with_rank(self.param("positions", initializers.normal(0.02), x.shape[-2:]).astype(x.dtype), x.ndim)
         for layer in range(self.num_layers):
             x += self._attend(f"attention_{layer}", x)
             normed = nn.LayerNorm(dtype=x.dtype, name=f"ffn_norm_{layer}")(x)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import erf
 
+from memorax.core.broadcasting import with_rank
 from memorax.core.types import Array
 
 SMOOTHING = 0.75
@@ -29,7 +30,7 @@ def project(returns: Array, probabilities: Array, atoms: Array) -> Array:
     """
     width = atoms[1] - atoms[0]
     inside = jnp.clip(returns, atoms[0], atoms[-1])
-    distance = jnp.abs(inside[..., None, :] - atoms[:, None]) / width
+    distance = jnp.abs(inside[..., None, :] - with_rank(atoms[:, None], inside.ndim + 1)) / width
     return jnp.sum(jnp.clip(1.0 - distance, 0.0, 1.0) * probabilities[..., None, :], axis=-1)
 
 
@@ -53,7 +54,7 @@ def gaussian_histogram(target: Array, centers: Array) -> Array:
     width = centers[1] - centers[0]
     edges = jnp.append(centers, centers[-1] + width) - 0.5 * width
     inside = jnp.clip(target, edges[0], edges[-1])
-    cumulated = 0.5 * erf((edges - inside[..., None]) / (jnp.sqrt(2.0) * SMOOTHING * width))
+    cumulated = 0.5 * erf((with_rank(edges, inside.ndim + 1) - inside[..., None]) / (jnp.sqrt(2.0) * SMOOTHING * width))
     mass = cumulated[..., -1:] - cumulated[..., :1]
     return (cumulated[..., 1:] - cumulated[..., :-1]) / mass
 

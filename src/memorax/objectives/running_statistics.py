@@ -58,7 +58,7 @@ class RunningStatistics:
             x = x.astype(mean.dtype)
             center = jnp.mean(x, axis=0)
             shift = center - mean
-            squares = jnp.sum(jnp.square(x - center), axis=0) + jnp.square(shift) * before * (size / after)
+            squares = jnp.sum(jnp.square(x - center[None]), axis=0) + jnp.square(shift) * before * (size / after)
             change = (squares - size * variance) / jnp.maximum(after - 1.0, 1.0)
             moved = mean + shift * (size / after), jnp.maximum(variance + change, 0.0)
             return moved[0].astype(mean.dtype), moved[1].astype(mean.dtype)

@@ -24,7 +24,7 @@ key, state = jax.random.key(0), {"params": jnp.zeros(3)}
 
 trained, logs = lox.spool(train)(key, state, num_steps=100)
 assert_type(trained, dict[str, jax.Array])
-assert_type(logs, dict[str, jax.Array])
+assert_type(logs, lox.Logs)
 
 jax.jit(lox.spool(train), static_argnames="num_steps")(key, state, num_steps=100)
 
@@ -35,6 +35,6 @@ def seed(key: jax.Array) -> dict[str, jax.Array]:
 
 
 seeds = jax.vmap(lox.spool(seed))(jax.random.split(key, 4))
-assert_type(seeds, tuple[dict[str, jax.Array], dict[str, jax.Array]])
+assert_type(seeds, tuple[dict[str, jax.Array], lox.Logs])
 
 assert_type(lox.tap(train, show)(key, state, num_steps=100), dict[str, jax.Array])

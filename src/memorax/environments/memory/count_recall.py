@@ -94,7 +94,7 @@ class CountRecall(Task[CountRecallState, EnvParams]):
 
     def _show(self, time: Array, drawn: Array, left: Array) -> tuple[Array, CountRecallState]:
         shown = jnp.asarray(drawn, jnp.int32)
-        faces = shown[:, None] == jnp.arange(self.symbols)
+        faces = shown[:, None] == jnp.arange(self.symbols)[None]
         state = CountRecallState(time=time, value=shown[0], query=shown[1], left=jax.vmap(take)(left, shown))
         return faces.astype(jnp.float32).reshape(-1), state
 

@@ -48,7 +48,7 @@ def _draw_apples(key: Key) -> Array:
     words = bits(key, (_APPLES // 2,))
     number = jnp.concatenate([words >> 16, words & 0xFFFF])
     earlier = np.tri(_APPLES, k=-1, dtype=bool)
-    return jnp.sum((number[:, None] > number) | (earlier & (number[:, None] == number)), axis=1) < _FILLED
+    return jnp.sum((number[:, None] > number[None]) | (earlier & (number[:, None] == number[None])), axis=1) < _FILLED
 
 
 def _initial_state(place: Array, key: Array, filled: Array) -> RoomsState:
@@ -155,7 +155,7 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
 
     def _observe(self, state: RoomsState, took_key: Array, params: RoomsParams) -> Array:
         around = jnp.arange(2 * _SEEN + 1) - _SEEN
-        rows, columns = (state.place[0] + around)[:, None], state.place[1] + around
+        rows, columns = (state.place[0] + around)[:, None], (state.place[1] + around)[None]
         layers = _layers(state, self._room(state.time, params), rows, columns)
         return jnp.stack([*layers, jnp.broadcast_to(took_key, layers[0].shape)]).astype(jnp.float32).ravel()
 
@@ -205,7 +205,7 @@ class KeyToDoor(Task[RoomsState, RoomsParams]):
     def render(self, state: RoomsState, params: RoomsParams | None = None) -> Array:
         """The room the agent is in, from above: apples green, key yellow, door blue, the agent a red disk."""
         room = self._room(state.time, self.default_params if params is None else params)
-        layers = _layers(state, room, jnp.arange(_HIGH)[:, None], jnp.arange(_WIDE))
+        layers = _layers(state, room, jnp.arange(_HIGH)[:, None], jnp.arange(_WIDE)[None])
         colors = jnp.full((_HIGH, _WIDE), WHITE)
         for layer, color in zip(layers, (GRAY, GREEN, YELLOW, BLUE), strict=True):
             colors = jnp.where(layer, color, colors)

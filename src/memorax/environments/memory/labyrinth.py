@@ -83,14 +83,14 @@ class Labyrinth(LazyReset[LabyrinthState, EnvParams]):
 
     def _observe(self, state: LabyrinthState, action: Array) -> Array:
         """The 3 x 3 block around the agent; in the first row or column it starts at the agent, padded with walls."""
-        lines = jnp.maximum(state.position - 1, 0)[:, None] + jnp.arange(3)
+        lines = jnp.maximum(state.position - 1, 0)[:, None] + jnp.arange(3)[None]
         inside = lines <= state.position[:, None] + 1
         y, x = lines
         rows = jnp.where(inside[0], state.open[jnp.minimum(y, self.size - 1)], 0)
-        free = ((rows[:, None] >> x) & 1 == 1) & inside[1] & (y < self.size)[:, None]
+        free = ((rows[:, None] >> x[None]) & 1 == 1) & inside[1][None] & (y < self.size)[:, None]
         kinds = jnp.where(free, _FREE, _WALL)
         for place, kind in ((state.begin, _START), (state.goal, _GOAL)):
-            kinds = jnp.where(free & (y == place[0])[:, None] & (x == place[1]), kind, kinds)
+            kinds = jnp.where(free & (y == place[0])[:, None] & (x == place[1])[None], kind, kinds)
         numbers = jnp.concatenate([kinds.reshape(-1), action[None]])
         return jax.nn.one_hot(numbers, _KINDS, dtype=jnp.float32).reshape(-1)
 

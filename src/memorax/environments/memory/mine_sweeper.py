@@ -96,7 +96,7 @@ class MineSweeper(Task[MineSweeperState, EnvParams]):
         row, column = jnp.divmod(clip_action(action, self.size**2), self.size)
         rows, columns = jnp.abs(jnp.arange(self.size) - row), jnp.abs(jnp.arange(self.size) - column)
         here, near = (rows <= distance for distance in (0, 1))
-        here, near = here[:, None] & (columns == 0), near[:, None] & (columns <= 1)
+        here, near = here[:, None] & (columns == 0)[None], near[:, None] & (columns <= 1)[None]
         mine, again = jnp.any(here & state.mines), jnp.any(here & state.seen)
         safe = jnp.where(again, -0.5 / (self.max_steps - 2), 1 / self.max_steps)
         reward = jnp.where(mine, -0.5 - 1 / self.max_steps, safe)

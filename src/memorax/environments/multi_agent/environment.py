@@ -30,9 +30,12 @@ class MultiAgentEnvironment(Environment[StateT, ParamsT]):
 
     Attributes:
         num_agents: Number of agents.
+        team_reward: Whether the rewards that an agent gets after it is done belong to its return, as where a team is
+            rewarded together; False where each agent is only rewarded for what it does itself.
     """
 
     num_agents: int
+    team_reward: bool = True
 
     @abstractmethod
     def agent_action_space(self, params: ParamsT | None = None) -> Space:

@@ -57,6 +57,7 @@ class PartnerRecall(MultiAgentEnvironment[PartnerRecallState, PartnerRecallParam
     Source: this library.
     """
 
+    team_reward = False
     optimal_return = 1.0
     memoryless_return = 0.5
 

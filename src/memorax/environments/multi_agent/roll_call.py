@@ -52,6 +52,7 @@ class RollCall(MultiAgentEnvironment[RollCallState, RollCallParams]):
     Source: this library.
     """
 
+    team_reward = False
     optimal_return = 1.0
     memoryless_return = 0.0
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import check, optional, real
+from memorax.core.checks import check, numbers, optional, real
 from memorax.core.spaces import Box
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.wrappers.base import ObservationWrapper, check_broadcast
@@ -30,21 +30,16 @@ class NormalizeObservation(ObservationWrapper):
             clip: Largest absolute value of a normalized number, positive; None for no limit.
 
         Raises:
-            TypeError: If the observations are of another kind.
+            TypeError: If the observations are of another kind, or an argument holds no numbers.
             ValueError: If a number is out of range or a shape does not fit.
         """
         super().__init__(env)
         space = self.env.observation_space(self.env.default_params)
         if not isinstance(space, Box) or not np.issubdtype(space.dtype, np.floating):
             raise TypeError(f"`env` of NormalizeObservation must have floating-point observations, got {space!r}")
-        self.mean, self.variance = np.asarray(mean, np.float32), np.asarray(variance, np.float32)
+        self.mean, self.variance = check("mean", mean, numbers()), check("variance", variance, numbers(minimum=0))
         for name in ("mean", "variance"):
-            value = getattr(self, name)
-            if not np.isfinite(value).all():
-                raise ValueError(f"`{name}` must be finite, got {value}")
-            check_broadcast(name, value, space.shape)
-        if (self.variance < 0).any():
-            raise ValueError(f"`variance` must be at least 0, got {self.variance}")
+            check_broadcast(name, getattr(self, name), space.shape)
         epsilon = check("epsilon", epsilon, real(above=0))
         clip = check("clip", clip, optional(real(above=0, finite=False)))
         self._deviation = np.sqrt(self.variance + np.float32(epsilon))

@@ -262,7 +262,7 @@ def _typed(array: np.ndarray, like: Any) -> Any:
     """The random keys that are made of these numbers, of the same kind as `like`."""
     kinds: list[Any] = []
     jax.eval_shape(lambda keys: kinds.append(jax.random.key_impl(keys)), like)
-    return jax.random.wrap_key_data(array, impl=kinds[0])
+    return jax.random.wrap_key_data(jnp.asarray(array), impl=kinds[0])
 
 
 def _checksums(arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -97,6 +97,7 @@ def _hold(path: Path) -> None:
         TakenError: Another process has made it, and may still be there.
     """
     me = json.dumps({"host": socket.gethostname(), "process": os.getpid()})
+    owner = "another process"
     for _ in range(2):
         try:
             with path.open("x") as file:

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from memorax import lox
+from memorax.acting import faults
 from memorax.core.types import Array, PyTree
 from memorax.experiment.loggers import Row
-from memorax.experiment.run.checkpoint import flatten
 
 _EPISODE = ("returned_episode", "returned_episode_returns", "returned_episode_lengths")
+_FAULTS = (faults.STEP, faults.LEARNER)
 
 
 @struct.dataclass
@@ -22,8 +23,11 @@ class Interval:
     Attributes:
         values: Metrics by name; meaningless where `present` is False.
         present: Whether the metric has a value.
-        first_bad: Index of the first logged value that was NaN or infinite, by name of the log; -1 where none was.
-        logged: How many values each log holds, by name.
+        first_bad: Index of the first logged value that was NaN or infinite, by name of the log; -1 where none was. Also
+            of the first faulty step (`faults.STEP`) and the first update after which the learner was not finite
+            (`faults.LEARNER`).
+        logged: How many times each log has, by name; those at which it was not logged count too.
+        fault: What was not finite first in the first faulty step, as `faults.first_fault` numbers it.
         healthy: Whether the learner's state is finite after the interval.
     """
 
@@ -31,14 +35,15 @@ class Interval:
     present: dict[str, Array]
     first_bad: dict[str, Array]
     logged: dict[str, Array]
+    fault: Array
     healthy: Array
 
 
-def reduce_logs(logs: dict[str, Array], learner: PyTree) -> Interval:
+def reduce_logs(logs: lox.Logs, learner: PyTree) -> Interval:
     """Reduce the logs of one seed.
 
     Returns and lengths are averaged over the episodes that ended in the interval, everything else over the times it
-    was logged and had a value (NaN means none).
+    was logged and had a value (where a log of your own is NaN, it has none).
 
     Args:
         logs: As `lox.spool` gives them, `[time, ...]`.
@@ -53,18 +58,32 @@ def reduce_logs(logs: dict[str, Array], learner: PyTree) -> Interval:
         values["episode/length"] = jnp.sum(jnp.where(ended, lengths, 0)).astype(jnp.float32) / some
         values["episode/count"] = count
         present |= {"episode/return": count > 0, "episode/length": count > 0, "episode/count": jnp.ones((), bool)}
+    fault = jnp.zeros((), jnp.int8)
     for name, log in logs.items():
         if name in _EPISODE:
             continue
-        per_time = log.astype(jnp.float32).reshape(log.shape[0], -1)
-        known = ~jnp.isnan(per_time)
-        bad = jnp.any(~jnp.isfinite(per_time), axis=1)
+        per_time = log.reshape(log.shape[0], -1)
+        logged[name] = jnp.asarray(log.shape[0], jnp.int32)
+        if name in _FAULTS:
+            first_bad[name] = _first(jnp.any(per_time != 0, axis=1))
+            if name == faults.STEP:
+                numbers = per_time[jnp.maximum(first_bad[name], 0)]
+                fault = jnp.min(numbers, initial=faults.OBSERVATION, where=numbers != faults.NO_FAULT)
+                fault = jnp.where(first_bad[name] < 0, jnp.int8(faults.NO_FAULT), fault)
+            continue
+        per_time = per_time.astype(jnp.float32)
+        logged_then = logs.present.get(name, jnp.ones(log.shape[0], bool))[:, None]
+        known = logged_then & ~jnp.isnan(per_time)
+        first_bad[name] = _first(jnp.any(logged_then & ~jnp.isfinite(per_time), axis=1))
         count = jnp.sum(known).astype(jnp.float32)
         values[name] = jnp.sum(jnp.where(known, per_time, 0.0)) / jnp.maximum(count, 1.0)
         present[name] = count > 0
-        first_bad[name] = jnp.where(jnp.any(bad), jnp.argmax(bad), -1)
-        logged[name] = jnp.asarray(log.shape[0], jnp.int32)
-    return Interval(values, present, first_bad, logged, _finite(learner))
+    return Interval(values, present, first_bad, logged, fault, faults.finite(learner))
+
+
+def _first(flags: Array) -> Array:
+    """Index of the first flag that is set; -1 where none is."""
+    return jnp.where(jnp.any(flags), jnp.argmax(flags), -1)
 
 
 def rows(interval: Interval, step: int, seeds: list[int], time: Row, further: Sequence[Row] = ()) -> list[Row]:
@@ -85,44 +104,6 @@ def rows(interval: Interval, step: int, seeds: list[int], time: Row, further: Se
                 row[name] = _number(interval.values[name][i])
         made.append(row | (further[i] if further else {}) | time)
     return made
-
-
-def diagnose(
-    interval: Interval, learner: PyTree, steps: tuple[int, int], seeds: list[int], seen: frozenset[str] = frozenset()
-) -> str | None:
-    """Describe what diverged in an interval; None if nothing did.
-
-    A NaN in the logs alone may mean "no value"; it counts where the learner is not finite either.
-
-    Args:
-        interval: Of all seeds, on the host.
-        learner: State of the learner after the interval, `[seeds, ...]`.
-        steps: The steps at the interval's start and at its end.
-        seeds: Numbers of the seeds.
-        seen: Metrics that had a value before; one that never had any is not suspected first.
-    """
-    for i, seed in enumerate(seeds):
-        infinite = [n for n in interval.values if interval.present[n][i] and not np.isfinite(interval.values[n][i])]
-        if interval.healthy[i] and not infinite:
-            continue
-        bad = {name: int(first[i]) for name, first in interval.first_bad.items() if first[i] >= 0}
-        if bad:
-            valued = seen | {name for name, present in interval.present.items() if present[i]}
-            name = min(bad, key=lambda name: (name not in valued, bad[name], name not in infinite))
-            logged = int(interval.logged[name][i])
-            step = steps[0] + (steps[1] - steps[0]) * (bad[name] + 1) // logged
-            update = step * logged // (steps[1] - steps[0])
-            return f"`{name}` of seed {seed} became NaN or infinite in update {update:,} (step {step:,})"
-        leaves = flatten(learner).items()
-        leaf = next((name for name, x in leaves if not np.all(np.isfinite(np.asarray(x[i], np.float32)))), None)
-        name = leaf or infinite[0]
-        return f"`{name}` of seed {seed} became NaN or infinite between steps {steps[0]:,} and {steps[1]:,}"
-    return None
-
-
-def _finite(tree: PyTree) -> Array:
-    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in floats])) if floats else jnp.ones((), bool)
 
 
 def _number(x: Any) -> int | float:

@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from memorax import lox
-from memorax.core.types import Key, PyTree
+from memorax.core.types import Array, Key, PyTree
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run.metrics import Interval, reduce_logs
 from memorax.experiment.run.python_environments import in_python, python_interval, traceable_init
@@ -24,7 +25,7 @@ def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
     return keys[:, 0], keys[:, 1], keys[:, 2]
 
 
-def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
+def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> tuple[PyTree, np.ndarray]:
     """Initialize the state of all seeds.
 
     Args:
@@ -32,15 +33,24 @@ def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> PyTree:
         init_keys: Keys of initialization, `[seeds]`.
         keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
         warmup: Environment steps of each seed with random actions.
+
+    Returns:
+        The state of all seeds, and the first fault of the warmup, as `faults.first_fault` numbers it, `[seeds]`.
     """
-
-    def one(init_key: Key, key: Key) -> PyTree:
-        state = agent.init(init_key)
-        return agent.warmup(key, state, warmup) if warmup else state
-
     if in_python(agent):
-        return one(init_keys, keys)
-    return jax.jit(jax.vmap(one))(init_keys, keys)
+        state = agent.init(init_keys)
+        fault = np.zeros(init_keys.shape[0], np.int8)
+        return (agent.warmup(keys, state, warmup) if warmup else state), fault
+
+    def one(init_key: Key, key: Key) -> tuple[PyTree, Array]:
+        state = agent.init(init_key)
+        if not warmup:
+            return state, jnp.zeros((), jnp.int8)
+        state, logs = lox.spool(agent.warmup)(key, state, warmup)
+        return state, reduce_logs(logs, state.learner).fault
+
+    state, fault = jax.jit(jax.vmap(one))(init_keys, keys)
+    return state, jax.device_get(fault)
 
 
 def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Callable[..., tuple[PyTree, Interval]]:

@@ -32,6 +32,6 @@ def python_interval(agent: Any, length: int) -> Callable[[Key, PyTree], tuple[Py
             if error.steps:
                 error.logs = reduce(error.logs, error.state.learner)
             raise
-        return state, reduce(dict(logs), state.learner)
+        return state, reduce(logs, state.learner)
 
     return interval

@@ -83,7 +83,7 @@ def rescue(watch: Watch, config: RunConfig, save: Callable[[CheckpointWriter, Pa
         What happened, what is kept and how to go on.
     """
     place = watch.place()
-    if place == watch.folder:
+    if place is not None and place == watch.folder:
         what = f"{' and '.join(watch.missing(place))} in {watch.folder} was removed or replaced"
     else:
         what = f"{watch.folder} was {'removed' if place is None else f'moved to {place}'}"

@@ -16,18 +16,19 @@ from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Composite, LoggerError, Row, read_rows
 from memorax.experiment.run import checkpoint, origin, recovery
 from memorax.experiment.run.best import BestCheckpoint
+from memorax.experiment.run.diagnosis import Divergence, borne_faults, diagnose
 from memorax.experiment.run.display import Display
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import BEST, CHECKPOINTS, METRICS_FILE, remove_temporary_files
 from memorax.experiment.run.folders import Claim
 from memorax.experiment.run.interrupt import Interruption
-from memorax.experiment.run.metrics import Interval, diagnose, rows
+from memorax.experiment.run.metrics import Interval, rows
 from memorax.experiment.run.programs import compile_interval, initialize, restore_state, seed_keys
 from memorax.experiment.run.series import Series
 
 
 class DivergenceError(RuntimeError):
-    """Training produced NaN or infinity; the message says where, and which checkpoint is left."""
+    """Training met NaN or infinity; the message says where it came from, and which checkpoint is left."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,8 @@ class Session:
         self._rules, self._callbacks = stopping_rules(config), tuple(callbacks)
         self._evaluator = evaluator
         init_keys, self._keys, _ = seed_keys(self.seeds)
+        if hasattr(agent, "vector_env"):
+            agent.vector_env.watched = True  # before anything is compiled
         latest = checkpoint.newest(folder / CHECKPOINTS)
         self.step = 0 if latest is None else int(latest.name)
         if self.step > self.total:
@@ -108,11 +111,14 @@ class Session:
             if latest is not None:
                 self.warnings += origin.check(found, config, latest, self._rows)
 
+        self._warmup = None
         if latest is None:
-            self.state = begin(initialize(agent, init_keys, self._keys, config.warmup))
+            state, self._warmup = initialize(agent, init_keys, self._keys, config.warmup)
+            self.state = begin(state)
         else:
             self.state = restore_state(agent, init_keys, latest, check)
         self._seen = frozenset(name for row in kept for name in row)
+        self._borne: frozenset[int] = frozenset()
         self._elapsed = kept[-1].get("time/elapsed_seconds", 0.0) if kept else 0.0
         logger.start(kept)
         self._series = Series(lambda: read_rows(folder / METRICS_FILE))
@@ -233,9 +239,11 @@ class Session:
         interval: Interval = jax.device_get(interval)
         seconds = time.perf_counter() - start
         steps = self.step, self.step + length
-        problem = diagnose(interval, self.state.learner, steps, self.seeds, self._seen)
+        suspicion = self._seen, self._borne, self._warmup
+        problem = diagnose(interval, self.state.learner, steps, self.seeds, *suspicion)
         if problem is not None:
-            raise DivergenceError(f"{problem}; {self._what_is_left()}")
+            raise DivergenceError(f"{problem.message}; {self._what_is_left(problem)}")
+        self._borne |= borne_faults(interval)
         self.step += length
         self._elapsed += seconds
         evaluated: Sequence[Row] = ()
@@ -284,8 +292,9 @@ class Session:
         rows = origin.RowCount(read_rows(metrics, self.step))
         writer.save(self.step, self.state, origin.describe(self.config, self.step, rows))
 
-    def _what_is_left(self) -> str:
+    def _what_is_left(self, problem: Divergence) -> str:
         self.writer.wait()
         latest = checkpoint.newest(self.folder / CHECKPOINTS)
         left = "there is no checkpoint before it" if latest is None else f"the last good checkpoint is {latest}"
-        return f"{left}; try a lower `--learning-rate` or `--max-grad-norm` in a new run"
+        streaming = hasattr(self.config.hyperparameters, "actor_lr")
+        return f"{left}; {problem.advice('lower `--actor-lr` or `--critic-lr`') if streaming else problem.advice()}"

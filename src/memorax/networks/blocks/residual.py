@@ -105,7 +105,7 @@ class GatedResidual(Wrapping):
         carry, outputs = self.module(inputs, done, initial_carry)
         check_widths("GatedResidual", inputs, outputs)
         x, y = wide(inputs), wide(outputs)
-        bias = self.param("bias", initializers.constant(self.bias), (x.shape[-1],))
+        bias = self.param("bias", initializers.constant(self.bias), (x.shape[-1],))[None, None]
         joined = self._gru(x, y, bias) if self.kind == "gru" else x + nn.sigmoid(self._dense("g_x", x) - bias) * y
         return carry, joined.astype(inputs.dtype)
 

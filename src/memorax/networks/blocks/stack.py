@@ -42,10 +42,11 @@ class Stack(nn.Module):
             TypeError: If `blocks` is no sequence, or one of them is a recurrent cell or not callable.
             ValueError: If there are none.
         """
-        if not isinstance(self.blocks, Sequence):
-            raise TypeError(f"`blocks` must be a sequence of modules, got {type(self.blocks).__name__}")
+        if not isinstance(self.blocks, Sequence) or isinstance(self.blocks, str):
+            got = type(self.blocks).__name__ if isinstance(self.blocks, nn.Module) else repr(self.blocks)
+            raise TypeError(f"`blocks` must be a sequence of modules, got {got}")
         if not self.blocks:
-            raise ValueError("`blocks` must hold at least one block, got none")
+            raise ValueError(f"`blocks` must hold at least one block, got {self.blocks!r}")
         self.blocks = tuple(as_sequence_model("blocks", block) for block in self.blocks)
         super().__post_init__()
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from flax.linen import initializers
 
+from memorax.core.broadcasting import with_rank
 from memorax.core.checks import check, check_fields, real, size
 from memorax.core.types import Array
 from memorax.networks.checks import check_discrete, check_mask
@@ -40,7 +41,7 @@ class ValueDistribution:
 
     def mean(self) -> Array:
         """Expected values, `[...]`; -1e9 where an action is masked."""
-        mean = jnp.sum(self.probabilities * self.values, axis=-1)
+        mean = jnp.sum(self.probabilities * with_rank(self.values, self.logits.ndim), axis=-1)
         return mean if self.mask is None else jnp.where(self.mask, mean, MASKED_VALUE)
 
 

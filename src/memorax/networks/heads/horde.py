@@ -102,7 +102,8 @@ class Horde(nn.Module):
             if not isinstance(name, str) or not name:
                 raise TypeError(f"`demons` must have names that are strings, not empty, got {name!r}")
             if not isinstance(demon, GVF):
-                raise TypeError(f"demon `{name}` must be a GVF, got {type(demon).__name__}; write `GVF(head, ...)`")
+                got = type(demon).__name__ if isinstance(demon, nn.Module) else repr(demon)
+                raise TypeError(f"`demons` must be GVFs, got {got} for `{name}`; write `GVF(head, ...)`")
         heads = [self.head, *(demon.head for demon in self.demons.values())]
         if len({id(head) for head in heads}) < len(heads):
             raise ValueError(

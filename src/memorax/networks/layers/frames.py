@@ -59,11 +59,10 @@ class Frames(nn.Module):
         length = inputs.shape[1]
         carry = self.initialize_carry(jax.random.key(0), inputs.shape) if initial_carry is None else initial_carry
         past = jnp.concatenate([carry.astype(inputs.dtype), inputs], axis=1)
-        time = jnp.arange(length)
+        time, ages = jnp.arange(length)[None], jnp.arange(self.count)[None]
         since = time - jax.lax.cummax(jnp.where(done, time, -self.count), axis=1)  # steps since the last reset
-        ages = jnp.arange(self.count)
         # [batch, time, age]: which input each step sees at that age
-        frames = past[:, (self.count - 1 + time)[:, None] - ages]
-        outputs = jnp.where((since[..., None] >= ages)[..., None], frames, 0)
-        kept = jnp.where((since[:, -1:] >= ages[-2::-1])[..., None], past[:, length:], 0)
+        frames = past[:, (self.count - 1 + time).T - ages]
+        outputs = jnp.where((since[..., None] >= ages[None])[..., None], frames, 0)
+        kept = jnp.where((since[:, -1:] >= ages[:, -2::-1])[..., None], past[:, length:], 0)
         return kept.astype(carry.dtype), outputs.reshape(*inputs.shape[:2], -1)

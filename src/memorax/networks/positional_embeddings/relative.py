@@ -44,7 +44,7 @@ class RelativePositionalEmbedding(PositionalEmbedding):
         """
         heads, dim = queries.shape[2:]
         for_keys, for_distances = (
-            self.param(name, nn.initializers.zeros, (heads, dim), jnp.float32).astype(queries.dtype)
+            self.param(name, nn.initializers.zeros, (heads, dim), jnp.float32).astype(queries.dtype)[None, None]
             for name in ("key_bias", "distance_bias")
         )
         waves = jnp.asarray(encode_distances(window, heads * dim, self.base), queries.dtype)

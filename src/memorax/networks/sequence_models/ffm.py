@@ -106,13 +106,13 @@ class FFMCell(ConfiguredModule):
         )
 
         size = jnp.exp(_negative(alpha))[:, None]
-        decay = size * jnp.cos(omega), size * jnp.sin(omega)
+        decay = size * jnp.cos(omega)[None], size * jnp.sin(omega)[None]
 
         def run(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
             new, done = now
             carry, states = linear_scan(decay, (new[..., None], jnp.zeros_like(new[..., None])), done, carry)
             flat = jnp.concatenate([x.reshape(*done.shape, -1) for x in states], axis=-1)
-            return carry, flat.astype(dtype) @ mix.astype(dtype) + bias.astype(dtype)
+            return carry, flat.astype(dtype) @ mix.astype(dtype) + bias.astype(dtype)[None, None]
 
         carry, z = scan_chunks(run, carry, (wide(new) * gates[..., :traces], done), _CHUNK)
         out = gates[..., traces:]

@@ -99,13 +99,13 @@ class LRUCell(ConfiguredModule):
         shape = (width,) if same else (width, config.features)
         d = self.param("D", nn.initializers.normal(1.0 if same else width**-0.5), shape).astype(x.dtype)
 
-        driven = x @ jnp.concatenate([jnp.exp(gamma_log) * part for part in b], axis=1).astype(x.dtype)
+        driven = x @ jnp.concatenate([jnp.exp(gamma_log)[None] * part for part in b], axis=1).astype(x.dtype)
         radius, angle = jnp.exp(-jnp.exp(nu_log)), jnp.exp(theta_log)
         decay = radius * jnp.cos(angle), radius * jnp.sin(angle)
         carry, states = linear_scan(decay, (wide(driven[..., :units]), wide(driven[..., units:])), done, carry)
         read = jnp.concatenate([c_re, -c_im]).astype(x.dtype)
         y = jnp.concatenate(states, axis=-1).astype(x.dtype) @ read
-        return carry, y + (x * d if same else x @ d)
+        return carry, y + (x * d[None, None] if same else x @ d)
 
     @nn.nowrap
     def _init_radius(self, key: Key) -> Array:

@@ -118,7 +118,7 @@ class MambaCell(ConfiguredModule):
         skip = self.param("D", nn.initializers.ones, (channels,))
         wide_x = wide(x)
         state, y = selective_scan((wide_x, nn.softplus(steps), writes, reads), rates, done, state)
-        y = (y + skip * wide_x).astype(dtype) * nn.silu(gate)
+        y = (y + skip[None, None] * wide_x).astype(dtype) * nn.silu(gate)
         return (tail, state), nn.Dense(config.features, use_bias=False, dtype=dtype, name="output")(y)
 
 

@@ -127,11 +127,11 @@ class Mamba2Cell(ConfiguredModule):
         x = wide(x).reshape(*x.shape[:2], heads, config.head_dim)
         b, c = (part.reshape(*part.shape[:2], config.num_groups, config.state_dim) for part in (b, c))
 
-        delta = nn.softplus(wide(delta) + self.param("dt_bias", initializers.step_size_bias, (heads,)))
-        log_decay = -delta * jnp.exp(self.param("A_log", initializers.log_of_uniform(1.0, 16.0), (heads,)))
+        delta = nn.softplus(wide(delta) + self.param("dt_bias", initializers.step_size_bias, (heads,))[None, None])
+        log_decay = -delta * jnp.exp(self.param("A_log", initializers.log_of_uniform(1.0, 16.0), (heads,)))[None, None]
         steps = LinearSteps(c, b, delta[..., None] * x, log_decay)
         state, y = linear_attention(steps, done, carry.state, chunk=config.chunk_size)
-        y += self.param("D", nn.initializers.ones, (heads,))[:, None] * x
+        y += self.param("D", nn.initializers.ones, (heads,))[None, None, :, None] * x
         y = y.reshape(*y.shape[:2], inner) * nn.silu(wide(z))
         y = nn.RMSNorm(epsilon=1e-5, name="norm")(y).astype(dtype)
         return Mamba2Carry(state, tail), nn.Dense(config.features, use_bias=False, dtype=dtype, name="out_proj")(y)

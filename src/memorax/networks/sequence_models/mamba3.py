@@ -135,7 +135,7 @@ class Mamba3Cell(ConfiguredModule):
         x = wide(x).reshape(*u.shape[:2], heads, config.head_dim)
         b, c = self._normalize("B", b), self._normalize("C", c)
 
-        delta = nn.softplus(wide(delta) + self.param("dt_bias", initializers.step_size_bias, (heads,)))
+        delta = nn.softplus(wide(delta) + self.param("dt_bias", initializers.step_size_bias, (heads,))[None, None])
         log_decay = -delta * jnp.maximum(_heavy_tail(wide(rate)), config.decay_floor)
         trapezoid = nn.sigmoid(wide(trapezoid))
         own, before = trapezoid * delta, (1 - trapezoid) * delta
@@ -148,7 +148,7 @@ class Mamba3Cell(ConfiguredModule):
         steps = LinearSteps(c, b, x, log_decay, turns, own, write)
         state, y = linear_attention(steps, done, state, chunk=config.chunk_size)
 
-        y += self.param("D", nn.initializers.ones, (heads,))[:, None] * x
+        y += self.param("D", nn.initializers.ones, (heads,))[None, None, :, None] * x
         y = (y.reshape(*u.shape[:2], inner) * nn.silu(wide(z))).astype(dtype)
         outputs = nn.Dense(config.features, use_bias=False, dtype=dtype, name="out_proj")(y)
         kept = (part[:, -1].astype(old.dtype) for part, old in ((b, carry.key), (x, carry.value)))
@@ -160,7 +160,7 @@ class Mamba3Cell(ConfiguredModule):
         x = wide(x).reshape(*x.shape[:2], groups, self.config.state_dim)
         x = nn.RMSNorm(epsilon=1e-5, name=f"{name}_norm")(x)
         bias = self.param(f"{name}_bias", nn.initializers.ones, (heads, self.config.state_dim))
-        return jnp.repeat(x, heads // groups, axis=2) + bias
+        return jnp.repeat(x, heads // groups, axis=2) + bias[None, None]
 
 
 def _heavy_tail(x: Array) -> Array:

@@ -81,7 +81,7 @@ class MinLSTMCell(ConfiguredModule):
         kernels = [self.param(f"{name}_kernel", nn.initializers.lecun_normal(), shape) for name in names]
         biases = [self.param(f"{name}_bias", nn.initializers.zeros, shape[1:]) for name in names]
         # One wide product takes half the time of several.
-        projected = wide(x @ jnp.concatenate(kernels, axis=1).astype(x.dtype)) + jnp.concatenate(biases)
+        projected = wide(x @ jnp.concatenate(kernels, axis=1).astype(x.dtype)) + jnp.concatenate(biases)[None, None]
         forget, write, hidden = jnp.split(projected, 3, axis=-1)
         ratio = jax.nn.log_sigmoid(forget) - jax.nn.log_sigmoid(write)
         positive = jnp.where(hidden >= 0, hidden + 0.5, jax.nn.sigmoid(hidden))

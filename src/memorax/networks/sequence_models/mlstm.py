@@ -139,8 +139,8 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         steps = MLSTMSteps(query, key * (inner // heads) ** -0.5, value, write, forget)
         state, h = mlstm(steps, done, carry[:3], eps=config.eps, chunk=config.chunk_size)
         h = nn.LayerNorm(epsilon=1e-5, use_bias=False, use_scale=False, name="norm")(h).reshape(*u.shape[:2], inner)
-        h *= self.param("norm_scale", nn.initializers.ones, (inner,))
-        h += self.param("skip", nn.initializers.ones, (inner,)) * wide(mixed)
+        h *= self.param("norm_scale", nn.initializers.ones, (inner,))[None, None]
+        h += self.param("skip", nn.initializers.ones, (inner,))[None, None] * wide(mixed)
         h = (h * nn.silu(wide(z))).astype(dtype)
         last = initializers.wang(u.shape[-1], config.num_blocks)
         outputs = nn.Dense(config.features, use_bias=False, dtype=dtype, kernel_init=last, name="down")(h)

@@ -99,12 +99,14 @@ class RGLRUCell(ConfiguredModule):
 
         shape, init = (x.shape[-1], units), nn.initializers.lecun_normal()
         kernels = [self.param(f"{name}_kernel", init, shape) for name in ("reset", "input", "value")]
-        biases = [self.param(f"{name}_bias", nn.initializers.zeros, (units,)) for name in ("reset", "input")]
+        biases = [
+            self.param(f"{name}_bias", nn.initializers.zeros, (units,))[None, None] for name in ("reset", "input")
+        ]
         # One wide product takes half the time of several.
         reset, write, value = jnp.split(wide(x @ jnp.concatenate(kernels, axis=1).astype(x.dtype)), 3, axis=-1)
         reset, write = jax.nn.sigmoid(reset + biases[0]), jax.nn.sigmoid(write + biases[1])
 
-        log_decay = -8 * jax.nn.softplus(self.param("Lambda", self._init_decay)) * reset
+        log_decay = -8 * jax.nn.softplus(self.param("Lambda", self._init_decay))[None, None] * reset
         # Bounded below, which bounds the slope of the root: a decay near 1 would make it infinite.
         room = jnp.maximum(-jnp.expm1(2 * log_decay), 2.5e-7)
         carry, states = linear_scan(jnp.exp(log_decay), jnp.sqrt(room) * write * value, done, carry)

@@ -104,7 +104,7 @@ class RTUCell(ConfiguredModule):
 
         shrink, angle = -jnp.exp(nu_log), jnp.exp(theta_log)
         rotation = jnp.exp(shrink) * jnp.cos(angle), jnp.exp(shrink) * jnp.sin(angle)
-        gamma = jnp.sqrt(jnp.maximum(-jnp.expm1(2 * shrink), 1e-16))
+        gamma = jnp.sqrt(jnp.maximum(-jnp.expm1(2 * shrink), 1e-16))[None, None]
         driven = wide(x @ kernels.astype(x.dtype))
         driven = gamma * driven[..., :units], gamma * driven[..., units:]
         if config.linear:
@@ -136,7 +136,7 @@ Pair = tuple[Array, Array]
 
 def _rectified_scan(rotation: Pair, driven: Pair, done: Array, carry: Pair) -> tuple[Pair, Pair]:
     """`linear_scan` of a constant rotation with a rectifier around every step."""
-    g, phi = rotation
+    g, phi = rotation[0][None], rotation[1][None]
     start = carry[0].astype(driven[0].dtype), carry[1].astype(driven[0].dtype)
 
     def step(state: Pair, now: tuple[Pair, Array]) -> tuple[Pair, Pair]:

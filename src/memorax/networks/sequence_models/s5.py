@@ -144,7 +144,8 @@ class S5Cell(ConfiguredModule):
             scale = 1 / (1 - 0.5 * step * eigenvalue)
             decay = scale * (1 + 0.5 * step * eigenvalue)
             scale = scale * step
-        scaled = scale.real * b_re - scale.imag * b_im, scale.real * b_im + scale.imag * b_re
+        scale_re, scale_im = scale.real[None], scale.imag[None]
+        scaled = scale_re * b_re - scale_im * b_im, scale_re * b_im + scale_im * b_re
         return (decay.real, decay.imag), scaled
 
 

@@ -135,7 +135,7 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
         state = jax.tree.map(lambda part, old: part.astype(old.dtype), state, carry.state)
         gain = 1.0 + self.param("norm", nn.initializers.zeros, (config.inner_dim,), jnp.float32)
         normal = jax.nn.standardize(hidden, axis=-1, epsilon=1e-5).reshape(*x.shape)
-        outputs = (normal * gain).astype(x.dtype)
+        outputs = (normal * gain[None, None]).astype(x.dtype)
         if config.features != config.inner_dim:
             outputs = nn.Dense(config.features, use_bias=False, dtype=x.dtype, name="out")(outputs)
         return Carry(state, tail), outputs
@@ -162,7 +162,7 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
             jnp.einsum("bthd,hdg->bthg", part.reshape(*part.shape[:2], heads, dim), half)
             for part, half in zip((u, x), jnp.split(kernel, 2, axis=-1), strict=True)
         ]
-        return wide(jnp.concatenate(products, axis=-1)) + bias
+        return wide(jnp.concatenate(products, axis=-1)) + bias[None, None]
 
     def _recurrent(self) -> Array:
         heads, dim = self.config.num_heads, self.config.inner_dim // self.config.num_heads

@@ -14,12 +14,12 @@ from memorax.core.types import Array
 def pack(board: Array) -> Array:
     """A board of booleans `[rows, columns]` as bits, int32 `[rows]`."""
     board = jnp.asarray(board).astype(jnp.int32)
-    return jnp.sum(board << jnp.arange(board.shape[1]), axis=1, dtype=jnp.int32)
+    return jnp.sum(board << jnp.arange(board.shape[1])[None], axis=1, dtype=jnp.int32)
 
 
 def unpack(rows: Array, columns: int) -> Array:
     """Bits `[rows]` as a board of booleans `[rows, columns]`."""
-    return ((rows[:, None] >> jnp.arange(columns)) & 1).astype(bool)
+    return ((rows[:, None] >> jnp.arange(columns)[None]) & 1).astype(bool)
 
 
 def count(rows: Array) -> Array:

@@ -24,7 +24,7 @@ def draw_lines(strokes: Sequence[Stroke], half_size: tuple[float, float], *, zoo
         RGB image, uint8 `[2 * zoom * up, 2 * zoom * right, 3]`.
     """
     width, height = (round(2 * zoom * far) for far in half_size)
-    x = (jnp.arange(width) + 0.5 - width / 2) / zoom
+    x = ((jnp.arange(width) + 0.5 - width / 2) / zoom)[None]
     y = ((height / 2 - 0.5 - jnp.arange(height)) / zoom)[:, None]
     colors = jnp.full((height, width), WHITE)
     for begin, end, half, color in strokes:

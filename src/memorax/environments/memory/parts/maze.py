@@ -69,7 +69,7 @@ def _draw(cells: Array, right: Array, down: Array, side: int) -> Array:
     """Draw cells and passages with walls between them."""
 
     def spread(bits: Array, offset: int) -> Array:
-        columns = jnp.arange(side)
+        columns = jnp.arange(side)[None]
         return jnp.sum(((bits[:, None] >> columns) & 1) << (2 * columns + offset), axis=1, dtype=jnp.int32)
 
     rows = jnp.stack([spread(cells, 1) | spread(right, 2), spread(down, 1)], axis=1)

@@ -132,8 +132,8 @@ class DeltaCell(ConfiguredModule):
             return None
         heads = self.config.num_heads
         delta = wide(nn.Dense(heads, use_bias=False, dtype=u.dtype, name="decay")(u))
-        delta = nn.softplus(delta + self.param("dt_bias", initializers.step_size_bias, (heads,)))
-        first = -delta * jnp.exp(self.param("A_log", initializers.log_of_uniform(1e-3, 16.0), (heads,)))
+        delta = nn.softplus(delta + self.param("dt_bias", initializers.step_size_bias, (heads,))[None, None])
+        first = -delta * jnp.exp(self.param("A_log", initializers.log_of_uniform(1e-3, 16.0), (heads,)))[None, None]
         return jnp.pad(first[:, :, None], ((0, 0), (0, 0), (0, self.updates - 1), (0, 0)))
 
 
