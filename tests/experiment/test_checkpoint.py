@@ -246,6 +246,22 @@ def test_the_disk_has_a_checkpoint_before_it_gets_its_name(tmp_path, monkeypatch
     assert final.parent.parent in events
 
 
+def test_a_write_that_orbax_does_not_miss_is_missed(saved, monkeypatch):
+    """An input/output error while it writes its metadata, for instance."""
+    writer = CheckpointWriter(saved)
+    wait = writer._orbax.wait_until_finished
+
+    def lose():
+        wait()
+        (saved / "000000000030.half" / "_METADATA").unlink(missing_ok=True)
+
+    monkeypatch.setattr(writer._orbax, "wait_until_finished", lose)
+    writer.save(30, make_tree())
+    with pytest.raises(OSError, match=r"checkpoint of step 30 in .* could not be written \(Input/output error\)"):
+        writer.close()
+    assert newest(saved).name == "000000000020"
+
+
 def test_nothing_is_pickled(saved):
     assert not [path for path in saved.rglob("*") if path.suffix in {".pkl", ".pickle", ".npy"}]
     assert not [

@@ -1,10 +1,12 @@
 """The examples run, at small sizes, and are as short as they promise."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import flax.linen as nn
+import numpy as np
 import optax
 import pytest
 
@@ -13,6 +15,36 @@ from memorax.testing import check_algorithm
 
 ROOT = Path(__file__).parents[2]
 A2C = ROOT / "examples" / "recurrent_a2c.py"
+SMALL = {
+    "continuous_control": {"num_steps": 64, "warmup": 800, "num_envs": 2, "batch_size": 4, "buffer_size": 2000},
+    "export_to_onnx": {"steps": 4096},
+    "hyperparameter_population": {"num_steps": 512, "members": 2},
+    "images": {"num_steps": 1024},
+    "meta_rl": {"num_steps": 640},
+    "multi_agent": {"num_steps": 1024},
+    "own_cell": {"num_steps": 512},
+    "own_environment": {"steps": 4096},
+    "ppo_by_hand": {"updates": 2},
+    "seeds_by_vmap": {"num_steps": 1024, "seeds": 2},
+}
+"""Arguments with which the examples take seconds."""
+
+
+def test_every_example_is_tested_and_short():
+    scripts = {path.stem: len(path.read_text().splitlines()) for path in (ROOT / "examples").glob("*.py")}
+    assert set(scripts) == {*SMALL, "recurrent_a2c"}
+    assert {name: lines for name, lines in scripts.items() if name in SMALL and lines >= 80} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_an_example_runs(name, tmp_path, monkeypatch):
+    if name == "export_to_onnx":
+        pytest.importorskip("onnxruntime", reason="the export needs memorax[onnx]")
+    monkeypatch.chdir(tmp_path)
+    example = runpy.run_path(str(ROOT / "examples" / f"{name}.py"))
+    results = np.ravel(np.asarray(example["main"](**SMALL[name]), np.float64))
+    assert np.all(np.isfinite(results))
 
 
 def test_a_recurrent_algorithm_of_ones_own_takes_less_than_120_lines():

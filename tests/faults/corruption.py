@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -104,6 +105,7 @@ def run(base: Path, *, count: int, seed: int = 0) -> Iterator[Tally]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "build_agent", lambda config: FakeAgent())
         patch.setattr(summary, "plot_runs", lambda folders, out: out.write_text("a picture"))
+        patch.setattr(os, "fsync", lambda descriptor: None)  # nothing is lost here by a power failure
         intact = base / "intact"
         training.train(config(), intact, console=QUIET)
         expected = _left(intact)

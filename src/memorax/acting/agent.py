@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import jax
 from flax import struct
@@ -15,7 +15,7 @@ from memorax.acting.compiled import HoldsPrograms, compiled
 from memorax.acting.episodes import play_episodes
 from memorax.acting.in_python import RunsInPython
 from memorax.acting.normalization import Normalizer, Scales
-from memorax.acting.policy import AgentPolicy
+from memorax.acting.policy import AgentMemory, AgentPolicy, AlgorithmConfig
 from memorax.acting.vector_env import RolloutState, Value, VectorEnv
 from memorax.core.checks import boolean, check, integer, optional
 from memorax.core.step_count import StepCount
@@ -25,26 +25,7 @@ Behavior: TypeAlias = Literal["explore", "exploit", "random"]
 """How to act: as in training, greedily, or uniformly at random."""
 
 
-class AlgorithmConfig(Protocol):
-    """What every configuration has."""
-
-    @property
-    def num_envs(self) -> int:
-        """Number of parallel environments."""
-        ...
-
-
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
-
-
-class AgentMemory(Protocol):
-    """What acting needs of an agent's networks: their memory."""
-
-    recurrent: bool
-
-    def initialize_carry(self, key: Key, batch: int) -> Carry:
-        """Make the initial memory of `batch` environments."""
-        ...
 
 
 NetworksT = TypeVar("NetworksT", bound=AgentMemory)

@@ -1,8 +1,27 @@
-"""What the policy of an agent is."""
+"""What an agent is made of, as protocols: its configuration, its memory and its policy."""
 
 from typing import Any, Protocol
 
 from memorax.core.types import Array, Carry, Key, Timestep
+
+
+class AlgorithmConfig(Protocol):
+    """What every configuration has."""
+
+    @property
+    def num_envs(self) -> int:
+        """Number of parallel environments."""
+        ...
+
+
+class AgentMemory(Protocol):
+    """What acting needs of an agent's networks: their memory."""
+
+    recurrent: bool
+
+    def initialize_carry(self, key: Key, batch: int) -> Carry:
+        """Make the initial memory of `batch` environments."""
+        ...
 
 
 class AgentPolicy(Protocol):

@@ -29,6 +29,8 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "train": Command("[ALGORITHM]", "train an agent; by default PPO with a GRU on a memory task"),
     "evaluate": Command("RUN", "run whole episodes with the greedy policy of a trained agent"),
+    "play": Command("RUN", "film episodes of a trained agent, with its actions, rewards and values"),
+    "export": Command("RUN", "write a trained policy to a folder that is used without memorax"),
     "diagnose": Command("RUN", "examine the memory of a trained agent: how far back it looks, what it is worth"),
     "plot": Command("RUN...", "plot the learning curves of runs in one figure"),
     "log": Command("RUN", "give the metrics of a run to TensorBoard, W&B or Trackio"),

@@ -8,6 +8,7 @@ import tyro
 
 from memorax.cli.options import ImportOptions, parse
 from memorax.cli.refusal import refusing
+from memorax.cli.terminal import say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,5 +29,5 @@ def run(arguments: list[str]) -> int:
 
     refusing(import_modules, options.imports)
     count = refusing(log_run, options.run, options.to)
-    print(f"gave {count:,} rows of {options.run} to {', '.join(options.to)}")
+    say(f"gave {count:,} rows of {options.run} to {', '.join(options.to)}")
     return 0

@@ -8,6 +8,7 @@ import tyro
 
 from memorax.cli.options import ImportOptions, parse
 from memorax.cli.refusal import Refusal, refusing
+from memorax.cli.terminal import say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,5 +30,5 @@ def run(arguments: list[str]) -> int:
     if not options.runs:
         raise Refusal("`memorax report` needs the folder of a run, got none; write `memorax report runs/NAME`")
     refusing(import_modules, options.imports)
-    print(f"report: {refusing(write_report, options.runs, options.out)}")
+    say(f"report: {refusing(write_report, options.runs, options.out)}")
     return 0

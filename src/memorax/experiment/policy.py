@@ -2,44 +2,27 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from memorax.acting import Behavior, State
 from memorax.core.checks import check, integer
 from memorax.core.spaces import ACTION_MASK, Dict, Space, check_action_mask, split_action_mask
-from memorax.core.types import Array, Carry, PyTree, Timestep
+from memorax.core.types import Array, PyTree, Timestep
 from memorax.experiment.config import RunConfig
 from memorax.experiment.policy_inputs import as_batch, mask_space, rows
+from memorax.experiment.policy_step import PolicyMemory, act, first_timestep, start_memory
 from memorax.learning.q_function import QFunction
 from memorax.learning.values import greedy_values, main_values
 
+if TYPE_CHECKING:
+    from memorax.experiment.export import Export
+
 _MOST_SEEDS = 2**32 - 1
-
-
-@struct.dataclass
-class PolicyMemory:
-    """What a policy remembers between two steps; it can be copied, pickled, and converted to numpy arrays.
-
-    Attributes:
-        carry: Memory of the networks, `[batch, ...]`.
-        action: The previous action as the policy gave it, before it was scaled to the action space, `[batch, ...]`;
-            nested as the action space is.
-        is_first: True where the next observation is the first of an episode, `[batch]`; of several agents
-            `[batch, agents]`.
-        seed: Random seed of sampled actions, `[]`, uint32.
-        step: Steps since that seed was set, `[]`, uint32.
-    """
-
-    carry: Carry
-    action: PyTree
-    is_first: Array
-    seed: Array
-    step: Array
 
 
 class TrainedPolicy:
@@ -72,11 +55,11 @@ class TrainedPolicy:
         self.agent, self.state, self.config = agent, state, config
         self.env, self.env_params = agent.vector_env.env, agent.vector_env.env_params
         self.action_space: Space = agent.vector_env.action_space
-        self._first = self._first_timestep(1)
+        self._first = first_timestep(agent, 1)
         self.observation_space: Space = self._observation_space()
         # Neither the environments nor the replay buffer of training are needed to act.
         self._learned = dataclasses.replace(state, loop=None, buffer=None)
-        self._start = jax.jit(self._start_memory, static_argnames="batch")
+        self._start = jax.jit(partial(start_memory, agent), static_argnames="batch")
         self._act = jax.jit(self._step, static_argnames="behavior")
         self._value = jax.jit(self._estimate)
         self._unseeded = 0
@@ -166,10 +149,24 @@ class TrainedPolicy:
         value = np.asarray(self._value(self._learned, memory, observation, reward, start))
         return value[0] if single else value
 
-    def _first_timestep(self, batch: int) -> Timestep:
-        """Shapes and dtypes of what the agent sees, `[batch, ...]`."""
-        reset = self.agent.vector_env.reset
-        return jax.eval_shape(lambda key: reset(key, (), batch), jax.random.key(0)).timestep
+    def export(self, folder: str | Path, format: str = "stablehlo") -> "Export":
+        """Write the policy, acting deterministically, to a folder that is used without memorax and without Flax.
+
+        Args:
+            folder: A new folder, or an empty one. It is complete or not there.
+            format: `"stablehlo"` for JAX, `"onnx"` for ONNX Runtime, `"safetensors"` for the parameters alone.
+
+        Returns:
+            The folder and its card.
+
+        Raises:
+            ImportError: A library of the format is not installed.
+            ValueError: The format is unknown, the folder is not empty, or ONNX has no counterpart for an operation of
+                the networks; the message names it.
+        """
+        from memorax.experiment.export import export_policy
+
+        return export_policy(self, folder, format)
 
     def _observation_space(self) -> Space:
         space, seen = self.env.observation_space(self.env_params), self._first.observation
@@ -178,22 +175,8 @@ class TrainedPolicy:
         parts = dict(space.spaces) if isinstance(space, Dict) else {"observation": space}
         return Dict({ACTION_MASK: mask_space(seen[ACTION_MASK])} | parts)
 
-    def _start_memory(self, seed: Array, batch: int) -> PolicyMemory:
-        timestep = self._first_timestep(batch)
-        action = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), timestep.action)
-        carry = self.agent.initialize_carry(jax.random.key(0), batch)
-        return PolicyMemory(carry, action, jnp.ones(timestep.done.shape, bool), seed, jnp.uint32(0))
-
-    def _step(
-        self, learned: State, memory: PolicyMemory, observation: PyTree, reward: Array, start: Array, behavior: Behavior
-    ) -> tuple[PyTree, PolicyMemory]:
-        policy, _ = self.agent.acting(learned, behavior)
-        key = jax.random.fold_in(jax.random.key(memory.seed), memory.step)
-        timestep = Timestep(observation, memory.action, reward, memory.is_first | start)
-        carry, action, _ = policy(key, memory.carry, timestep)
-        action = jax.tree.map(lambda x, old: jax.lax.convert_element_type(x, old.dtype), action, memory.action)
-        after = PolicyMemory(carry, action, jnp.zeros_like(memory.is_first), memory.seed, memory.step + jnp.uint32(1))
-        return self.agent.vector_env.to_env(action), after
+    def _step(self, *args: Any, behavior: Behavior) -> tuple[PyTree, PolicyMemory]:
+        return act(self.agent, *args, behavior=behavior)[:2]
 
     def _estimate(
         self, learned: State, memory: PolicyMemory, observation: PyTree, reward: Array, start: Array

@@ -88,7 +88,7 @@ class CheckpointWriter:
         arrays[_CHECKSUMS] = _checksums(arrays)
         half = path.with_name(path.name + _HALF)
         self._orbax.save(half, arrays)
-        self._pending, self._writing = step, self._thread.submit(self._complete, half, path)
+        self._pending, self._writing = step, self._thread.submit(self._complete, half, path, set(arrays))
 
     def wait(self) -> int | None:
         """Wait until the last save is complete, then remove what is older than the newest few.
@@ -122,11 +122,14 @@ class CheckpointWriter:
             self._orbax.close()
             os.close(self._open)
 
-    def _complete(self, half: Path, path: Path) -> None:
+    def _complete(self, half: Path, path: Path, names: set[str]) -> None:
         """Give a checkpoint its name once the disk has all of it."""
         self._orbax.wait_until_finished()
         if not is_open(self.folder, self._open):  # orbax makes folders that are not there
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+        found = self._orbax.metadata(half).item_metadata
+        if found is None or set(found.tree) != names:  # orbax does not report every write that fails
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(half))
         seal(half)
         half.rename(path)
         sync_folder(self.folder)

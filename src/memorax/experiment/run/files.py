@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ BEST = "best"
 CURVE_FILE = "learning_curve.png"
 SUMMARY_FILE = "summary.json"
 EVALUATION_FILE = "evaluation.json"
+FILM_FILE = "play.gif"
 DIAGNOSIS_FILE = "diagnosis.json"
 DIAGNOSIS_FIGURE = "diagnosis.png"
 _TEMPORARY = re.compile(r"\.(config|metrics|learning_curve|summary|evaluation|diagnosis)-[0-9a-f]{16}\.[a-z]+")
@@ -73,6 +75,42 @@ def sync_file(path: Path) -> None:
     """Wait until the disk has the content of a file."""
     with path.open("rb") as file:
         _sync(file.fileno(), path)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Refuse to write into a folder that holds anything.
+
+    Raises:
+        ValueError: It does, or it is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"`out` must be a new or an empty folder, got {folder}, which holds something; name another")
+
+
+def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` fill a temporary folder beside, then put it in place: the folder is complete or not there.
+
+    Args:
+        folder: The folder to make; one that is there must be empty.
+        fill: Writes files into the folder it is given.
+
+    Raises:
+        OSError: It cannot be written, or the folder is not empty any more.
+    """
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
+    temporary.mkdir()
+    try:
+        fill(temporary)
+        for path in temporary.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(temporary)
+        temporary.replace(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -83,8 +83,8 @@ def rescue(watch: Watch, config: RunConfig, save: Callable[[CheckpointWriter, Pa
         What happened, what is kept and how to go on.
     """
     place = watch.place()
-    if place is not None and place == watch.folder:
-        what = f"{' and '.join(watch.missing(place))} in {watch.folder} was removed or replaced"
+    if place == watch.folder:
+        what = f"{' and '.join(watch.missing(watch.folder))} in {watch.folder} was removed or replaced"
     else:
         what = f"{watch.folder} was {'removed' if place is None else f'moved to {place}'}"
     what = f"{what} while the run trained"

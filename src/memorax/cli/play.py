@@ -1,0 +1,66 @@
+"""`memorax play RUN [OPTIONS]`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from memorax.cli.options import ImportOptions, parse, read_step
+from memorax.cli.output import make_console, silence_libraries
+from memorax.cli.refusal import refusing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlayOptions(ImportOptions):
+    """Play episodes with the greedy policy of a trained agent, and film them with actions, rewards and values."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run."""
+    episodes: int = 3
+    """Number of episodes."""
+    out: Path | None = None
+    """File of the film, `.gif` or `.mp4`. None: `play.gif` in the run's folder."""
+    human: bool = False
+    """Show the episodes in the terminal instead; where there is none, print a line for each step."""
+    fps: float = 8.0
+    """Steps shown in a second."""
+    max_steps: int = 1000
+    """Steps after which an episode is left unfinished."""
+    seed: int | None = None
+    """Which of the run's random seeds, which also decides the episodes. None: the first."""
+    step: str = "last"
+    """The step of a checkpoint that is kept, or `last`."""
+
+
+def run(arguments: list[str]) -> int:
+    """Play; see `memorax.cli.commands` for the exit code."""
+    options = parse(PlayOptions, "play", arguments)
+    from memorax.core.checks import check, real
+    from memorax.experiment.config_file import load_config
+    from memorax.experiment.imports import import_modules
+    from memorax.experiment.loading import load
+    from memorax.experiment.play.episodes import record_episodes
+    from memorax.experiment.play.film import check_film, write_film
+    from memorax.experiment.run.files import FILM_FILE
+
+    silence_libraries()
+    out = options.out or options.run / FILM_FILE
+    refusing(check_film, out)
+    refusing(check, "fps", options.fps, real(above=0))
+    refusing(import_modules, options.imports)
+    policy = refusing(load, options.run, seed=options.seed, step=read_step(options.step))
+    seed = load_config(options.run).seed_numbers()[0] if options.seed is None else options.seed
+    numbers = {"episodes": options.episodes, "max_steps": options.max_steps, "seed": seed}
+    episodes = refusing(record_episodes, policy, **numbers)
+    if options.human:
+        from memorax.experiment.play.terminal import show_episodes
+
+        show_episodes(policy, episodes, make_console(), fps=options.fps)
+        return 0
+    write_film(policy, episodes, out, fps=options.fps)
+    for number, episode in enumerate(episodes, 1):
+        unfinished = "" if episode.complete else f", cut after {options.max_steps:,} steps"
+        print(f"episode {number}: {len(episode.moments)} steps, return {episode.total:+.3f}{unfinished}")
+    print(f"film: {out}")
+    return 0
