@@ -124,10 +124,6 @@ def test_rewards_of_any_number_type_arrive_as_float32():
 
 
 def test_discrete_actions_arrive_in_the_dtype_of_their_space():
-    class Small(Clock):
-        def action_space(self, params):
-            return Discrete(2, jnp.int8)
-
-    seen = VectorEnv(Small(), None, 3).to_env(jnp.asarray([0, 1, 1], jnp.int32))
+    seen = VectorEnv(Clock(action_space=Discrete(2, jnp.int8)), None, 3).to_env(jnp.asarray([0, 1, 1], jnp.int32))
     assert seen.dtype == jnp.int8
     np.testing.assert_array_equal(seen, [0, 1, 1])

@@ -134,10 +134,6 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         act_key, learn_key = jax.random.split(key)
         return self.learn_from(learn_key, state, *self.interact(act_key, state, self.collect_steps, "explore"))
 
-    def interrupted(self, state: State) -> State:
-        """Prepare for environments that begin anew, in the middle of episodes."""
-        return state
-
     def value(self, learner: PyTree) -> Value | None:
         """Give the value function, if truncated episodes bootstrap from the value of their final observation."""
         del learner

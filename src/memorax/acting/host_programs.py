@@ -180,7 +180,8 @@ def learn(
     """
     trajectory, state = join(agent, kept), dataclasses.replace(learned, loop=before)
     state, logs = lox.spool(agent.learn_from)(key, state, _join_rows(loops), trajectory)
-    logs[faults.LEARNER] = ~faults.finite(state.learner)[None]
+    if agent.vector_env.watched:
+        logs[faults.LEARNER] = ~faults.finite(state.learner)[None]
     return state, lox.Logs(_statistics(trajectory) | logs, logs.present)
 
 

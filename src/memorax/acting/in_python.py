@@ -23,6 +23,10 @@ class RunsInPython:
             self.host = HostRunner(self, self.vector_env.env, self.vector_env.num_envs)
             vars(self).update(self.host.methods())
 
+    def interrupted(self, state: Any) -> Any:
+        """Prepare the state of a run for environments that begin anew, in the middle of episodes."""
+        return state
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy, which has environments of its own."""
         vars(self).update(state)
