@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from memorax.cli.options import ImportOptions, parse, read_step
+from memorax.cli.options import ImportOptions, Step, parse
 from memorax.cli.output import silence_libraries
 from memorax.cli.refusal import refusing
 from memorax.cli.terminal import say
@@ -24,8 +24,8 @@ class ExportOptions(ImportOptions):
     """A program for JAX, one for ONNX Runtime, or the parameters alone."""
     seed: int | None = None
     """Which of the run's random seeds. None: the first."""
-    step: str = "last"
-    """The step of a checkpoint that is kept, or `last`."""
+    step: Step = "last"
+    """Which checkpoint: the newest, the best, or the one at this step."""
 
 
 def run(arguments: list[str]) -> int:
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
     silence_libraries()
     refusing(check_new_folder, options.out)
     refusing(import_modules, options.imports)
-    policy = refusing(load, options.run, seed=options.seed, step=read_step(options.step))
+    policy = refusing(load, options.run, seed=options.seed, step=options.step)
     export = refusing(policy.export, options.out, options.format)
     for name in (export.card["file"], "card.json", "load.py"):
         say(f"{name:<24}{(export.folder / name).stat().st_size:>12,} bytes")

@@ -107,11 +107,6 @@ def read_integer(text: str) -> int:
     return int(number)
 
 
-def read_step(text: str) -> Any:
-    """Read which checkpoint is meant: a number of steps, or a word such as `last`, which stays a word."""
-    return read_integer(text) if text[:1].isdigit() else text
-
-
 def _registry() -> tyro.constructors.ConstructorRegistry:
     """How tyro is to read integers."""
     registry = tyro.constructors.ConstructorRegistry()

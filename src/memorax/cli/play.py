@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from memorax.cli.options import ImportOptions, parse, read_step
+from memorax.cli.options import ImportOptions, Step, parse
 from memorax.cli.output import make_console, silence_libraries
 from memorax.cli.refusal import refusing
 from memorax.cli.terminal import say
@@ -30,8 +30,8 @@ class PlayOptions(ImportOptions):
     """Steps after which an episode is left unfinished."""
     seed: int | None = None
     """Which of the run's random seeds, which also decides the episodes. None: the first."""
-    step: str = "last"
-    """The step of a checkpoint that is kept, or `last`."""
+    step: Step = "last"
+    """Which checkpoint: the newest, the best, or the one at this step."""
 
 
 def run(arguments: list[str]) -> int:
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
     refusing(check_film, out)
     refusing(check, "fps", options.fps, real(above=0))
     refusing(import_modules, options.imports)
-    policy = refusing(load, options.run, seed=options.seed, step=read_step(options.step))
+    policy = refusing(load, options.run, seed=options.seed, step=options.step)
     seed = load_config(options.run).seed_numbers()[0] if options.seed is None else options.seed
     numbers = {"episodes": options.episodes, "max_steps": options.max_steps, "seed": seed}
     episodes = refusing(record_episodes, policy, **numbers)

@@ -118,7 +118,9 @@ def print_outcome(config: "RunConfig", outcome: Any) -> None:
         best = " --step best" if newest(outcome.folder / BEST) is not None else ""
         following = [
             (f"memorax evaluate {folder}{best}", "run whole episodes with the greedy policy"),
-            (f"memorax plot {folder} OTHER_RUN", "compare learning curves"),
+            (f"memorax play {folder}{best}", "film some episodes"),
+            (f"memorax diagnose {folder}{best}", "see what the memory is worth, and how far back it looks"),
+            (f"memorax report {folder} OTHER_RUN", "compare runs in one HTML file"),
             (longer, "train longer"),
         ]
     extends = outcome.stopped_by is None and not (config.anneal_learning_rate or config.schedules)
