@@ -21,6 +21,18 @@ def code_cells():
     return {cell["id"]: "".join(cell["source"]) for cell in read()["cells"] if cell["cell_type"] == "code"}
 
 
+def run(name, source, namespace):
+    """Run a cell, and show its last expression, as notebooks do; pictures are shown as PNG."""
+    *body, last = ast.parse(source).body
+    shown = isinstance(last, ast.Expr)
+    where = f"{NOTEBOOK.name}, cell {name}"
+    exec(compile(ast.Module(body if shown else [*body, last], []), where, "exec"), namespace)
+    if shown:
+        value = eval(compile(ast.Expression(last.value), where, "eval"), namespace)
+        return value._repr_png_() if hasattr(value, "_repr_png_") else repr(value)
+    return None
+
+
 def test_the_notebook_is_valid():
     # The schema of nbformat 4.5, as far as a notebook without outputs and attachments uses it.
     notebook = read()
@@ -65,8 +77,9 @@ def test_the_code_compiles_and_its_names_exist():
 def test_the_notebook_runs_and_its_diagnosis_makes_sense(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = {"__name__": "__main__"}
-    for name, source in code_cells().items():
-        exec(compile(source, f"{NOTEBOOK.name}, cell {name}", "exec"), found)
+    shown = {name: run(name, source, found) for name, source in code_cells().items()}
+    for name in ("train-control", "picture"):
+        assert shown[name].startswith(b"\x89PNG"), name
 
     with_memory, without = (found["returns"][found[run].folder]["mean"] for run in ("gru", "control"))
     assert with_memory >= 0.95
