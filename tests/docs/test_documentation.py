@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 SLOW = {
+    "docs/coming-from.md",
     "docs/getting-started.md",
     "docs/seeds.md",
     "docs/training.md",

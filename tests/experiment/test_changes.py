@@ -224,7 +224,7 @@ def test_a_fork_begins_with_what_was_learned(tmp_path, monkeypatch):
 def initial():
     agent = build_agent(SOURCE)
     keys = seed_keys([0, 1])
-    return initialize(agent, keys[0], keys[1], 0)
+    return initialize(agent, keys[0], keys[1], 0)[0]
 
 
 def test_a_fork_of_other_networks_is_refused(initial):
