@@ -370,7 +370,7 @@ def test_what_does_not_fit_is_refused(options, error, message):
 def test_continuous_actions_and_what_is_no_network_are_refused():
     env = Clock(action_space=Box(-1.0, 1.0, (2,)))
     network = Network(agents.extractor(), agents.TORSOS["mlp"](), heads.VNetwork())
-    with pytest.raises(TypeError, match="`env` must have Discrete actions for `q_network` to value them all, got Box"):
+    with pytest.raises(TypeError, match="`env` must have Discrete or MultiDiscrete actions for `q_network` to value"):
         DQN(DQNConfig(), env, None, network, optax.sgd(0.1))
     with pytest.raises(TypeError, match="`q_network` must be a Network, got MLP"):
         DQN(DQNConfig(), Clock(), None, MLP(), optax.sgd(0.1))

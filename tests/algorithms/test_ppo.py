@@ -224,7 +224,7 @@ def test_too_few_steps_for_an_update_are_refused():
         agent.train(key, agent.init(key), 47)
     with pytest.raises(ValueError, match="`evaluate` needs `num_steps` or `num_episodes`"):
         agent.evaluate(key, agent.init(key))
-    with pytest.raises(ValueError, match="`num_episodes` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="`num_episodes` must be at least 1 or None, got 0"):
         agent.evaluate(key, agent.init(key), num_episodes=0)
 
 

@@ -341,7 +341,7 @@ def test_heads_that_do_not_fit_are_refused(head, error, message):
 
 def test_continuous_actions_and_what_is_no_network_are_refused():
     network = Network(agents.extractor(), agents.TORSOS["mlp"](), heads.VNetwork())
-    with pytest.raises(TypeError, match="`env` must have Discrete actions for `q_network` to value them all, got Box"):
+    with pytest.raises(TypeError, match="`env` must have Discrete or MultiDiscrete actions for `q_network` to value"):
         PQN(PQNConfig(), Clock(action_space=Box(-1.0, 1.0, (2,))), None, network, optax.sgd(0.1))
     with pytest.raises(TypeError, match="`q_network` must be a Network, got MLP"):
         PQN(PQNConfig(), Clock(), None, MLP(), optax.sgd(0.1))

@@ -7,6 +7,7 @@ from tests import example_agents as agents
 
 from memorax.algorithms import ALGORITHMS, R2D2, R2D2Config
 from memorax.buffers import make_episode_buffer, make_prioritised_episode_buffer
+from memorax.core.step_count import StepCount
 from memorax.networks import heads
 from memorax.objectives import epsilon_per_actor, rescale, unscale
 from memorax.testing.algorithm_properties import (
@@ -101,12 +102,12 @@ def test_priorities_mix_the_largest_and_the_mean_error():
 def test_rare_sequences_weigh_most():
     agent = agents.r2d2(Clock(), "mlp", importance_sampling_exponent=0.5)
     sample = agents.Drawn(None, jnp.asarray([0.1, 0.4, 0.025]))
-    weights = agent.importance(sample, jnp.uint32(0))
+    weights = agent.importance(sample, StepCount.of(0))
     np.testing.assert_allclose(weights, [0.5, 0.25, 1.0], rtol=1e-6)
     schedule = optax.linear_schedule(0.0, 1.0, 100)
     agent = agents.r2d2(Clock(), "mlp", arguments={"beta_schedule": schedule})
-    np.testing.assert_allclose(agent.importance(sample, jnp.uint32(0)), 1.0)
-    np.testing.assert_allclose(agent.importance(sample, jnp.uint32(100)), [0.25, 0.0625, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(agent.importance(sample, StepCount.of(0)), 1.0)
+    np.testing.assert_allclose(agent.importance(sample, StepCount.of(100)), [0.25, 0.0625, 1.0], rtol=1e-6)
 
 
 def test_priorities_reach_the_replay_and_change_what_is_drawn(agent, key):

@@ -158,7 +158,8 @@ class Normalizer:
         def act(
             key: Key, carry: Carry, timestep: Timestep, action: Array | None = None
         ) -> tuple[Carry, Array, dict[str, Array]]:
-            return policy(key, carry, self.timestep(scales, timestep), action)
+            given = () if action is None else (action,)
+            return policy(key, carry, self.timestep(scales, timestep), *given)
 
         return act
 

@@ -18,7 +18,7 @@ from memorax.learning.train_state import TrainState
 from memorax.learning.unroll import add_time, remove_time
 from memorax.learning.values import as_scalars, expected_values, main_values
 from memorax.networks import Network
-from memorax.networks.heads import check_policy_head
+from memorax.networks.heads import BranchValues, check_policy_head
 
 
 @struct.dataclass
@@ -180,7 +180,8 @@ def check_state_values(name: str, head: Any, output: Any, num_envs: int, *, dist
     Raises:
         TypeError: It gives something else.
     """
-    value = jax.eval_shape(expected_values if distributional else main_values, output)
+    branches = isinstance(main_values(output), BranchValues)  # of different sizes, which have no mean
+    value = jax.eval_shape(expected_values if distributional and not branches else main_values, output)
     if getattr(value, "shape", None) != (num_envs, 1):
         raise TypeError(f"`{name}` must have a head that gives one value per step, got {type(head).__name__}")
 
