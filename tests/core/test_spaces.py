@@ -213,7 +213,7 @@ def test_what_is_nested_like_a_space_is_brought_into_its_form():
     wanted = {"a": 1.0, "b": (1, {"c": 2})}
     pair, inner = namedtuple("pair", "x y"), namedtuple("inner", "c")
     assert plain(space, FrozenDict({"a": 1.0, "b": pair(1, FrozenDict({"c": 2}))})) == wanted
-    assert plain(space, make_dataclass("Seen", ["b", "a"])([1, inner(2)], 1.0)) == wanted
+    assert plain(space, make_dataclass("Seen", ["b", "a"])((1, inner(2)), 1.0)) == wanted
     assert plain(space, {**wanted, "action_mask": 3}) == {**wanted, "action_mask": 3}
     assert plain(space, 5) == 5
 
