@@ -140,8 +140,8 @@ REFUSED = [
     (lambda: frame_stack(16, num_frames=0), ValueError, "`num_frames` must be at least 1, got 0"),
     (lambda: frame_stack(0), ValueError, "`features` must be at least 1, got 0"),
     (lambda: xlstm(16, ratio=(1,)), TypeError, r"`ratio` must be a pair of integers such as \(7, 1\), got \(1,\)"),
-    (lambda: xlstm(16, ratio=(0, 0)), ValueError, r"`ratio` must hold one block or more, and no negative numbers"),
-    (lambda: xlstm(16, ratio=(2, -1)), ValueError, r"and no negative numbers, got \(2, -1\)"),
+    (lambda: xlstm(16, ratio=(0, 0)), ValueError, r"`ratio` must hold one block or more, got \(0, 0\)"),
+    (lambda: xlstm(16, ratio=(2, -1)), ValueError, r"`ratio` must be at least 0, got -1"),
     (lambda: xlstm(16, repeats=0), ValueError, "`repeats` must be at least 1, got 0"),
     (lambda: xlstm(16, num_heads=0), ValueError, "`num_heads` must be at least 1, got 0"),
 ]

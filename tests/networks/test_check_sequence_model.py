@@ -56,7 +56,7 @@ class Widening(Leaky):
 
     @nn.compact
     def __call__(self, carry, inputs):
-        carry = (carry + nn.Dense(self.features)(inputs)).astype(jnp.bfloat16)
+        carry = (carry + nn.Dense(self.features)(inputs)).astype(jnp.int32)
         return carry, carry.astype(jnp.float32)
 
 
@@ -85,7 +85,7 @@ def test_a_broken_model_is_told_which_properties_it_lacks():
 
 
 def test_a_carry_that_changes_is_told():
-    with pytest.raises(AssertionError, match=r"the model does not run on a sequence: TypeError: (.|\n)* bfloat16"):
+    with pytest.raises(AssertionError, match=r"the model does not run on a sequence: TypeError: (.|\n)* int32"):
         check_sequence_model(Widening())
 
 

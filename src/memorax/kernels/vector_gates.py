@@ -81,7 +81,7 @@ def _chunk(states: State, steps: GatedSteps, masks: Masks) -> tuple[State, Array
         return jnp.sum(x[:, :, :, None] * key[:, :, None] * between, axis=-1)
 
     if erase is not None:
-        overlap = against_keys(erase) * jnp.tri(key.shape[-2], k=-1, dtype=state.dtype)
+        overlap = against_keys(erase) * jnp.tri(key.shape[-2], k=-1, dtype=state.dtype)[None, None]
         value = value - product("bhtn,bhnp->bhtp", erase * since, state)
         value = product("bhts,bhsp->bhtp", invert_unit_lower(overlap), value)
     outputs = product("bhts,bhsp->bhtp", against_keys(query), value)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from memorax.core.broadcasting import with_rank
 from memorax.core.checks import check_fields, floating, optional, real, size
 from memorax.core.types import Array, Key
 from memorax.kernels.attention import episode_steps
@@ -157,7 +158,7 @@ class AGaLiTeCell(ConfiguredModule):
         rank, period = self.config.rank, self.config.period
         numbers = jnp.asarray([2 * i - max(rank - 1, 1) for i in range(rank)], steps.dtype)
         ticks = jnp.remainder(steps + _FIRST_TICK, period)[..., None]
-        return jnp.cos(2 * jnp.pi / period * jnp.remainder(ticks * numbers, period))
+        return jnp.cos(2 * jnp.pi / period * jnp.remainder(ticks * with_rank(numbers, ticks.ndim), period))
 
 
 @torso(AGaLiTeConfig)

@@ -31,7 +31,8 @@ class GatedDeltaNet2Cell(ChannelDeltaCell):
         config: The hyper-parameters. The constructor takes them whole, or by field: see `GatedDeltaNet2Config`.
 
     Source:
-        "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention", 2026, https://arxiv.org/abs/2605.22791
+        Hatamizadeh et al. 2026, "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention",
+        https://arxiv.org/abs/2605.22791
     """
 
     config: GatedDeltaNet2Config = GatedDeltaNet2Config()
@@ -61,6 +62,7 @@ def GatedDeltaNet2(features: int, **options: Any) -> Memoroid:  # noqa: N802 (re
         ValueError: If an argument is out of range.
 
     Source:
-        "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention", 2026, https://arxiv.org/abs/2605.22791
+        Hatamizadeh et al. 2026, "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention",
+        https://arxiv.org/abs/2605.22791
     """
     return Memoroid(cell=GatedDeltaNet2Cell(GatedDeltaNet2Config(features=features, **options)))

@@ -85,7 +85,7 @@ class IndRNNCell(ConfiguredModule):
 
         def step(state: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
             driven, done = now
-            state = activate(driven + weight * jnp.where(done[:, None], 0, state))
+            state = activate(driven + weight[None] * jnp.where(done[:, None], 0, state))
             return state, state
 
         if inputs.shape[1] == 1:

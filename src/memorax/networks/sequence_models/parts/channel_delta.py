@@ -6,6 +6,7 @@ import dataclasses
 import flax.linen as nn
 import jax.numpy as jnp
 
+from memorax.core.broadcasting import with_rank
 from memorax.core.checks import boolean, check_fields, optional, size
 from memorax.core.types import Array, Key
 from memorax.kernels.convolution import causal_convolution
@@ -84,8 +85,9 @@ class ChannelDeltaCell(ConfiguredModule):
         """Logarithms of the decays, `[batch, time, heads, head_dim]`."""
         shape = self.config.num_heads, self.config.head_dim
         delta = wide(self._low_rank("decay", u, shape[0] * shape[1])).reshape(*u.shape[:2], *shape)
-        delta = nn.softplus(delta + self.param("dt_bias", initializers.step_size_bias, shape))
-        return -delta * jnp.exp(self.param("A_log", initializers.log_of_uniform(1.0, 16.0), shape[:1]))[:, None]
+        delta = nn.softplus(delta + with_rank(self.param("dt_bias", initializers.step_size_bias, shape), delta.ndim))
+        rate = jnp.exp(self.param("A_log", initializers.log_of_uniform(1.0, 16.0), shape[:1]))
+        return -delta * with_rank(rate[:, None], delta.ndim)
 
     def _low_rank(self, name: str, u: Array, width: int, *, bias: bool = False) -> Array:
         rank = self.config.gate_rank or self.config.value_dim
