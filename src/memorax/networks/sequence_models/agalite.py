@@ -133,18 +133,28 @@ class AGaLiTeCell(ConfiguredModule):
         gamma, beta = expand(nn.sigmoid(gamma), nn.sigmoid(for_gamma)), nn.sigmoid(beta)
         key, value = gamma * expand(nn.relu(key), nn.relu(for_key)), beta * value
         steps = episode_steps(done, carry.steps)
-        waves = self._waves(steps)[:, :, None, :, None].astype(key.dtype)
+        waves = self._waves(steps)[..., None].astype(key.dtype)
 
         def accumulate(gate: Array, new: Array, first: Array) -> tuple[Array, Array]:
-            decay = jnp.broadcast_to(1 - gate, new.shape)
-            return linear_scan(decay, new, done, first)
+            """Scan with heads and width as one axis, behind that of the rank if there is one."""
+            # XLA's CPU backend crashes on sums of products over six axes, as seeds and agents make them of more.
+            gate, new = (x.reshape(*x.shape[:-2], -1) for x in (gate, new))
+            flat = first.swapaxes(1, -2) if first.ndim > 3 else first
+            start = flat.reshape(*flat.shape[:-2], -1)
+            if first.ndim > 3:
+                gate, new = gate[:, :, None], waves * new[:, :, None]
+            last, states = linear_scan(jnp.broadcast_to(1 - gate, new.shape), new, done, start)
+            last = last.reshape(flat.shape)
+            return (last.swapaxes(1, -2) if first.ndim > 3 else last), states
 
-        last_keys, keys = accumulate(gamma[..., None, :], waves * key[..., None, :], carry.keys)
-        last_values, values = accumulate(beta[..., None, :], waves * value[..., None, :], carry.values)
+        last_keys, keys = accumulate(gamma, key, carry.keys)
+        last_values, values = accumulate(beta, value, carry.values)
         last_sum, sums = accumulate(gamma, key, carry.normalizer)
-        weights = jnp.sum(keys * query[..., None, :], axis=-1, keepdims=True)
-        mixed = jnp.sum(weights * values, axis=-2)
-        mixed /= 2 * config.rank * jnp.sum(sums * query, axis=-1, keepdims=True) + config.eps
+        rows = (-1, config.rank, config.num_heads)
+        kept, written = keys.reshape(*rows, query.shape[-1]), values.reshape(*rows, value.shape[-1])
+        asked, sums = (x.reshape(-1, 1, config.num_heads, query.shape[-1]) for x in (query, sums))
+        mixed = jnp.sum(jnp.sum(kept * asked, axis=-1, keepdims=True) * written, axis=1)
+        mixed /= 2 * config.rank * jnp.sum(sums * asked, axis=-1)[:, 0, :, None] + config.eps
         outputs = self._dense("out", config.features, dtype)(mixed.astype(dtype).reshape(*front[:2], -1))
         after = jnp.remainder(steps[:, -1] + 1, config.period)
         return AGaLiTeCarry(last_keys, last_values, last_sum, after), outputs
