@@ -204,7 +204,12 @@ def test_a_run_ends_with_its_curve(trained):
     assert "(95 % interval over 2 seeds)" in out
     # What to do next, as commands that can be copied.
     run_folder = "runs/ppo-memory-RepeatPreviousEasy-gru"
-    for command in (f"evaluate {run_folder}", f"plot {run_folder}", f"train --resume --out {run_folder} --steps 2_560"):
+    for command in (
+        f"evaluate {run_folder}",
+        f"play {run_folder}",
+        f"report {run_folder}",
+        f"train --resume --out {run_folder} --steps 2_560",
+    ):
         assert f"  memorax {command} " in out
     assert (folder / "learning_curve.png").stat().st_size > 10_000
 
