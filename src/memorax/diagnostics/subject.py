@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from memorax.acting import AgentPolicy, Behavior, RolloutState, VectorEnv
 from memorax.core.checks import check, choice
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
-from memorax.learning.values import action_values, expected_values, greedy_values
+from memorax.learning.values import action_values, expected_values, greedy_values, main_values
 
 QUANTITIES = ("value", "policy")
 """What an agent says of a step: the value that it expects, and how much it prefers the action that it took."""
@@ -74,7 +74,7 @@ class Subject:
             several agents they are sums.
         """
         carry, _, aux = self.policy()(jax.random.key(0), carry, timestep, action)
-        aux = {name: getattr(entry, "main", entry) for name, entry in aux.items()}
+        aux = {name: main_values(entry) for name, entry in aux.items()}
         if "value" in aux:
             judged = {"value": aux["value"], "policy": aux["log_prob"]}
         elif "log_prob" in aux:  # critics of the action taken

@@ -148,7 +148,8 @@ def score_methods(results: Sequence[RunResult]) -> list[MethodScore]:
     """Score methods over several tasks, best first.
 
     Only tasks whose best returns with and without memory are known and that every method has a run of count, with as
-    many seeds as the run with the fewest; empty where fewer than two such tasks are left.
+    many seeds as the run with the fewest; of several runs of a method in a task the first counts. Empty where fewer
+    than two such tasks are left.
     """
     table: dict[str, dict[str, np.ndarray]] = {}
     for result in results:
@@ -169,19 +170,16 @@ def score_methods(results: Sequence[RunResult]) -> list[MethodScore]:
     return sorted(found, key=lambda score: -score.iqm)
 
 
-def differing_fields(results: Sequence[RunResult]) -> dict[str, list[str]]:
-    """The settings in which runs differ: by name, the value in each run; empty text where a run does not have it."""
-    flat = [_flatten(result.config) for result in results]
-    names = dict.fromkeys(name for fields in flat for name in fields)
-    table = {name: [fields.get(name, "") for fields in flat] for name in names}
-    return {name: values for name, values in table.items() if len(set(values)) > 1}
-
-
 def all_fields(results: Sequence[RunResult]) -> dict[str, list[str]]:
     """All settings of runs: by name, the value in each run; empty text where a run does not have it."""
     flat = [_flatten(result.config) for result in results]
     names = dict.fromkeys(name for fields in flat for name in fields)
     return {name: [fields.get(name, "") for fields in flat] for name in names}
+
+
+def differing_fields(results: Sequence[RunResult]) -> dict[str, list[str]]:
+    """The settings in which runs differ, as `all_fields` gives them."""
+    return {name: values for name, values in all_fields(results).items() if len(set(values)) > 1}
 
 
 def _flatten(config: RunConfig) -> dict[str, str]:

@@ -154,7 +154,7 @@ def _methods(body: Element, results: Sequence[RunResult]) -> None:
         return
     note = (
         f"Over {scores[0].tasks} tasks, in scores of which 0 is the best return without memory and 1 the best with it. "
-        "Intervals are stratified by task."
+        "Intervals are stratified by task. Of several runs of a method in a task the first counts."
     )
     section = add_section(body, "methods", "Methods over all tasks", note)
     rows = [(s.method, f"{s.iqm:.3f} [{s.interval[0]:.3f}, {s.interval[1]:.3f}]", str(s.scores.size)) for s in scores]

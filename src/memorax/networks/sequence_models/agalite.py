@@ -135,21 +135,21 @@ class AGaLiTeCell(ConfiguredModule):
         steps = episode_steps(done, carry.steps)
         waves = self._waves(steps)[..., None].astype(key.dtype)
 
+        # Heads and width are one axis in the scans, behind that of the rank: XLA's CPU backend crashes on sums of
+        # products with more axes, as seeds and agents make them.
+        def merge(x: Array) -> Array:
+            return x.reshape(*x.shape[:-2], -1)
+
         def accumulate(gate: Array, new: Array, first: Array) -> tuple[Array, Array]:
-            """Scan with heads and width as one axis, behind that of the rank if there is one."""
-            # XLA's CPU backend crashes on sums of products over six axes, as seeds and agents make them of more.
-            gate, new = (x.reshape(*x.shape[:-2], -1) for x in (gate, new))
-            flat = first.swapaxes(1, -2) if first.ndim > 3 else first
-            start = flat.reshape(*flat.shape[:-2], -1)
-            if first.ndim > 3:
-                gate, new = gate[:, :, None], waves * new[:, :, None]
-            last, states = linear_scan(jnp.broadcast_to(1 - gate, new.shape), new, done, start)
-            last = last.reshape(flat.shape)
-            return (last.swapaxes(1, -2) if first.ndim > 3 else last), states
+            """Sum up what is written at every frequency, `[batch, time, rank, heads * width]`."""
+            new, first = waves * merge(new)[:, :, None], first.swapaxes(1, 2)
+            decay = jnp.broadcast_to(1 - merge(gate)[:, :, None], new.shape)
+            last, states = linear_scan(decay, new, done, merge(first))
+            return last.reshape(first.shape).swapaxes(1, 2), states
 
         last_keys, keys = accumulate(gamma, key, carry.keys)
         last_values, values = accumulate(beta, value, carry.values)
-        last_sum, sums = accumulate(gamma, key, carry.normalizer)
+        last_sum, sums = linear_scan(1 - merge(gamma), merge(key), done, merge(carry.normalizer))
         rows = (-1, config.rank, config.num_heads)
         kept, written = keys.reshape(*rows, query.shape[-1]), values.reshape(*rows, value.shape[-1])
         asked, sums = (x.reshape(-1, 1, config.num_heads, query.shape[-1]) for x in (query, sums))
@@ -157,7 +157,7 @@ class AGaLiTeCell(ConfiguredModule):
         mixed /= 2 * config.rank * jnp.sum(sums * asked, axis=-1)[:, 0, :, None] + config.eps
         outputs = self._dense("out", config.features, dtype)(mixed.astype(dtype).reshape(*front[:2], -1))
         after = jnp.remainder(steps[:, -1] + 1, config.period)
-        return AGaLiTeCarry(last_keys, last_values, last_sum, after), outputs
+        return AGaLiTeCarry(last_keys, last_values, last_sum.reshape(carry.normalizer.shape), after), outputs
 
     def _dense(self, name: str, width: int, dtype: Any) -> nn.Dense:
         return nn.Dense(width, kernel_init=nn.initializers.orthogonal(math.sqrt(2)), dtype=dtype, name=name)
