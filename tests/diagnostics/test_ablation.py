@@ -104,6 +104,25 @@ def test_the_hidden_bit_is_read_from_the_memory(latch):
     assert probes["time"].score < 0.5, "which it does not keep"
 
 
+def test_read_outs_are_scored_where_they_were_not_fitted():
+    class Noise(Latch):
+        """Keeps nothing but noise, enough of it to fit anything by."""
+
+        def initialize_carry(self, key, batch):
+            return jnp.zeros((batch, 900))
+
+        def acting(self, state, behavior):
+            def policy(key, carry, timestep, action=None):
+                chosen = jnp.zeros(carry.shape[0], jnp.int32) if action is None else action
+                return jax.random.normal(key, carry.shape), chosen, {"value": carry[:, 0], "log_prob": carry[:, 0]}
+
+            return policy, None
+
+    agent = Noise()
+    bits = probe(SimpleNamespace(agent=agent, state=agent.init(None)), num_envs=32, num_steps=42)["bits"]
+    assert bits.score < 0.7
+
+
 def test_it_generalizes_to_every_length(latch):
     lengths = {length: memorax.make("memory::MemoryChain", length=length) for length in (2, 6, 20)}
     found = horizon_generalization(latch, lengths, episodes=16)

@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
+import numpy as np
 from jax.extend import core
 
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
@@ -128,7 +129,8 @@ def _inline(
     values |= dict(zip(jaxpr.invars, inputs, strict=True))
 
     def read(x: Any) -> Value | Constant:
-        return Constant(x.val) if isinstance(x, core.Literal) else values[x]
+        # A literal is a Python number, whose type is that of the variable it stands for.
+        return Constant(np.asarray(x.val, cast(Any, x.aval).dtype)) if isinstance(x, core.Literal) else values[x]
 
     for equation in jaxpr.eqns:
         given = tuple(read(x) for x in equation.invars)
