@@ -9,7 +9,7 @@ import optax
 from flax import struct
 
 from memorax import lox
-from memorax.acting import AgentPolicy, Behavior, OffPolicy, RolloutState, State, StepCount
+from memorax.acting import AgentPolicy, Behavior, FromConfig, OffPolicy, RolloutState, State, StepCount
 from memorax.buffers.protocol import Buffer
 from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
@@ -126,7 +126,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
 
     def default_epsilon(self) -> Schedule:
         """Make the epsilon schedule of the configuration."""
-        return linear_epsilon(self.config)
+        return FromConfig(linear_epsilon, self.config)
 
     def default_buffer(self) -> Buffer:
         """Make the replay buffer of the configuration."""

@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import optax
 
 from memorax import lox
-from memorax.acting import AgentPolicy, Behavior, NormalizationConfig, OnPolicy, RolloutState, State, StepCount, Value
+from memorax.acting import (
+    AgentPolicy,
+    Behavior,
+    FromConfig,
+    NormalizationConfig,
+    OnPolicy,
+    RolloutState,
+    State,
+    StepCount,
+    Value,
+)
 from memorax.core.checks import boolean, check_fields, integer, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.dropout import dropout
@@ -132,7 +142,8 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
     ) -> None:
         super().__init__(config, env, env_params)
         check_optimizers(optimizer=optimizer)
-        self.epsilon_schedule = check_schedule("epsilon_schedule", epsilon_schedule, linear_epsilon(config))
+        epsilon = FromConfig(linear_epsilon, config)
+        self.epsilon_schedule = check_schedule("epsilon_schedule", epsilon_schedule, epsilon)
         self.networks, self.optimizer = QFunction(self.vector_env, q_network, distributional=False), optimizer
         self.num_minibatches = config.minibatches(self.recurrent)
         self.burn_in = config.burn_in_length if self.recurrent else 0

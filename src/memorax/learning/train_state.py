@@ -53,10 +53,10 @@ def check_optimizers(**optimizers: Any) -> None:
             )
 
 
-def linear_epsilon(config: Any) -> Schedule:
-    """Make the schedule of a configuration: from `epsilon_start` to `epsilon_end` over `epsilon_steps` transitions."""
+def linear_epsilon(config: Any, step: Array) -> Array:
+    """Anneal epsilon from `epsilon_start` to `epsilon_end` of a configuration over `epsilon_steps` transitions."""
     steps: Any = float(config.epsilon_steps)  # optax hands it to JAX, where an integer must fit 32 bits
-    return optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)
+    return optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)(step)
 
 
 def check_schedule(name: str, schedule: Any, default: Schedule) -> Schedule:

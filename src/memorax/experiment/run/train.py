@@ -19,7 +19,8 @@ from memorax.experiment.loggers import LOGGERS, Composite, Logger, LoggerError, 
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
-from memorax.experiment.run.display import make_display
+from memorax.experiment.run.display import Display, make_display
+from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
@@ -113,13 +114,25 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | str = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    maker: "Maker | None" = None,
 ) -> Session:
     """Check everything that can be checked before training; takes and raises what `train` does.
+
+    Args:
+        config: The run.
+        folder: Where to save it.
+        resume: Whether to resume it.
+        changes: New values from where it is resumed on.
+        fork: Folder of a run whose parameters it begins with.
+        fork_step: Which checkpoint of it.
+        loggers: Where the metrics go besides `metrics.jsonl`.
+        callbacks: Called after every logging interval.
+        maker: Makes what the run computes with; None for an agent of its own.
 
     Returns:
         The run, ready to be trained by `finish`; its folder belongs to it until it is closed.
     """
-    folder = None if folder is None else Path(folder)
+    folder, maker = None if folder is None else Path(folder), maker or Maker()
     check_callbacks(callbacks)
     names = (*config.loggers, *(name for name in loggers if isinstance(name, str)))
     config = dataclasses.replace(config, loggers=tuple(dict.fromkeys(names)))
@@ -128,11 +141,11 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         LOGGERS.get(name)
     if resume:
         folder = folder or latest_folder(default_folder(config))
-        config, agent = _resumed(config, folder, changes or {}, fork)
+        config, agent = _resumed(config, folder, changes or {}, fork, maker)
         # What a run forked is read again only if it was killed before its first checkpoint.
         begun = newest(folder / CHECKPOINTS) is not None
         begin = _begin(dataclasses.replace(config, fork=None) if begun else config, agent)
-        evaluator = _evaluator(config, agent)
+        evaluator = maker.evaluator(config, agent)
         claim = Claim(folder)
     else:
         if changes:
@@ -141,8 +154,8 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         if fork is not None:
             step = int(find_checkpoint(Path(fork), fork_step).name)
             config = dataclasses.replace(config, fork=str(fork), fork_step=step)
-        config, agent = _build(config)
-        begin, evaluator = _begin(config, agent), _evaluator(config, agent)
+        config, agent = maker.build(config)
+        begin, evaluator = _begin(config, agent), maker.evaluator(config, agent)
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
     try:
@@ -151,7 +164,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         logger = make_loggers(config.loggers, objects, claim.folder, to_dict(config))
         if not resume:
             save_config(claim.folder, config)
-        session = Session(config, agent, claim, logger, callbacks, begin, evaluator)
+        session = Session(config, maker.engine(config, agent), claim, logger, callbacks, begin, evaluator)
         if resume:  # only now, so that a run that is refused stays as it is
             save_config(claim.folder, config)
     except BaseException:
@@ -163,7 +176,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
 
 
 def _resumed(
-    config: RunConfig, folder: Path, changes: Mapping[str, Any], fork: str | Path | None
+    config: RunConfig, folder: Path, changes: Mapping[str, Any], fork: str | Path | None, maker: "Maker"
 ) -> tuple[RunConfig, Any]:
     """Check that a run is the one in a folder, and change it from its newest checkpoint on."""
     stored = load_config(folder)
@@ -171,11 +184,11 @@ def _resumed(
         raise ValueError(f"`fork` must be left out to resume {folder}, got {fork}; it begins a new run")
     own = {name: getattr(stored, name) for name in ("fork", "fork_step", "history")}
     config = dataclasses.replace(config, log_every=config.log_every or stored.log_every, **own)
-    config, agent = _build(config)
+    config, agent = maker.build(config)
     check_same_run(stored, config, folder)
     latest = newest(folder / CHECKPOINTS)
     changed = apply_changes(config, changes, 0 if latest is None else int(latest.name))
-    return (config, agent) if changed == config else _build(changed)
+    return (config, agent) if changed == config else maker.build(changed)
 
 
 def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
@@ -187,8 +200,21 @@ def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
     return lambda state: begin_with(state, source)
 
 
-def _evaluator(config: RunConfig, agent: Any) -> Evaluator | None:
-    return Evaluator(config, agent, seed_keys(config.seed_numbers())[2]) if config.eval_every else None
+class Maker:
+    """Makes what a run computes with."""
+
+    def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
+        """Build the agent, and fill in what follows from it."""
+        agent = build_agent(config)
+        return with_log_interval(config, agent.steps_per_update), agent
+
+    def engine(self, config: RunConfig, agent: Any) -> Engine:
+        """Give what trains the agent."""
+        return Engine(agent, config.seed_numbers())
+
+    def evaluator(self, config: RunConfig, agent: Any) -> Evaluator | None:
+        """Give what evaluates it while it trains, if anything does."""
+        return Evaluator(config, agent, seed_keys(config.seed_numbers())[2]) if config.eval_every else None
 
 
 def finish(session: Session, console: Console | None = None) -> Outcome:
@@ -201,8 +227,19 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     Returns:
         How the run ended; SIGINT and SIGTERM have no other effect than this.
     """
-    config = session.config
     display = make_display(console or Console(), session.total, session.step)
+    announce(session, display)
+    try:
+        outcome = session.run(display)
+    finally:
+        display.close()
+        session.close()
+    return conclude(session, outcome, display)
+
+
+def announce(session: Session, display: Display) -> None:
+    """Say what is about to be trained."""
+    config = session.config
     seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
     display.note(f"{config.algorithm} with {config.model} on {config.task()}, {seeds} -> {session.folder}")
     if config.fork is not None and not session.step:
@@ -211,11 +248,11 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
         display.note(f"resuming from step {session.step:,}")
     for warning in session.warnings:
         display.note(f"warning: {warning}")
-    try:
-        outcome = session.run(display)
-    finally:
-        display.close()
-        session.close()
+
+
+def conclude(session: Session, outcome: Outcome, display: Display) -> Outcome:
+    """Summarize a run that was closed, unless it was stopped by a signal."""
+    config = session.config
     if outcome.signal is not None:
         return outcome
     if outcome.stopped_by is not None and outcome.step < session.total:
@@ -223,16 +260,10 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     if config.keep_best is not None and not session.series(config.keep_best):
         display.note(f"warning: `{config.keep_best}` had no value, so that no best checkpoint was kept")
     try:
-        summary = write_summary(session.folder, config, session.step, session.compile_seconds)
+        summary = write_summary(session.folder, config, session.step, session.engine.compile_seconds)
     except OSError as error:
         raise OSError(explain_summary(error, session.folder)) from error
     return dataclasses.replace(outcome, summary=summary)
-
-
-def _build(config: RunConfig) -> tuple[RunConfig, Any]:
-    """Build the agent, and fill in what follows from it."""
-    agent = build_agent(config)
-    return with_log_interval(config, agent.steps_per_update), agent
 
 
 def with_log_interval(config: RunConfig, update: int) -> RunConfig:
