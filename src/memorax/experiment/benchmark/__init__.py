@@ -1,0 +1,1 @@
+"""Benchmark suites: tables of tasks, methods and seeds, trained in an order that is useful early."""
