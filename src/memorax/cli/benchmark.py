@@ -43,7 +43,6 @@ class BenchmarkOptions(ImportOptions):
 def run(arguments: list[str]) -> int:
     """Benchmark; see `memorax.cli.commands` for the exit code."""
     options = parse(BenchmarkOptions, "benchmark", arguments)
-    from memorax.experiment.benchmark.report import write_tables
     from memorax.experiment.benchmark.results import collect
     from memorax.experiment.benchmark.runner import run_suite
     from memorax.experiment.benchmark.suite import load_suite
@@ -57,22 +56,27 @@ def run(arguments: list[str]) -> int:
     suite = refusing(whole.narrowed, **part)
     folder = options.out or Path("runs") / f"benchmark-{suite.name}"
     if options.tables:
-        return _write(write_tables, collect(suite, folder), folder)
+        results = collect(suite, folder)
+        if not results["results"]:
+            raise Refusal(f"`out` must be the folder of a benchmark that has begun, got {folder}, which has no runs yet")
+        _write(results, folder)
+        return 0
     progress = refusing(run_suite, suite, folder, budget_hours=options.budget, measure=_play_longer, tell=say)
-    _write(write_tables, collect(suite, folder), folder)
+    results = collect(suite, folder)
+    if results["results"]:
+        _write(results, folder)
     say(f"{progress.finished} of {progress.total} runs are finished")
     if progress.finished < progress.total:
         say("go on by the same command")
     return 0 if progress.signal is None else 128 + progress.signal
 
 
-def _write(write_tables: Any, results: dict[str, Any], folder: Path) -> int:
+def _write(results: dict[str, Any], folder: Path) -> None:
     """Write the tables, and say where they are."""
-    if not results["results"]:
-        raise Refusal(f"`out` must be the folder of a benchmark that has begun, got {folder}, which has no runs yet")
+    from memorax.experiment.benchmark.report import write_tables
+
     for path in write_tables(results, folder):
         say(f"wrote {path}")
-    return 0
 
 
 def _play_longer(folder: Path, horizons: "Horizons") -> dict[str, Any]:

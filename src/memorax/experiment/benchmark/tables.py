@@ -64,7 +64,7 @@ def tables(results: Results) -> list[Table]:
     """All tables of a suite's results, those at the most steps first."""
     made: list[Table] = []
     for steps in reversed(results["passes"]):
-        if _entries(results, steps):
+        if cell_scores(results, steps):
             made.append(score_table(results, steps))
             if aggregates(results, steps):
                 made.append(aggregate_table(results, steps))
@@ -73,7 +73,7 @@ def tables(results: Results) -> list[Table]:
 
 def score_table(results: Results, steps: int) -> Table:
     """The scores by task and method at a pass: means over seeds with 95 % intervals, the best of a row bold."""
-    found, failed = _entries(results, steps), _failed(results)
+    found, failed = cell_scores(results, steps), _failed(results)
     columns = list(dict.fromkeys(name for task in results["published"].values() for name in task))
     rows = []
     for task in results["tasks"]:
@@ -84,7 +84,7 @@ def score_table(results: Results, steps: int) -> Table:
         cells = []
         for method in results["methods"]:
             if method in own:
-                text = _with_interval(own[method], results["metric"])
+                text = with_interval(own[method], results["metric"])
                 cells.append(f"**{text}**" if len(own) > 1 and own[method].mean() == best else text)
             else:
                 cells.append("diverged" if (task, method) in failed else _NOTHING)
@@ -102,7 +102,7 @@ def aggregates(results: Results, steps: int) -> list[Aggregate]:
         results: The results.
         steps: The pass.
     """
-    found, methods = _entries(results, steps), results["methods"]
+    found, methods = cell_scores(results, steps), results["methods"]
     methods = [method for method in methods if any(known == method for _, known in found)]
     tasks = [task for task in results["tasks"] if all((task, method) in found for method in methods)]
     if len(tasks) < 2 or results["metric"] == "speed":
@@ -195,7 +195,7 @@ def short(task: str) -> str:
     return task.removeprefix("memory::")
 
 
-def _entries(results: Results, steps: int) -> dict[tuple[str, str], np.ndarray]:
+def cell_scores(results: Results, steps: int) -> dict[tuple[str, str], np.ndarray]:
     """Scores `[seeds]` by task and method at a pass."""
     return {
         (r["task"], r["method"]): np.array(list(r["scores"][str(steps)].values()))
@@ -204,17 +204,18 @@ def _entries(results: Results, steps: int) -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def _failed(results: Results) -> set[tuple[str, str]]:
-    return {(r["task"], r["method"]) for r in results["results"] if r["failed"]}
-
-
-def _with_interval(scores: np.ndarray, metric: str) -> str:
+def with_interval(scores: np.ndarray, metric: str) -> str:
+    """The mean of `[seeds]` scores with its 95 % interval, where there are several."""
     if metric == "speed":
         return f"{scores.mean():,.0f}"
     if scores.size < 2:
         return f"{scores.mean():.2f}"
     low, high = bootstrap_interval(scores)
     return f"{scores.mean():.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _failed(results: Results) -> set[tuple[str, str]]:
+    return {(r["task"], r["method"]) for r in results["results"] if r["failed"]}
 
 
 def _score_note(results: Results, seeds: Sequence[int]) -> str:
