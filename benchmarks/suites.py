@@ -1,8 +1,8 @@
 """Draw the tables and curves of `docs/results/` anew from the stored results of suites: `python -m benchmarks.suites`.
 
-`memorax benchmark SUITE` leaves `results.json` in its folder. `python -m benchmarks.suites NAME=FOLDER ...` first stores
-that file as `benchmarks/results/suite-NAME.json`. A name that ends in `-again` is the same suite with other seeds; its
-scores are shown beside those of the first.
+`memorax benchmark SUITE` leaves `results.json` in its folder. `python -m benchmarks.suites NAME=FOLDER ...` first
+stores that file as `benchmarks/results/suite-NAME.json`. A name that ends in `-again` is the same suite with other
+seeds; its scores are shown beside those of the first.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks._report import RESULTS
 from benchmarks.tables import table
 
-from memorax.experiment.benchmark.report import markdown, write_curves
+from memorax.experiment.benchmark.report import markdown, write_curves, write_horizons
 from memorax.experiment.benchmark.results import RESULTS_FILE
 from memorax.experiment.benchmark.tables import METRIC_TITLES, cell_scores, provenance, short, with_interval
 
@@ -79,6 +79,7 @@ def main() -> None:
     for name, found in results.items():
         if not name.endswith(AGAIN):
             write_curves(found, PAGES / f"{name}.png")
+            write_horizons(found, PAGES / f"{name}-horizons.png")
     print(f"wrote {PAGES} from {', '.join(results) or 'nothing'}")
 
 

@@ -37,7 +37,9 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_was(tmp_path, tmp_path_fact
     assert finish(process)[0] == -signal.SIGKILL
     code, said, errors = finish(start(tmp_path / "killed", cache))
     assert code == 0, errors
-    straight, killed = (json.loads((tmp_path / x / "results.json").read_text())["results"] for x in ("straight", "killed"))
+    straight, killed = (
+        json.loads((tmp_path / x / "results.json").read_text())["results"] for x in ("straight", "killed")
+    )
     timed = ("seconds", "steps_per_second")
     assert [{k: v for k, v in r.items() if k not in timed} for r in straight] == [
         {k: v for k, v in r.items() if k not in timed} for r in killed

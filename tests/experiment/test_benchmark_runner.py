@@ -54,7 +54,9 @@ def test_every_run_gets_to_a_pass_before_one_goes_on(tmp_path):
     assert "diverged" in said[5] or "NaN" in said[5]
     assert len(said) == 11  # what failed is not tried again
     found = scores(tmp_path)
-    assert all(set(by_pass) == {str(SHORT), str(LONG)} for cell, by_pass in found.items() if cell != (TASKS[2], "no memory"))
+    assert all(
+        set(by_pass) == {str(SHORT), str(LONG)} for cell, by_pass in found.items() if cell != (TASKS[2], "no memory")
+    )
     assert found[TASKS[2], "no memory"] == {}
 
 

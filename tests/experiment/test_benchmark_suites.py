@@ -12,7 +12,9 @@ SUITES = {name: load_suite(name) for name in suite_names()}
 
 
 def test_the_suites_are_there():
-    assert {"popgym", "popgym-easy", "popgym-medium", "popgym-hard", "length", "credit", "classic", "speed"} <= set(SUITES)
+    assert {"popgym", "popgym-easy", "popgym-medium", "popgym-hard", "length", "credit", "classic", "speed"} <= set(
+        SUITES
+    )
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -54,7 +56,9 @@ def test_the_levels_of_popgym_are_all_of_it():
     levels = [SUITES[f"popgym-{level}"] for level in ("easy", "medium", "hard")]
     assert sorted(task for level in levels for task in level.tasks) == sorted(whole.tasks)
     assert len(set(whole.tasks)) == 48
-    graded = {name for name in ENVIRONMENTS if name.endswith(("Easy", "Medium", "Hard")) and name.startswith("memory::")}
+    graded = {
+        name for name in ENVIRONMENTS if name.endswith(("Easy", "Medium", "Hard")) and name.startswith("memory::")
+    }
     assert set(whole.tasks) == graded
     assert all(level.methods == whole.methods and level.published == whole.published for level in levels)
 

@@ -113,7 +113,14 @@ def test_returns_in_longer_tasks(results):
 
 def test_all_files_are_written(results, tmp_path):
     paths = write_tables(results, tmp_path)
-    assert [path.name for path in paths] == ["results.json", "table.md", "table.csv", "curves.png", "report.html"]
+    assert [path.name for path in paths] == [
+        "results.json",
+        "table.md",
+        "table.csv",
+        "curves.png",
+        "report.html",
+        "horizons.png",
+    ]
     lines = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
     assert lines[0] == {"task": TASKS[0], "method": "gru", "steps": "64", "seed": "5", "mmer": "0.5"}
     assert len(lines) == 3 * (len(SCORES) + 1)

@@ -21,7 +21,8 @@ class BenchmarkOptions(ImportOptions):
     """Train methods in the tasks of a suite, and write a table of their scores; what is there is resumed."""
 
     suite: Annotated[str, tyro.conf.Positional]
-    """Name of the suite: `popgym-easy`, `length`, ..."""
+    """Name of the suite: `popgym`, `popgym-easy`, `popgym-medium`, `popgym-hard`, `length`, `credit`, `classic` or
+    `speed`."""
     out: Path | None = None
     """Folder of the suite's runs and tables. None: `runs/benchmark-SUITE`."""
     budget: float | None = None
@@ -33,7 +34,7 @@ class BenchmarkOptions(ImportOptions):
     seeds: int | None = None
     """Number of seeds; None: as the suite has it."""
     seed: int | None = None
-    """First seed; None: as the suite has it. With others, an independent second table is made, in a folder of its own."""
+    """First seed; None: as the suite has it. Others make an independent table, in another `--out`."""
     steps: int | None = None
     """Environment steps of each seed; None: as the suite has it."""
     tables: bool = False
@@ -58,7 +59,9 @@ def run(arguments: list[str]) -> int:
     if options.tables:
         results = collect(suite, folder)
         if not results["results"]:
-            raise Refusal(f"`out` must be the folder of a benchmark that has begun, got {folder}, which has no runs yet")
+            raise Refusal(
+                f"`out` must be the folder of a benchmark that has begun, got {folder}, which has no runs yet"
+            )
         _write(results, folder)
         return 0
     progress = refusing(run_suite, suite, folder, budget_hours=options.budget, measure=_play_longer, tell=say)
@@ -97,6 +100,8 @@ def _play_longer(folder: Path, horizons: "Horizons") -> dict[str, Any]:
         environments = variants(config, horizons.option, values)
         measured = horizon_generalization(policy, environments, episodes=horizons.episodes)
         for value, returns in measured.to_json().items():
-            entry = found.setdefault(value, {"best": returns["best"], "memoryless": returns["memoryless"], "returns": {}})
+            entry = found.setdefault(
+                value, {"best": returns["best"], "memoryless": returns["memoryless"], "returns": {}}
+            )
             entry["returns"][str(seed)] = returns["mean"]
     return found

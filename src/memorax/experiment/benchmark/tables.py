@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,8 +92,12 @@ def score_table(results: Results, steps: int) -> Table:
         published = results["published"].get(task, {})
         rows.append((short(task), *cells, *(_published(published.get(name)) for name in columns)))
     seeds = sorted({len(scores) for scores in found.values()})
-    return Table(f"{METRIC_TITLES[results['metric']]} at {steps:,} steps per seed", _score_note(results, seeds),
-                 ("task", *results["methods"], *columns), tuple(rows))
+    return Table(
+        f"{METRIC_TITLES[results['metric']]} at {steps:,} steps per seed",
+        _score_note(results, seeds),
+        ("task", *results["methods"], *columns),
+        tuple(rows),
+    )
 
 
 def aggregates(results: Results, steps: int) -> list[Aggregate]:
@@ -143,27 +148,32 @@ def aggregate_table(results: Results, steps: int) -> Table:
     return Table(f"Over tasks, at {steps:,} steps per seed", note, header, tuple(rows))
 
 
+def horizon_returns(results: Results, task: str) -> dict[str, dict[int, Any]]:
+    """What was measured at other lengths of a task, by method and length."""
+    found = {r["method"]: r["horizons"] for r in results["results"] if r["task"] == task and r.get("horizons")}
+    return {method: {int(length): entry for length, entry in returns.items()} for method, returns in found.items()}
+
+
 def horizon_tables(results: Results) -> list[Table]:
     """Mean returns in longer variants of a task, a table for each task that was measured."""
-    made = []
-    for task in results["tasks"]:
-        found = {r["method"]: r["horizons"] for r in results["results"] if r["task"] == task and r.get("horizons")}
-        if not found:
-            continue
-        lengths = sorted({int(length) for returns in found.values() for length in returns})
-        rows = [(method, *(_horizon(returns.get(str(length))) for length in lengths)) for method, returns in found.items()]
-        first = next(iter(found.values()))
-        for name in ("best", "memoryless"):
-            known = [first[str(length)][name] if str(length) in first else None for length in lengths]
-            if any(value is not None for value in known):
-                rows.append((f"*{name} possible*", *(_NOTHING if x is None else f"{x:.2f}" for x in known)))
-        note = (
-            "Mean return of the greedy policies, trained in the first column's task, in longer ones: mean over seeds, and "
-            "in brackets the lowest and the highest seed."
-        )
-        header = ("method", *(str(length) for length in lengths))
-        made.append(Table(f"Trained in {short(task)}, tested at other lengths", note, header, tuple(rows)))
-    return made
+    found = {task: horizon_returns(results, task) for task in results["tasks"]}
+    return [_horizon_table(task, returns) for task, returns in found.items() if returns]
+
+
+def _horizon_table(task: str, found: dict[str, dict[int, Any]]) -> Table:
+    lengths = sorted({length for returns in found.values() for length in returns})
+    rows = [(method, *(_horizon(returns.get(length)) for length in lengths)) for method, returns in found.items()]
+    known = {length: entry for returns in found.values() for length, entry in returns.items()}
+    for name in ("best", "memoryless"):
+        values = [known[length][name] for length in lengths]
+        if any(value is not None for value in values):
+            rows.append((f"*{name} possible*", *(_NOTHING if x is None else f"{x:.2f}" for x in values)))
+    note = (
+        "Mean return of the greedy policies at the lengths above the columns: mean over seeds, in brackets the lowest "
+        "and the highest seed."
+    )
+    header = ("method", *(str(length) for length in lengths))
+    return Table(f"Trained in {short(task)}, tested at other lengths", note, header, tuple(rows))
 
 
 METRIC_TITLES = {"mmer": "MMER", "final": "Final mean return", "speed": "Environment steps per second"}
@@ -191,8 +201,8 @@ def provenance(results: Results) -> str:
 
 
 def short(task: str) -> str:
-    """Name a task without its namespace."""
-    return task.removeprefix("memory::")
+    """Name a task without its namespace or module."""
+    return re.sub(r"^[\w.]+::?", "", task)
 
 
 def cell_scores(results: Results, steps: int) -> dict[tuple[str, str], np.ndarray]:
