@@ -1,7 +1,7 @@
 """What the runs of a suite came to, as JSON that needs no run any more."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def score(rows: list[Row], metric: str, steps: int) -> dict[str, float]:
     return {seed: round(float(value), _DIGITS) for seed, value in sorted(found.items())}
 
 
-def _curve(rows: list[Row]) -> dict[str, list[float]]:
+def _curve(rows: list[Row]) -> dict[str, Sequence[float]]:
     """The mean return over seeds at every logged step."""
     by_step: dict[int, list[float]] = {}
     for row in rows:
