@@ -33,8 +33,8 @@ class SegmentRecurrence(nn.Module):
     and keys and values are recomputed from them in every call with the current parameters, so that gradients train
     their projections. A single step costs `memory_length` more projections.
 
-    As in the paper, no gradient reaches an earlier call: to algorithms the carry is data. Whoever differentiates through
-    several calls gets the gradient of the whole sequence, as from every memory, or truncates it by
+    As in the paper, no gradient reaches an earlier call: to algorithms the carry is data. Whoever differentiates
+    through several calls gets the gradient of the whole sequence, as from every memory, or truncates it by
     `jax.lax.stop_gradient`.
 
     Differs from GTrXL: in `PreNorm(SegmentRecurrence(...))` the normalized inputs are cached.

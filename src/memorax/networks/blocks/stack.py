@@ -23,8 +23,9 @@ _KNOWN = (nn.Dense, nn.LayerNorm, nn.RMSNorm, nn.GRUCell, nn.LSTMCell, nn.Optimi
 class Stack(nn.Module):
     """Sequence models and feed-forward modules in sequence; the carry is a tuple with an entry for each.
 
-    A block that is in `blocks` twice has one set of parameters and two carries. On a CPU, long sequences run through all
-    blocks in chunks of time, whose insides are computed again for the gradient, where all blocks are of this library.
+    A block that is in `blocks` twice has one set of parameters and two carries. On a CPU, long sequences run through
+    all blocks in chunks of time, whose insides are computed again for the gradient, where all blocks are of this
+    library.
 
     Attributes:
         blocks: Sequence models, or feed-forward modules or functions of `[batch, time, features]`, which are
