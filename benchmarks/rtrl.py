@@ -33,15 +33,15 @@ class Settings:
 
     length: int = 10
     """Steps with distractors."""
-    distractors: int = 8
+    distractors: int = 4
     """Number of distractors."""
     units: int = 8
     """Recurrent trace units of actor and critic each; a unit has two states."""
-    r_max: float = 1.0
-    """Largest initial radius of their eigenvalues."""
+    r_min: float = 0.9
+    """Smallest initial radius of their eigenvalues; the largest is 1."""
     features: int = 32
     """Width of the layer above them."""
-    steps: int = 500_000
+    steps: int = 800_000
     """Environment steps of a seed."""
     points: int = 25
     """How often the agents are evaluated."""
@@ -51,20 +51,18 @@ class Settings:
     """How many seeds, side by side."""
     seed: int = 100
     """The first of them; those that settings were chosen on are others."""
-    num_envs: int = 1
+    num_envs: int = 8
     """Streams."""
     gamma: float = 0.99
     """Discount factor."""
-    trace_lambda: float = 0.8
+    trace_lambda: float = 0.0
     """Lambda of the eligibility traces."""
-    entropy_coefficient: float = 0.01
+    entropy_coefficient: float = 0.05
     """Weight of the entropy bonus."""
-    actor_kappa: float = 3.0
+    actor_kappa: float = 1.0
     """Scaling factor of the actor's bound on steps."""
     critic_kappa: float = 2.0
     """Scaling factor of the critic's bound on steps."""
-    linear: bool = False
-    """Whether the units are linear."""
 
 
 def build(gradient: str, settings: Settings) -> StreamAC:
@@ -72,9 +70,8 @@ def build(gradient: str, settings: Settings) -> StreamAC:
     env, env_params = make("memory::DistractedRecall", length=settings.length, distractors=settings.distractors)
 
     def network(head: Any) -> Any:
-        cell = RTUCell(
-            features=2 * settings.units, state_dim=settings.units, r_max=settings.r_max, linear=settings.linear
-        )
+        units = settings.units
+        cell = RTUCell(features=2 * units, state_dim=units, r_min=settings.r_min, linear=True)
         memory = RTRL(model=RNN(cell=cell)) if gradient == "rtrl" else RNN(cell=cell)
         return streaming_network(head, memory, features=(settings.features,)).clone(
             feature_extractor=FeatureExtractor(lambda x: x)
@@ -127,8 +124,7 @@ def main() -> None:
     """Train both, write the results and draw them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for field in dataclasses.fields(Settings):
-        kind = {"type": type(field.default)} if not isinstance(field.default, bool) else {"action": "store_true"}
-        parser.add_argument(f"--{field.name.replace('_', '-')}", default=field.default, **kind)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     parser.add_argument("--gradients", nargs="+", choices=GRADIENTS, default=list(GRADIENTS))
     parser.add_argument("--figure", type=Path, default=FIGURE)
     add_output_option(parser, "rtrl")

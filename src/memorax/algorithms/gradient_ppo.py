@@ -40,7 +40,7 @@ class GradientPPOConfig(PPOConfig):
     """Weight of the L2 regularization of the second network, at least 0: 0 is TDC, 1 the paper's TDRC."""
     truncation_length: int | None = None
     """Steps per chunk of truncated backpropagation through time; the critic's returns end with their chunk. Divides
-    `num_steps`. None: 64, or the largest divisor of `num_steps` below; with short chunks the critic bootstraps often,
+    `num_steps`. None: 64, or the next divisor of `num_steps` above; with short chunks the critic bootstraps often,
     and learns less (16 fails on tasks that 64 solves)."""
 
     def __post_init__(self) -> None:
@@ -54,7 +54,8 @@ class GradientPPOConfig(PPOConfig):
     @property
     def chunk_length(self) -> int:
         """Steps per chunk: `truncation_length`, or what stands for None."""
-        return self.truncation_length or max(length for length in range(1, 65) if self.num_steps % length == 0)
+        steps = self.num_steps
+        return self.truncation_length or next(n for n in range(min(64, steps), steps + 1) if steps % n == 0)
 
     def minibatches(self, recurrent: bool) -> int:
         """Give the number of minibatches per epoch; it does not matter whether networks have a memory."""

@@ -235,7 +235,7 @@ RECIPES.register(
         R2D2Config,
         build.q_learner,
         run=_MEMORY_CHAIN | {"warmup": 2_000},
-        hyperparameters=_REPLAY | {"sequence_length": 26, "burn_in_length": 5},
+        hyperparameters=_REPLAY | {"sequence_length": 26, "burn_in_length": 5, "target_update_frequency": 2_500},
     ),
 )
 RECIPES.register(
