@@ -228,7 +228,7 @@ class Plain(SAC):
         super().__init__(config, *arguments, **(options | optimizers))
 
 
-@pytest.mark.parametrize(("space", "torso"), [(None, "mlp"), (PLANE, "gru")], ids=["discrete", "continuous"])
+@pytest.mark.parametrize(("space", "torso"), [(None, "mlp"), slow(PLANE, "gru")], ids=["discrete", "continuous"])
 def test_a_gradient_step_is_that_computed_step_by_step(space, torso):
     learns_as_defined(space, torso, burn_in_length=1)
 
