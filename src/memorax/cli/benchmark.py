@@ -28,7 +28,7 @@ class BenchmarkOptions(ImportOptions):
     budget: float | None = None
     """Hours after which to stop; the next call goes on from there. None: when all is done."""
     tasks: tuple[str, ...] = ()
-    """Only tasks whose names contain one of these words. None given: all."""
+    """Only tasks of these names, or whose names contain one of these words. None given: all."""
     methods: tuple[str, ...] = ()
     """Only these methods, in this order. None given: all."""
     seeds: int | None = None
