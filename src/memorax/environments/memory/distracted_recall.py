@@ -130,5 +130,3 @@ class DistractedRecall(Task[DistractedRecallState, DistractedRecallParams]):
     def credit_length(self, params: DistractedRecallParams | None = None) -> int:
         """The answer is rewarded at once."""
         return 1
-
-
