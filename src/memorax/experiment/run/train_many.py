@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from memorax.experiment.build import with_exploration
 from memorax.experiment.callbacks import Callback
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Logger, Row
@@ -165,7 +166,7 @@ class SharedMaker(Maker):
 
     def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
         """Give the agent that all runs have, and fill in what follows from it."""
-        return with_log_interval(config, self.agent.steps_per_update), self.agent
+        return with_log_interval(with_exploration(config), self.agent.steps_per_update), self.agent
 
     def engine(self, config: RunConfig, agent: Any) -> Engine:
         """Give the run's part of the batch."""
