@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import jax.numpy as jnp
 import optax
 from flax import struct
 
@@ -65,7 +66,7 @@ def linear_epsilon(config: Any, default_steps: int) -> FromConfig:
     def epsilon(config: Any, step: Array) -> Array:
         # optax hands it to JAX, where an integer must fit 32 bits.
         steps: Any = float(config.epsilon_steps or default_steps)
-        return optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)(step)
+        return jnp.asarray(optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)(step))
 
     return FromConfig(epsilon, config)
 

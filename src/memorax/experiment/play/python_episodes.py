@@ -14,7 +14,7 @@ from memorax.core.spaces import ACTION_MASK
 from memorax.environments.host.batch import HostBatch
 from memorax.environments.host.copies import seeds_of_round
 from memorax.experiment.play.moments import Episode, Moment
-from memorax.experiment.run.session import seed_keys
+from memorax.experiment.run.programs import seed_keys
 
 if TYPE_CHECKING:
     from memorax.experiment.policy import TrainedPolicy

@@ -27,7 +27,7 @@ class Batch:
     def __init__(self, agent: Any) -> None:
         self.agent = agent
         self._together: list[Lane] = []
-        self._keys: Key | None = None
+        self._keys: Any = None
         self._state: PyTree = None
         self._programs: dict[tuple[int, int], Callable[..., tuple[PyTree, Interval]]] = {}
         self._initializations: dict[int, Callable[..., Any]] = {}

@@ -11,7 +11,7 @@ import numpy as np
 from memorax.core.types import PyTree
 from memorax.environments import HostEnvironmentError
 from memorax.experiment.run.metrics import Interval
-from memorax.experiment.run.programs import compile_interval, initialize, restore_state, seed_keys
+from memorax.experiment.run.programs import compile_interval, initialize, own_values, restore_state, seed_keys
 
 
 class Engine:
@@ -31,7 +31,7 @@ class Engine:
 
     def __init__(self, agent: Any, seeds: list[int], values: Mapping[str, float] | None = None) -> None:
         self.agent = agent
-        self.values = getattr(agent, "hyperparameters", dict)() if values is None else dict(values)
+        self.values = own_values(agent) if values is None else dict(values)
         self._init_keys, self.keys, _ = seed_keys(seeds)
         if hasattr(agent, "vector_env"):
             agent.vector_env.watched = True  # before anything is compiled

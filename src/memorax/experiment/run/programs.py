@@ -81,6 +81,11 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Calla
     return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
 
 
+def own_values(agent: Any) -> dict[str, float]:
+    """Give the hyperparameters that an agent was made with."""
+    return agent.hyperparameters() if hasattr(agent, "hyperparameters") else {}
+
+
 def restore_state(
     agent: Any,
     init_keys: Key,
@@ -101,7 +106,7 @@ def restore_state(
         ValueError: It is damaged, or of another configuration.
     """
     abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
-    values = getattr(agent, "hyperparameters", dict)() if values is None else values
+    values = own_values(agent) if values is None else values
     configured = {
         f"hyperparameters/{name}": np.full(init_keys.shape, value, np.float32) for name, value in values.items()
     }

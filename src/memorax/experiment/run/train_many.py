@@ -20,7 +20,7 @@ from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CONFIG_FILE
 from memorax.experiment.run.grouping import differences, run_hyperparameters
 from memorax.experiment.run.interrupt import Interruption
-from memorax.experiment.run.programs import seed_keys
+from memorax.experiment.run.programs import own_values, seed_keys
 from memorax.experiment.run.python_environments import in_python
 from memorax.experiment.run.session import DivergenceError, Outcome, Session
 from memorax.experiment.run.train import Maker, announce, conclude, prepare, with_log_interval
@@ -170,8 +170,7 @@ class SharedMaker(Maker):
 
     def engine(self, config: RunConfig, agent: Any) -> Engine:
         """Give the run's part of the batch."""
-        names = list(getattr(agent, "hyperparameters", dict)())
-        return Lane(self.batch, config.seed_numbers(), run_hyperparameters(config, names))
+        return Lane(self.batch, config.seed_numbers(), run_hyperparameters(config, list(own_values(agent))))
 
     def evaluator(self, config: RunConfig, agent: Any) -> Evaluator | None:
         """Give what evaluates the run, in programs that all runs have."""
