@@ -120,7 +120,6 @@ class VectorEnv:
 
     def _of_each(self, function: Callable[..., tuple], keys: Key, *args: PyTree) -> tuple:
         """Call `function(key, *args, env_params)` for each environment."""
-
         leaves, axes = self._params.leaves(keys.shape[0]), self._params.axes
 
         def of_one(leaves: list[Any], *args: PyTree) -> tuple:

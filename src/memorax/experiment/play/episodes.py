@@ -10,7 +10,7 @@ import numpy as np
 from memorax.acting.vector_env import RolloutState
 from memorax.core.checks import check, size
 from memorax.core.types import Array, Key, PyTree
-from memorax.experiment.run.session import seed_keys
+from memorax.experiment.run.programs import seed_keys
 from memorax.learning.q_function import QFunction
 from memorax.learning.values import main_values
 
