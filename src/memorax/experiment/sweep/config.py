@@ -20,6 +20,10 @@ SWEEP_FILE = "sweep.json"
 ENGINES = ("local", "optuna", "ray", "slurm")
 _SAMPLERS = {"local": ("random",), "optuna": ("tpe", "nsga2", "random"), "ray": ("random",), "slurm": ("random",)}
 _SCHEDULERS = {"local": ("none",), "optuna": ("none", "asha"), "ray": ("none", "asha", "pbt"), "slurm": ("none",)}
+ASHA_REDUCTION = 4
+"""Of the trials that get to a rung of ASHA, one in this many goes on."""
+_FIRST_RUNG = 16
+"""Which part of the run is the first rung."""
 _BATCH, _BATCH_OF_OPTUNA = 32, 8
 _FREE = frozenset({"trials", "budget", "workers", "batch", "address", "gpus", "slurm", "best"})
 """Fields that a resumed sweep may change."""
@@ -149,6 +153,10 @@ class SweepConfig(Generic[R]):
     def batch_size(self) -> int:
         """How many trials are trained side by side at most."""
         return self.batch or (_BATCH if self.how() == "random" else _BATCH_OF_OPTUNA)
+
+    def first_rung(self) -> int:
+        """The step at which ASHA first stops trials."""
+        return max(1, self._run().steps // _FIRST_RUNG)
 
     def fresh_run(self) -> RunConfig:
         """The run with seeds that the search has not seen."""

@@ -1,5 +1,6 @@
 """Running a sweep from its configuration: search, then train the best settings again with fresh seeds."""
 
+import contextlib
 import dataclasses
 import signal
 from pathlib import Path
@@ -73,15 +74,12 @@ def run_sweep(
     claim = _claim(config, None if folder is None else Path(folder), resume)
     interruption = Interruption()
     try:
-        with interruption:
-            sweep = Sweep(claim.folder, config, console or Console(), interruption)
-            engine = make_engine(sweep)
+        sweep = Sweep(claim.folder, config, console or Console(), interruption)
+        # Before signals are ours: Ray takes them when it starts.
+        with contextlib.closing(make_engine(sweep)) as engine, interruption:
             # Only now, so that a sweep that is refused leaves nothing behind.
             save_sweep_config(claim.folder, config)
-            try:
-                _search(sweep, engine)
-            finally:
-                engine.close()
+            _search(sweep, engine)
     finally:
         claim.release()
         if interruption.signal is not None and not return_on_signal:

@@ -1,22 +1,24 @@
 """Training trials in this process: those whose sizes agree side by side in one program."""
 
 import dataclasses
-import io
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from memorax.experiment.callbacks import TrainingRun
 from memorax.experiment.config import RunConfig
 from memorax.experiment.run.files import CONFIG_FILE
 from memorax.experiment.run.folders import TakenError
 from memorax.experiment.run.session import Outcome
-from memorax.experiment.run.together import group_runs, train_many
+from memorax.experiment.run.grouping import group_runs
 from memorax.experiment.run.train import train
+from memorax.experiment.run.train_many import train_many
 from memorax.experiment.sweep.config import SweepConfig, load_sweep_config
 from memorax.experiment.sweep.trials import Trial, failed, finished, read_trial, trial_config, write_trial
+
+_PATIENCE = 120.0
+"""Seconds to wait for another process to leave the folder of a trial."""
 
 Prune = Callable[[Trial, TrainingRun], bool]
 """Is told of every logging interval of a trial; True ends it."""
@@ -70,12 +72,11 @@ def train_trials(folder: Path, names: Sequence[str], prune: Prune = lambda trial
 def _train(folder: Path, config: SweepConfig, runs: list[tuple[Trial, RunConfig]], prune: Prune) -> int | None:
     """Train runs that may share a program."""
     begun = [
-        (write_trial(folder, dataclasses.replace(trial, state="running", attempts=trial.attempts + 1)), run)
-        for trial, run in runs
+        (write_trial(folder, dataclasses.replace(trial, state="running")), run) for trial, run in runs
     ]
     callback = Pruned({(folder / trial.name).absolute(): trial for trial, _ in begun}, prune)
     try:
-        outcomes = _outcomes(folder, begun, callback)
+        outcomes = _when_free(lambda: _outcomes(folder, begun, callback))
     except TakenError:
         return None if len(begun) == 1 else _halves(folder, config, begun, prune)
     except Exception as error:
@@ -92,6 +93,18 @@ def _train(folder: Path, config: SweepConfig, runs: list[tuple[Trial, RunConfig]
     return next((outcome.signal for outcome in outcomes if outcome.signal is not None), None)
 
 
+def _when_free(outcomes: Callable[[], Sequence[Outcome]]) -> Sequence[Outcome]:
+    """Wait for a process that is just ending, of a sweep that was killed for instance, to leave the folders."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return outcomes()
+        except TakenError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1.0)
+
+
 def _halves(folder: Path, config: SweepConfig, runs: list[tuple[Trial, RunConfig]], prune: Prune) -> int | None:
     middle = len(runs) // 2
     stopped = _train(folder, config, runs[:middle], prune)
@@ -100,7 +113,7 @@ def _halves(folder: Path, config: SweepConfig, runs: list[tuple[Trial, RunConfig
 
 def _outcomes(folder: Path, runs: list[tuple[Trial, RunConfig]], callback: Pruned) -> Sequence[Outcome]:
     folders = [folder / trial.name for trial, _ in runs]
-    how: Any = {"callbacks": (callback,), "console": Console(file=io.StringIO()), "return_on_signal": True}
+    how: Any = {"callbacks": (callback,), "return_on_signal": True}
     if len(runs) > 1:
         return train_many([run for _, run in runs], folders, resume=True, **how)
     # One that was killed before it had a configuration has nothing to resume.

@@ -32,7 +32,6 @@ class Trial:
         per_seed: The first metric by seed.
         step: Environment steps that each seed was trained for.
         error: What failed.
-        attempts: How many processes have begun or resumed it.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Trial:
     per_seed: tuple[float, ...] = ()
     step: int = 0
     error: str | None = None
-    attempts: int = 0
 
     @property
     def number(self) -> int:

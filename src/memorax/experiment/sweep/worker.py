@@ -23,12 +23,17 @@ def work(order: dict[str, Any]) -> int | None:
     Returns:
         The signal that stopped the training early.
     """
-    import jax
-
-    for name, value in order["jax"].items():
-        jax.config.update(name, value)
+    apply_settings(order["jax"])
     folder = Path(order["folder"])
     return train_trials(folder, order["names"], _prune(folder))
+
+
+def apply_settings(settings: dict[str, Any]) -> None:
+    """Set JAX up as the sweep has it, which is what `compilation_settings` gave."""
+    import jax
+
+    for name, value in settings.items():
+        jax.config.update(name, value)
 
 
 def _prune(folder: Path) -> Prune:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from memorax.experiment.callbacks import TrainingRun
-from memorax.experiment.sweep.config import SweepConfig
+from memorax.experiment.sweep.config import ASHA_REDUCTION, SweepConfig
 from memorax.experiment.sweep.dispatch import Dispatcher, Launcher
 from memorax.experiment.sweep.engines.libraries import require
 from memorax.experiment.sweep.space import Choice, Dimension, LogUniform
@@ -16,10 +16,6 @@ from memorax.experiment.sweep.trials import Trial, trial_name
 
 _STUDY = "sweep"
 _FILES = {"journal": "study.log", "sqlite": "study.db"}
-REDUCTION = 4
-"""Of the trials that get to a rung of ASHA, one in this many goes on."""
-FIRST_RUNG = 16
-"""Which part of the run is the first rung."""
 
 
 class OptunaSearch:
@@ -193,9 +189,7 @@ def importance(config: SweepConfig, trials: list[Trial]) -> dict[str, float]:
 def _pruner(optuna: Any, config: SweepConfig) -> Any:
     if config.scheduler == "none":
         return optuna.pruners.NopPruner()
-    run: Any = config.run
-    first = max(1, run.steps // FIRST_RUNG)
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=config.first_rung(), reduction_factor=ASHA_REDUCTION)
 
 
 def _library() -> Any:

@@ -11,6 +11,8 @@ from pathlib import Path
 from memorax.experiment.sweep.config import SweepConfig
 
 LOGS = "logs"
+_LONGEST = 200
+"""Characters of a line that are shown."""
 _GPUS = "CUDA_VISIBLE_DEVICES"
 
 
@@ -46,11 +48,16 @@ class Process:
         self._process.stdin.close()
         if code < 0:
             return f"its process was killed by {signal.Signals(-code).name}, see {self._log}"
-        return "" if code == 0 else f"its process failed with exit code {code}, see {self._log}"
+        return "" if code == 0 else f"its process failed with exit code {code} ({self._last_words()}), see {self._log}"
 
     def stop(self) -> None:
         """Ask it to save and to end."""
         self._process.terminate()
+
+    def _last_words(self) -> str:
+        """The last line that it printed."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1][:_LONGEST] if lines else "it printed nothing"
 
 
 class Processes:
