@@ -10,7 +10,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 INSTALLED = pyproject.toml $(CONSTRAINTS) $(VENV)/.created
-PYTEST := JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Parts of the tests, for machines side by side: `make test SHARD=networks`. The four together are all of them.
 SHARDS = networks environments algorithms rest

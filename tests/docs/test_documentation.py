@@ -14,7 +14,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 SLOW = {
     "docs/coming-from.md",
+    "docs/diagnostics.md",
     "docs/getting-started.md",
+    "docs/reports.md",
     "docs/seeds.md",
     "docs/training.md",
 }  # compile what the README compiles, in full and for several seeds

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "log": Command("RUN", "give the metrics of a run to TensorBoard, W&B or Trackio"),
     "compare": Command("RUN...", "compare the final returns and the settings of runs in the terminal"),
     "report": Command("RUN...", "write a report on runs as one HTML file"),
+    "benchmark": Command("SUITE", "train methods in the tasks of a suite, and write a table of their scores"),
     "list": Command("WHAT", "list environments, models or algorithms"),
 }
 """By name, which is also the name of the command's module in this package."""

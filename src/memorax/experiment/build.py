@@ -168,6 +168,22 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
 
 
+def with_exploration(config: RunConfig, earlier: RunConfig | None = None) -> RunConfig:
+    """Fill in over how many transitions epsilon falls, where the configuration of a run leaves it open.
+
+    Args:
+        config: The run.
+        earlier: The run that it continues, whose exploration stays; None: epsilon falls during the warmup and the first
+            quarter of `steps`.
+    """
+    own: Any = config.hyperparameters
+    if getattr(own, "epsilon_steps", 0) is not None:
+        return config
+    filled = None if earlier is None else earlier.hyperparameters.epsilon_steps
+    filled = filled or config.warmup + max(1, config.steps // 4)
+    return replace(config, hyperparameters=replace(own, epsilon_steps=filled))
+
+
 def check_own_trunk(config: RunConfig) -> None:
     """Check that a critic that sees more than the actor has a trunk of its own.
 

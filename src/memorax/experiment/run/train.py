@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from memorax.core.types import PyTree
+from memorax.experiment.build import with_exploration
 from memorax.experiment.callbacks import Callback, check_callbacks
 from memorax.experiment.changes import apply_changes
 from memorax.experiment.config import RunConfig
@@ -171,7 +172,7 @@ def _resumed(
         raise ValueError(f"`fork` must be left out to resume {folder}, got {fork}; it begins a new run")
     own = {name: getattr(stored, name) for name in ("fork", "fork_step", "history")}
     config = dataclasses.replace(config, log_every=config.log_every or stored.log_every, **own)
-    config, agent = _build(config)
+    config, agent = _build(with_exploration(config, stored))
     check_same_run(stored, config, folder)
     latest = newest(folder / CHECKPOINTS)
     changed = apply_changes(config, changes, 0 if latest is None else int(latest.name))
@@ -231,6 +232,7 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
 
 def _build(config: RunConfig) -> tuple[RunConfig, Any]:
     """Build the agent, and fill in what follows from it."""
+    config = with_exploration(config)
     agent = build_agent(config)
     return with_log_interval(config, agent.steps_per_update), agent
 
