@@ -1,4 +1,4 @@
-"""Trials side by side against one process a trial: `python -m benchmarks.sweep [--trials 32] [--steps 65536] [--pairs 4]`.
+"""Trials side by side against one process a trial: `python -m benchmarks.sweep [--trials 32] [--steps 65536]`.
 
 The trials have the default job's sizes, two seeds each, and other learning rates and discounts. Side by side they are
 one sweep of one worker. Of the others, `--pairs` are measured, each in a process of its own by the same command with
@@ -56,7 +56,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=4, help="how many of them are measured in a process of their own")
     add_output_option(parser, "sweep")
     arguments = parser.parse_args()
-    results: dict[str, Any] = {"trials": arguments.trials, "steps": arguments.steps, "seeds": 2, "pairs": arguments.pairs}
+    results: dict[str, Any] = {
+        "trials": arguments.trials,
+        "steps": arguments.steps,
+        "seeds": 2,
+        "pairs": arguments.pairs,
+    }
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for kind in ("cold", "warm"):

@@ -116,7 +116,9 @@ def pretending(monkeypatch):
 
 
 def test_a_sweep_says_what_came_of_it(here, pretending):
-    code, out, err = run("sweep", "ppo", "--space", "learning_rate=log_uniform:1e-4,1e-2", "--trials", "4", "--best", "2")
+    code, out, err = run(
+        "sweep", "ppo", "--space", "learning_rate=log_uniform:1e-4,1e-2", "--trials", "4", "--best", "2"
+    )
     assert code == 0, err
     assert "4 trials: 4 complete" in out
     assert out.count(", with fresh seeds ") == 2

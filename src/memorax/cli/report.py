@@ -13,8 +13,11 @@ from memorax.cli.terminal import say
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportOptions(ImportOptions):
-    """Write a report on runs: one HTML file with curves, tables, comparisons, settings and pictures inside; or on a
-    sweep, with the importance of hyperparameters, parallel coordinates and the best settings."""
+    """Write a report on runs or on a sweep: one HTML file with all pictures inside.
+
+    On runs: curves, tables, comparisons, settings, pictures. On a sweep: the best settings, the importance of
+    hyperparameters, parallel coordinates, all trials.
+    """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of the runs, or that of one sweep."""
@@ -36,8 +39,8 @@ def run(arguments: list[str]) -> int:
     sweeps = [folder for folder in options.runs if is_sweep(folder)]
     if sweeps and len(options.runs) > 1:
         raise Refusal(
-            f"`memorax report` needs one sweep alone or the folders of runs, got {sweeps[0]} among {len(options.runs)}; "
-            f"the runs of a sweep are in {sweeps[0] / 'trials'}"
+            f"`memorax report` needs one sweep alone or the folders of runs, got {sweeps[0]} among "
+            f"{len(options.runs)}; the runs of a sweep are in {sweeps[0] / 'trials'}"
         )
     if sweeps:
         say(f"report: {refusing(write_sweep_report, sweeps[0], options.out)}")

@@ -19,8 +19,7 @@ S = TypeVar("S")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepOptions(ImportOptions, Generic[S]):
-    """Try many settings of a run, and train the best of them again with fresh seeds; see what came of them with
-    `memorax report`."""
+    """Try many settings of a run, and train the best of them again with fresh seeds."""
 
     sweep: S
     out: Path | None = None
@@ -170,5 +169,3 @@ def _parse(arguments: list[str], algorithm: str, default: "SweepConfig | None") 
         default = SweepConfig(run=default_run(algorithm), space={"learning_rate": LogUniform(1e-4, 1e-2)})
         object.__setattr__(default, "space", {})
     return parse(SweepOptions(sweep=default), f"sweep {default.run.algorithm}", arguments)
-
-

@@ -18,13 +18,13 @@ OPTIONS = [
     *("--num-minibatches", "2"),
     *("--update-epochs", "1"),
     *("--seeds", "1"),
-    *("--log-every", "1_280"),
-    *("--checkpoint-every", "2_560"),
+    *("--log-every", "640"),
+    *("--checkpoint-every", "6_400"),
     *("--space", "learning_rate=log_uniform:1e-4,1e-2", "gamma=uniform:0.9,0.999"),
     *("--fresh-seeds", "2"),
 ]
 """A small run; how many steps it has is up to the test."""
-PATIENCE = 240.0
+PATIENCE = 600.0
 """Seconds to wait for a process on a machine that is busy with something else."""
 
 

@@ -10,7 +10,11 @@ from memorax.experiment.sweep.settings import with_parameters
 
 
 def test_a_sweep_comes_back_from_its_file(tmp_path):
-    space = SPACE | {"num_steps": Choice((16, 32)), "features": LogUniform(4, 64), "env_options.num_decks": Uniform(1, 2)}
+    space = SPACE | {
+        "num_steps": Choice((16, 32)),
+        "features": LogUniform(4, 64),
+        "env_options.num_decks": Uniform(1, 2),
+    }
     config = small_sweep(space=space, slurm={"timeout_min": 5}, engine="slurm")
     save_sweep_config(tmp_path, config)
     assert load_sweep_config(tmp_path) == config
@@ -71,7 +75,9 @@ def test_sweeps_that_are_refused(fields, message):
 
 
 def test_several_metrics_are_searched_by_nsga2():
-    config = small_sweep(metric=("episode/return", "episode/length"), direction=("maximize", "minimize"), engine="optuna")
+    config = small_sweep(
+        metric=("episode/return", "episode/length"), direction=("maximize", "minimize"), engine="optuna"
+    )
     assert (config.how(), small_sweep(engine="optuna").how(), small_sweep().how()) == ("nsga2", "tpe", "random")
 
 

@@ -10,10 +10,10 @@ from memorax.cli import main
 from memorax.experiment import load_config, load_results
 from memorax.experiment.sweep import read_trials
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SHORT = ["--steps", "25_600", "--trials", "3", "--best", "1"]
-LONG = ["--steps", "256_000", "--trials", "3", "--best", "1"]
+SHORT = ["--steps", "6_400", "--trials", "3", "--best", "1"]
+LONG = ["--steps", "64_000", "--trials", "3", "--best", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_trial_is_an_ordinary_run(straight, tmp_path, monkeypatch):
 def test_a_sweep_whose_process_is_killed_resumes_where_it_was(straight, tmp_path):
     folder = tmp_path / "sweep"
     process = start(folder, *LONG)
-    wait_for_metrics(folder, process, 25_600)
+    wait_for_metrics(folder, process, 6_400)
     (worker,) = workers(process.pid)
     kill(process)
     out = sweep(folder, resume=True)  # at once, while the worker may still be saving
@@ -60,7 +60,7 @@ def test_a_sweep_whose_process_is_killed_resumes_where_it_was(straight, tmp_path
 def test_a_worker_that_is_killed_is_replaced(straight, tmp_path):
     folder = tmp_path / "sweep"
     process = start(folder, *LONG)
-    wait_for_metrics(folder, process, 25_600)
+    wait_for_metrics(folder, process, 6_400)
     (worker,) = workers(process.pid)
     os.kill(worker, signal.SIGKILL)
     code, out = finish(process)
@@ -72,7 +72,7 @@ def test_a_worker_that_is_killed_is_replaced(straight, tmp_path):
 def test_a_sweep_that_is_stopped_saves_and_goes_on(straight, tmp_path):
     folder = tmp_path / "sweep"
     process = start(folder, *LONG)
-    wait_for_metrics(folder, process, 25_600)
+    wait_for_metrics(folder, process, 6_400)
     process.terminate()
     code, out = finish(process)
     assert code == 128 + signal.SIGTERM

@@ -77,9 +77,10 @@ def test_importance_is_that_of_what_matters():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_several_processes_work_on_one_study(tmp_path, storage):
     folder = tmp_path / "sweep"
-    out = sweep(folder, *OPTIONS, "--storage", storage, "--scheduler", "asha", "--trials", "10", "--steps", "25_600")
+    out = sweep(folder, *OPTIONS, "--storage", storage, "--scheduler", "asha", "--trials", "10", "--steps", "12_800")
     trials = read_trials(folder)
     study = optuna_study.open_study(folder, load_sweep_config(folder))
     assert len(trials) == len(study.trials) == 10
@@ -89,14 +90,15 @@ def test_several_processes_work_on_one_study(tmp_path, storage):
         assert told.intermediate_values, "the process that trained it did not report"
     pruned = [trial for trial in trials if trial.state == "pruned"]
     assert pruned, "ASHA stopped none of ten trials"
-    assert all(trial.step < 25_600 for trial in pruned)
+    assert all(trial.step < 12_800 for trial in pruned)
     assert f"{len(pruned)} pruned" in out
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_study_whose_sweep_is_killed_goes_on(tmp_path):
     folder = tmp_path / "sweep"
-    process = start(folder, *OPTIONS, "--trials", "4", "--steps", "256_000")
+    process = start(folder, *OPTIONS, "--trials", "4", "--steps", "64_000")
     wait_for_metrics(folder, process, 5_120)
     kill(process)
     sweep(folder, resume=True)
@@ -106,6 +108,7 @@ def test_a_study_whose_sweep_is_killed_goes_on(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_several_metrics_have_a_front(tmp_path):
     folder = tmp_path / "sweep"
     goals = ["--metric", "episode/return", "losses/entropy", "--direction", "maximize", "minimize"]

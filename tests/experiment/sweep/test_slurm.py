@@ -40,10 +40,11 @@ def test_jobs_that_were_submitted_are_remembered(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_sweep_of_jobs_that_is_killed_goes_on(tmp_path):
     folder = tmp_path / "sweep"
-    process = start(folder, *OPTIONS, "--trials", "4", "--steps", "128_000")
-    wait_for_metrics(folder, process, 12_800)
+    process = start(folder, *OPTIONS, "--trials", "4", "--steps", "64_000")
+    wait_for_metrics(folder, process, 6_400)
     kill(process)
     sweep(folder, resume=True)
     assert [trial.state for trial in read_trials(folder)] == ["complete"] * 4

@@ -56,7 +56,7 @@ def write_summary(folder: Path, config: RunConfig, step: int, compile_seconds: f
 
 
 def final_numbers(rows: list[Row], metric: str) -> dict[str, Any] | None:
-    """Average a metric over the last tenth of a run, that of episodes over those that ended, for each seed and over seeds.
+    """Average a metric over the last tenth of a run, for each seed and over seeds; `episode/*` over the episodes there.
 
     Args:
         rows: The run's metrics.

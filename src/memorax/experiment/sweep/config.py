@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-
 from memorax.core.checks import check_fields, choice, instance, integer, optional, real, sequence
 from memorax.experiment.config import EVAL_METRICS, RunConfig
 from memorax.experiment.config_file import from_dict as run_from_dict
@@ -116,16 +115,19 @@ class SweepConfig(Generic[R]):
         if len(self.direction) == 1:
             object.__setattr__(self, "direction", self.direction * len(self.metric))
         if len(self.direction) != len(self.metric):
-            raise ValueError(f"`direction` must be one for each of {len(self.metric)} metrics, got {len(self.direction)}")
+            raise ValueError(
+                f"`direction` must be one for each of {len(self.metric)} metrics, got {len(self.direction)}"
+            )
         for metric in self.metric:
             if metric.startswith("eval/") and (metric not in EVAL_METRICS or self._run().eval_every is None):
                 raise ValueError(
-                    f"`metric` must be one of {', '.join(EVAL_METRICS)} with `eval_every`, or not of evaluations, got {metric}"
+                    f"`metric` must be one of {', '.join(EVAL_METRICS)} with `eval_every`, or not of evaluations, got "
+                    f"{metric}"
                 )
         if len(self.metric) > 1 and (self.how() != "nsga2" or self.scheduler != "none"):
             raise ValueError(
-                f"`metric` must be a single one, got {' '.join(self.metric)}; several need --engine optuna --sampler nsga2 "
-                "without a scheduler"
+                f"`metric` must be a single one, got {' '.join(self.metric)}; several need --engine optuna --sampler "
+                "nsga2 without a scheduler"
             )
 
     def _check_engine(self) -> None:
@@ -140,7 +142,8 @@ class SweepConfig(Generic[R]):
             fixed = [name for name in self.space if not is_real(name, self._run())]
             if fixed:
                 raise ValueError(
-                    f"`space` must be of real numbers for pbt, which changes them while it trains, got {', '.join(fixed)}"
+                    "`space` must be of real numbers for pbt, which changes them while it trains, got "
+                    f"{', '.join(fixed)}"
                 )
         if self.gpus != int(self.gpus) and self.engine != "ray":
             raise ValueError(f"`gpus` must be a whole number with engine {self.engine}, got {self.gpus}")
@@ -182,7 +185,9 @@ def from_dict(content: dict[str, Any], source: str = "the configuration") -> Swe
     """
     known = {field.name for field in dataclasses.fields(SweepConfig)}
     if not isinstance(content, dict) or not {"space", "run"} <= content.keys() or content.keys() - known:
-        raise ValueError(f"{source} must hold the configuration of a sweep of this version of memorax, got something else")
+        raise ValueError(
+            f"{source} must hold the configuration of a sweep of this version of memorax, got something else"
+        )
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
     run = run_from_dict(content["run"], source)
     return SweepConfig(**fields | {"run": run, "space": space_from_dict(content["space"])})
@@ -206,7 +211,9 @@ def load_sweep_config(folder: str | Path) -> SweepConfig:
     """
     path = Path(folder) / SWEEP_FILE
     if not path.is_file():
-        raise ValueError(f"{folder} must be the folder of a sweep, got one without {SWEEP_FILE}; `memorax sweep` makes one")
+        raise ValueError(
+            f"{folder} must be the folder of a sweep, got one without {SWEEP_FILE}; `memorax sweep` makes one"
+        )
     return from_dict(read_json(path), str(path))
 
 
@@ -221,8 +228,8 @@ def check_same_sweep(stored: SweepConfig, wanted: SweepConfig, folder: Path) -> 
     for name in (name for name in before if name not in _FREE):
         if before[name] != after[name]:
             raise ValueError(
-                f"`{name}` must be {before[name]} to resume {folder}, got {after[name]}; leave the option out, or start "
-                "a new sweep with another `--out`"
+                f"`{name}` must be {before[name]} to resume {folder}, got {after[name]}; leave the option out, or "
+                "start a new sweep with another `--out`"
             )
     for name in runs[0]:
         if runs[0][name] != runs[1][name] and name != "imports":

@@ -1,4 +1,4 @@
-"""A report on a sweep as one HTML file: which settings matter, what the best are worth, and everything that was tried."""
+"""A report on a sweep as one HTML file: which settings matter, what the best are worth, and all that was tried."""
 
 from functools import partial
 from pathlib import Path
@@ -103,8 +103,8 @@ def _with_interval(trial: Trial) -> str:
 def _importance(body: Element, config: SweepConfig, trials: list[Trial]) -> None:
     """How much of the variation each hyperparameter explains."""
     note = (
-        f"Share of the variation of {config.metric[0]} over the search space that each hyperparameter explains by itself "
-        "(fANOVA), over the complete trials."
+        f"Share of the variation of {config.metric[0]} over the search space that each hyperparameter explains "
+        "by itself (fANOVA), over the complete trials."
     )
     section = add_section(body, "importance", "Importance", note)
     if sum(trial.state == "complete" for trial in trials) < _FEWEST:
@@ -123,7 +123,7 @@ def _pictures(body: Element, config: SweepConfig, trials: list[Trial]) -> None:
     known = [trial for trial in trials if trial.values]
     if not known:
         return
-    note = "A line for each trial, from setting to setting; pruned ones are dashed, with the value that they had reached."
+    note = "A line for each trial, from setting to setting; pruned ones are dashed, at the value they reached."
     section = add_section(body, "parallel", "Parallel coordinates", note)
     width = max(8.0, 1.6 * (len(config.space) + 1))
     draw: Any = partial(draw_parallel, config=config, trials=known)

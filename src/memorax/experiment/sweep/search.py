@@ -11,7 +11,13 @@ from rich.console import Console
 from memorax.experiment.config import RunConfig
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder
 from memorax.experiment.run.interrupt import Interruption
-from memorax.experiment.sweep.config import SweepConfig, check_same_sweep, is_sweep, load_sweep_config, save_sweep_config
+from memorax.experiment.sweep.config import (
+    SweepConfig,
+    check_same_sweep,
+    is_sweep,
+    load_sweep_config,
+    save_sweep_config,
+)
 from memorax.experiment.sweep.engines import Engine, make_engine
 from memorax.experiment.sweep.sweep import Sweep
 from memorax.experiment.sweep.trials import FRESH, TRIALS, Trial, best_trials, read_trials
@@ -96,7 +102,9 @@ def _search(sweep: Sweep, engine: Engine) -> None:
     run: RunConfig = sweep.config.run  # pyright: ignore[reportAssignmentType] (it is generic for the command line)
     over = sum(trial.is_over for trial in sweep.trials())
     so_far = f", {over} of which are over" if over else ""
-    sweep.note(f"{sweep.config.trials} trials of {run.algorithm} with {run.model} on {run.task()}{so_far} -> {sweep.folder}")
+    sweep.note(
+        f"{sweep.config.trials} trials of {run.algorithm} with {run.model} on {run.task()}{so_far} -> {sweep.folder}"
+    )
     engine.search()
     if sweep.should_stop():
         return

@@ -69,13 +69,13 @@ def check_space(space: Mapping[str, Dimension], run: RunConfig) -> dict[str, Dim
             if name not in kinds:
                 near = suggest(name, tuple(kinds))
                 raise ValueError(f"`space` must be of fields of a run, got {name}{near}")
-            dimension = _fitted(name, dimension, kinds[name])
-        for value in dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high):
+        fitted = _fitted(name, dimension, kinds[name]) if name in kinds else dimension
+        for value in fitted.values if isinstance(fitted, Choice) else (fitted.low, fitted.high):
             try:
                 with_parameters(run, {name: value})
             except (TypeError, ValueError) as error:
                 raise type(error)(f"`{name}` of `space` has {value}, which is refused: {error}") from None
-        checked[name] = dimension
+        checked[name] = fitted
     return checked
 
 
@@ -122,5 +122,3 @@ def _alternatives(hint: Any) -> tuple[type, ...]:
         return tuple({type(value) for value in typing.get_args(hint)})
     choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return tuple(choices)
-
-

@@ -127,7 +127,9 @@ def make_dimension(name: str, kind: str, values: Any) -> Dimension:
         ValueError: There is no such kind, or the values are refused.
     """
     if kind not in KINDS:
-        raise ValueError(f"`{name}` of `space` must be one of {', '.join(KINDS)}, got {kind}; write for example {_EXAMPLE}")
+        raise ValueError(
+            f"`{name}` of `space` must be one of {', '.join(KINDS)}, got {kind}; write for example {_EXAMPLE}"
+        )
     if not isinstance(values, list | tuple):
         raise TypeError(f"`{name}` of `space` must have a list of values, got {values!r}; write for example {_EXAMPLE}")
     values = [read_value(value) if isinstance(value, str) else value for value in values]

@@ -10,8 +10,8 @@ from memorax.experiment.callbacks import TrainingRun
 from memorax.experiment.config import RunConfig
 from memorax.experiment.run.files import CONFIG_FILE
 from memorax.experiment.run.folders import TakenError
-from memorax.experiment.run.session import Outcome
 from memorax.experiment.run.grouping import group_runs
+from memorax.experiment.run.session import Outcome
 from memorax.experiment.run.train import train
 from memorax.experiment.run.train_many import train_many
 from memorax.experiment.sweep.config import SweepConfig, load_sweep_config
@@ -71,9 +71,7 @@ def train_trials(folder: Path, names: Sequence[str], prune: Prune = lambda trial
 
 def _train(folder: Path, config: SweepConfig, runs: list[tuple[Trial, RunConfig]], prune: Prune) -> int | None:
     """Train runs that may share a program."""
-    begun = [
-        (write_trial(folder, dataclasses.replace(trial, state="running")), run) for trial, run in runs
-    ]
+    begun = [(write_trial(folder, dataclasses.replace(trial, state="running")), run) for trial, run in runs]
     callback = Pruned({(folder / trial.name).absolute(): trial for trial, _ in begun}, prune)
     try:
         outcomes = _when_free(lambda: _outcomes(folder, begun, callback))

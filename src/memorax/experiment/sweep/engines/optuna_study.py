@@ -121,9 +121,7 @@ def open_study(folder: Path, config: SweepConfig, *, create: bool = False) -> An
     """
     optuna, storage = _library(), open_storage(folder, config)
     if create:
-        optuna.create_study(
-            storage=storage, study_name=_STUDY, directions=list(config.direction), load_if_exists=True
-        )
+        optuna.create_study(storage=storage, study_name=_STUDY, directions=list(config.direction), load_if_exists=True)
     study = optuna.load_study(study_name=_STUDY, storage=storage, pruner=_pruner(optuna, config))
     # Anew for each process: one that goes on must not draw again what was drawn before.
     drawn = len(study.get_trials(deepcopy=False))

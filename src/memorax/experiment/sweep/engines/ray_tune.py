@@ -67,7 +67,9 @@ class TuneSearch:
     def _settle(self, results: Any) -> None:
         """Mark the trials whose processes died, and those that Ray has ended before their runs were over."""
         folder = self.sweep.folder
-        died = {trial_name(result.config[_NUMBER]): result.error for result in results if result.error and result.config}
+        died = {
+            trial_name(result.config[_NUMBER]): result.error for result in results if result.error and result.config
+        }
         for name in self.sweep.unfinished():
             trial = read_trial(folder, name)
             if name in died:

@@ -118,5 +118,3 @@ class SlurmJobs:
                 if not job.done():
                     return job
         return None
-
-
