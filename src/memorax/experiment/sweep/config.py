@@ -13,7 +13,7 @@ from memorax.experiment.run.files import read_json, write_json
 from memorax.experiment.sweep.settings import check_space, is_real
 from memorax.experiment.sweep.space import Space, space_from_dict, space_to_dict
 
-R = TypeVar("R")
+R = TypeVar("R", bound=RunConfig)
 
 SWEEP_FILE = "sweep.json"
 ENGINES = ("local", "optuna", "ray", "slurm")
@@ -103,13 +103,9 @@ class SweepConfig(Generic[R]):
                 "`space` must have at least one field to search, got none; write for example "
                 "--space learning_rate=log_uniform:1e-4,1e-2"
             )
-        object.__setattr__(self, "space", check_space(self.space, self._run()))
+        object.__setattr__(self, "space", check_space(self.space, self.run))
         self._check_metrics()
         self._check_engine()
-
-    def _run(self) -> RunConfig:
-        run: Any = self.run
-        return run
 
     def _check_metrics(self) -> None:
         if len(self.direction) == 1:
@@ -119,7 +115,7 @@ class SweepConfig(Generic[R]):
                 f"`direction` must be one for each of {len(self.metric)} metrics, got {len(self.direction)}"
             )
         for metric in self.metric:
-            if metric.startswith("eval/") and (metric not in EVAL_METRICS or self._run().eval_every is None):
+            if metric.startswith("eval/") and (metric not in EVAL_METRICS or self.run.eval_every is None):
                 raise ValueError(
                     f"`metric` must be one of {', '.join(EVAL_METRICS)} with `eval_every`, or not of evaluations, got "
                     f"{metric}"
@@ -139,7 +135,7 @@ class SweepConfig(Generic[R]):
                     f"choose engine {fitting}"
                 )
         if self.scheduler == "pbt":
-            fixed = [name for name in self.space if not is_real(name, self._run())]
+            fixed = [name for name in self.space if not is_real(name, self.run)]
             if fixed:
                 raise ValueError(
                     "`space` must be of real numbers for pbt, which changes them while it trains, got "
@@ -159,12 +155,11 @@ class SweepConfig(Generic[R]):
 
     def first_rung(self) -> int:
         """The step at which ASHA first stops trials."""
-        return max(1, self._run().steps // _FIRST_RUNG)
+        return max(1, self.run.steps // _FIRST_RUNG)
 
     def fresh_run(self) -> RunConfig:
         """The run with seeds that the search has not seen."""
-        run = self._run()
-        return dataclasses.replace(run, seed=run.seed + run.seeds, seeds=self.fresh_seeds)
+        return dataclasses.replace(self.run, seed=self.run.seed + self.run.seeds, seeds=self.fresh_seeds)
 
 
 def to_dict(config: SweepConfig) -> dict[str, Any]:
@@ -188,9 +183,11 @@ def from_dict(content: dict[str, Any], source: str = "the configuration") -> Swe
         raise ValueError(
             f"{source} must hold the configuration of a sweep of this version of memorax, got something else"
         )
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
-    run = run_from_dict(content["run"], source)
-    return SweepConfig(**fields | {"run": run, "space": space_from_dict(content["space"])})
+    fields: dict[str, Any] = content | {
+        name: tuple(value) for name, value in content.items() if isinstance(value, list)
+    }
+    fields |= {"run": run_from_dict(content["run"], source), "space": space_from_dict(content["space"])}
+    return SweepConfig(**fields)
 
 
 def save_sweep_config(folder: Path, config: SweepConfig) -> None:

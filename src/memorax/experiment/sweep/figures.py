@@ -63,7 +63,7 @@ def draw_parallel(figure: Any, config: SweepConfig, trials: Sequence[Trial]) -> 
 def draw_importance(figure: Any, shares: Mapping[str, float]) -> None:
     """Draw a bar for each hyperparameter, the most important on top."""
     axes = figure.add_subplot()
-    names = list(reversed(shares))
+    names = list(shares)[::-1]
     axes.barh(range(len(names)), [shares[name] for name in names], color="C0")
     axes.set_yticks(range(len(names)))
     axes.set_yticklabels(names, parse_math=False)

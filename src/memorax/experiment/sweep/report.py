@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 import memorax
-from memorax.experiment.config import RunConfig
 from memorax.experiment.report.page import add, add_figure, add_section, add_table, interval_text, new_page, render
 from memorax.experiment.report.statistics import summarize
 from memorax.experiment.run.files import write_text
@@ -54,7 +53,7 @@ def write_sweep_report(folder: str | Path, out: str | Path) -> Path:
 
 
 def _summary(body: Element, config: SweepConfig, trials: list[Trial]) -> None:
-    run: RunConfig = config.run  # pyright: ignore[reportAssignmentType] (it is generic for the command line)
+    run = config.run
     section = add_section(body, "sweep", "Sweep")
     states = [trial.state for trial in trials]
     goals = [f"{direction} {metric}" for metric, direction in zip(config.metric, config.direction, strict=True)]
@@ -73,7 +72,7 @@ def _summary(body: Element, config: SweepConfig, trials: list[Trial]) -> None:
 
 def _best(body: Element, config: SweepConfig, trials: list[Trial], fresh: list[Trial]) -> None:
     """The best settings, what they are worth with fresh seeds, and what the search thought of them."""
-    best = best_trials(trials, config.direction)
+    best, first = best_trials(trials, config.direction), config.metric[0]
     again = {trial.number: trial for trial in fresh if trial.state == "complete"}
     note = (
         "The winner of a search is partly lucky with its seeds, so that its value in the search is too good. The best "
@@ -92,7 +91,7 @@ def _best(body: Element, config: SweepConfig, trials: list[Trial], fresh: list[T
         parameters = [write_value(trial.parameters[name]) for name in config.space]
         rows.append((trial.name, values, *(f"{value:.4g}" for value in trial.values), *parameters))
     searched = [f"{metric} in the search" for metric in config.metric]
-    header = ("trial", f"{config.metric[0]} with fresh seeds", *searched, *config.space)
+    header = ("trial", f"{first} with fresh seeds", *searched, *config.space)
     add_table(section, header, rows, [trial.number in again for trial in best[: len(rows)]])
 
 

@@ -4,11 +4,9 @@ import contextlib
 import dataclasses
 import signal
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from memorax.experiment.config import RunConfig
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder
 from memorax.experiment.run.interrupt import Interruption
 from memorax.experiment.sweep.config import (
@@ -99,7 +97,7 @@ def run_sweep(
 
 def _search(sweep: Sweep, engine: Engine) -> None:
     """Search, and train the best again."""
-    run: RunConfig = sweep.config.run  # pyright: ignore[reportAssignmentType] (it is generic for the command line)
+    run = sweep.config.run
     over = sum(trial.is_over for trial in sweep.trials())
     so_far = f", {over} of which are over" if over else ""
     sweep.note(
@@ -118,7 +116,7 @@ def _search(sweep: Sweep, engine: Engine) -> None:
 def _claim(config: SweepConfig, folder: Path | None, resume: bool) -> Claim:
     """Lock the folder of a sweep."""
     if not resume:
-        run: Any = config.run
+        run = config.run
         return claim_free(SWEEPS / default_folder(run).name) if folder is None else claim_empty(folder)
     if folder is None:
         raise ValueError("`folder` must be given to resume a sweep, got None; name the folder of the sweep")

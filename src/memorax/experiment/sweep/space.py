@@ -1,7 +1,7 @@
 """Search spaces: which values a hyperparameter of a sweep may have, and how likely they are."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
@@ -99,7 +99,7 @@ class Choice:
 
 Dimension: TypeAlias = Uniform | LogUniform | Choice
 """The values of one hyperparameter."""
-KINDS: dict[str, type[Dimension]] = {"log_uniform": LogUniform, "uniform": Uniform, "choice": Choice}
+KINDS: dict[str, Callable[..., Dimension]] = {"log_uniform": LogUniform, "uniform": Uniform, "choice": Choice}
 
 
 def draw(space: Mapping[str, Dimension], seed: int, number: int) -> dict[str, Any]:
@@ -133,14 +133,10 @@ def make_dimension(name: str, kind: str, values: Any) -> Dimension:
     if not isinstance(values, list | tuple):
         raise TypeError(f"`{name}` of `space` must have a list of values, got {values!r}; write for example {_EXAMPLE}")
     values = [read_value(value) if isinstance(value, str) else value for value in values]
-    if kind == "choice":
-        arguments = (tuple(values),)
-    elif len(values) == 2:
-        arguments = tuple(values)
-    else:
+    if kind != "choice" and len(values) != 2:
         raise ValueError(f"`{name}` of `space` must have two bounds for {kind}, got {len(values)}; write {_EXAMPLE}")
     try:
-        return KINDS[kind](*arguments)
+        return Choice(tuple(values)) if kind == "choice" else KINDS[kind](*values)
     except (TypeError, ValueError) as error:
         raise type(error)(f"`{name}` of `space`: {error}") from None
 

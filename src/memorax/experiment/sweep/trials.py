@@ -83,9 +83,10 @@ def read_trial(folder: Path, name: str) -> Trial:
         ValueError: Its file is damaged.
     """
     path = record_file(folder, name)
-    content = read_json(path)
+    content: dict[str, Any] = read_json(path)
+    content |= {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
     try:
-        return Trial(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+        return Trial(**content)
     except TypeError as error:
         raise ValueError(f"`{path}` must hold a trial of this version of memorax ({error})") from error
 
@@ -103,7 +104,7 @@ def trial_config(config: SweepConfig, trial: Trial) -> RunConfig:
         TypeError: A value is of the wrong kind.
         ValueError: The settings do not go together.
     """
-    run: Any = config.fresh_run() if trial.name.startswith(f"{FRESH}/") else config.run
+    run = config.fresh_run() if trial.name.startswith(f"{FRESH}/") else config.run
     return with_parameters(run, trial.parameters)
 
 

@@ -52,7 +52,7 @@ class RayTasks:
     """
 
     def __init__(self, folder: Path, config: SweepConfig) -> None:
-        require("ray.tune", "ray", "engine ray")
+        load_tune()
         self._ray = ray = require("ray", "ray", "engine ray")
         self._folder = folder.absolute()
         quiet: Any = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -74,6 +74,15 @@ class RayTasks:
         self._ray.shutdown()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._handler)
+
+
+def load_tune() -> Any:
+    """Import Ray Tune.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    return require("ray.tune", "ray", "engine ray")
 
 
 def work_on_ray(order: dict[str, Any], place: str) -> int | None:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from memorax.experiment.callbacks import TrainingRun
-from memorax.experiment.config import RunConfig
 from memorax.experiment.sweep.config import ASHA_REDUCTION, SweepConfig
 from memorax.experiment.sweep.engines.lineage import Member, adopt, pack
 from memorax.experiment.sweep.engines.processes import compilation_settings
-from memorax.experiment.sweep.engines.ray_cluster import DEATHS, RayTasks
+from memorax.experiment.sweep.engines.ray_cluster import DEATHS, RayTasks, load_tune
 from memorax.experiment.sweep.space import Choice, LogUniform
 from memorax.experiment.sweep.sweep import Sweep
 from memorax.experiment.sweep.trials import Trial, failed, finished, read_trial, trial_name, write_trial
@@ -90,7 +89,7 @@ class TuneSearch:
 
     def _tuner(self) -> Any:
         """A new experiment, or the one of a sweep that was stopped or killed."""
-        from ray import tune
+        tune = load_tune()
 
         sweep, config = self.sweep, self.sweep.config
         trainable = tune.with_resources(
@@ -142,7 +141,7 @@ def train_one(settings: dict[str, Any], *, folder: str, place: str, jax: dict[st
         place: Working directory of the sweep.
         jax: Settings of JAX.
     """
-    from ray import tune
+    tune = load_tune()
 
     from memorax.experiment.sweep.worker import apply_settings
 
@@ -172,14 +171,14 @@ class Reporter:
     """
 
     def __init__(self, config: SweepConfig) -> None:
-        run: Any = config.run
+        run = config.run
         self._metric, self._pbt = config.metric[0], config.scheduler == "pbt"
         self._every = max(1, run.steps // PERTURBATIONS) if self._pbt else 1
         self._reported = 0
 
     def __call__(self, trial: Trial, run: TrainingRun) -> bool:
         """Report an interval; the last one is reported when the trial is over."""
-        from ray import tune
+        tune = load_tune()
 
         points = run.series(self._metric)
         due = run.step // self._every > self._reported // self._every
@@ -204,9 +203,9 @@ def prune(folder: Path, trial: Trial, config: SweepConfig) -> None:
 
 
 def _scheduler(config: SweepConfig) -> Any:
-    from ray import tune
+    tune = load_tune()
 
-    run: RunConfig = config.run  # pyright: ignore[reportAssignmentType] (it is generic for the command line)
+    run = config.run
     if config.scheduler == "asha":
         return tune.schedulers.ASHAScheduler(
             time_attr=_STEP,
@@ -226,7 +225,7 @@ def _scheduler(config: SweepConfig) -> Any:
 
 def _domains(config: SweepConfig) -> dict[str, Any]:
     """The search space as Ray has it."""
-    from ray import tune
+    tune = load_tune()
 
     return {
         name: tune.choice(list(of.values))
@@ -251,7 +250,7 @@ def _directory(trial: Any) -> str:
 
 def _watch(sweep: Sweep) -> Any:
     """What Ray calls between its steps: shows what is over, marks what was pruned, and stops the sweep."""
-    from ray import tune
+    tune = load_tune()
 
     place = str(sweep.folder.absolute())  # it is written to a file, from which the sweep itself could not be read
 
