@@ -89,7 +89,9 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[s
     folders, forks = given_values(arguments, "--out"), given_values(arguments, "--fork")
     # What is not said on the command line is as the run was started, so its configuration gives the defaults.
     if presets and ("--resume" in arguments or forks):
-        raise ValueError(f"`preset` must be left out with `--resume` and `--fork`, got {presets[-1]}; the run has its own")
+        raise ValueError(
+            f"`preset` must be left out with `--resume` and `--fork`, got {presets[-1]}; the run has its own"
+        )
     if "--resume" in arguments and not asked_for_help:
         folder = Path(folders[-1]) if folders else latest_folder(default_folder(_parse(arguments, default).run))
         default = _stored(load_config(folder), named, f"to resume {folder}")
