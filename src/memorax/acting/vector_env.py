@@ -75,6 +75,10 @@ class VectorEnv:
         self.watched = False
         """Whether steps record where NaN or infinity came from (`faults`)."""
 
+    def params_of(self, i: int) -> PyTree:
+        """Give the parameters of one environment; from the last one on they begin again."""
+        return self._params.of(i)
+
     def to_env(self, action: PyTree) -> PyTree:
         """Map the policy's actions to actions that the environment accepts."""
         return environment_actions(self.action_space, self.policy_space, action, self.bounded)
