@@ -1,13 +1,14 @@
 """Tune the presets: `python -m benchmarks.presets ppo popgym`.
 
-Draws values of hyperparameters at random, trains an agent with each on a few tasks of a family, and writes the best of
-them, by its mean return over the tasks and over the run, as a preset of the package, with all trials beside it. The
-defaults are the first trial. Then the best and the defaults are trained again with seeds that nothing was chosen on, and
-if the defaults are better there, the preset is not written. All trials and seeds of a task are one program.
+Draws values of hyperparameters at random, trains an agent with each on a few tasks of a family, and writes the best
+of them, by its mean return over the tasks and over the run, as a preset of the package, with all trials beside it.
+The defaults are the first trial. Then the best and the defaults are trained again with seeds that nothing was chosen
+on, and if the defaults are better there, the preset is not written. All trials and seeds of a task are one program.
 """
 
 import argparse
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ class Search:
         steps: Environment steps of a trial, per task and seed.
         trials: Number of trials, the defaults among them.
         seeds: Seeds of each trial.
-        check_seeds: Seeds of the final comparison.
+        check_seeds: Seeds of the final comparison; as many runs as trials, it needs no program of its own.
         points: Evaluations in a run; the score is their mean.
         episodes: Episodes of an evaluation.
     """
@@ -44,10 +45,10 @@ class Search:
     space: Mapping[str, tuple[float, float]]
     one_minus: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    steps: int = 131_072
-    trials: int = 8
+    steps: int = 65_536
+    trials: int = 6
     seeds: int = 2
-    check_seeds: int = 4
+    check_seeds: int = 6
     points: int = 4
     episodes: int = 32
 
@@ -96,13 +97,11 @@ def draw(algorithm: str, search: Search, rng: np.random.Generator) -> list[dict[
     return trials
 
 
-def returns(
-    algorithm: str, search: Search, task: str, trials: Sequence[Mapping[str, float]], seeds: Sequence[int]
-) -> list[list[float]]:
-    """Train all trials with all seeds; give the mean return over a run's evaluations, by trial and seed."""
-    config, names = base(algorithm, search, task), list(trials[0])
-    rows = jnp.asarray([list(trial.values()) for trial in trials for _ in seeds], jnp.float32)
-    keys = jax.vmap(jax.random.key)(jnp.tile(jnp.asarray(seeds), len(trials)))
+@functools.cache
+def program(algorithm: str, family: str, task: str) -> Any:
+    """Make what trains an agent for each row of values and key; it gives the mean return over a run's evaluations."""
+    search = SEARCHES[algorithm, family]
+    config, names = base(algorithm, search, task), [*search.space, *search.one_minus]
 
     def run(row: jax.Array, key: jax.Array) -> jax.Array:
         agent = build_agent(with_fields(config, as_preset(config, dict(zip(names, row, strict=True)))))
@@ -115,15 +114,18 @@ def returns(
 
         return jnp.mean(jax.lax.scan(part, agent.init(key), None, length=search.points)[1])
 
-    start = time.perf_counter()
-    found = np.asarray(jax.jit(jax.vmap(run))(rows, keys)).reshape(len(trials), len(seeds)).round(4)
-    print(task, round(time.perf_counter() - start), "s", found.tolist(), flush=True)
-    return found.tolist()
+    return jax.jit(jax.vmap(run))
 
 
-def measure(algorithm: str, search: Search, trials: Any, seeds: Sequence[int]) -> list[dict[str, Any]]:
+def measure(algorithm: str, family: str, trials: Any, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Score trials: the mean of their returns over tasks and seeds."""
-    by_task = {task: returns(algorithm, search, task, trials, seeds) for task in search.tasks}
+    table = jnp.asarray([list(trial.values()) for trial in trials for _ in seeds], jnp.float32)
+    keys, by_task = jax.vmap(jax.random.key)(jnp.tile(jnp.asarray(seeds), len(trials))), {}
+    for task in SEARCHES[algorithm, family].tasks:
+        start = time.perf_counter()
+        found = np.asarray(program(algorithm, family, task)(table, keys)).reshape(len(trials), len(seeds)).round(4)
+        by_task[task] = found.tolist()
+        print(task, round(time.perf_counter() - start), "s", by_task[task], flush=True)
     rows = [{"values": trial, "returns": {t: r[i] for t, r in by_task.items()}} for i, trial in enumerate(trials)]
     return [row | {"score": round(float(np.mean(list(row["returns"].values()))), 4)} for row in rows]
 
@@ -148,10 +150,10 @@ def main() -> None:
     search = SEARCHES[algorithm, family]
     trials = draw(algorithm, search, np.random.default_rng(options.seed))
     seeds = [options.seed + i for i in range(search.seeds)]
-    scored = measure(algorithm, search, trials, seeds)
+    scored = measure(algorithm, family, trials, seeds)
     best = max(scored, key=lambda row: row["score"])["values"]
     fresh = [options.check_seed + i for i in range(search.check_seeds)]
-    check = measure(algorithm, search, [trials[0], best], fresh)
+    check = measure(algorithm, family, [trials[0], best], fresh)
     won = check[1]["score"] > check[0]["score"]
     record = {
         "search": dataclasses.asdict(search),

@@ -59,8 +59,8 @@ class PQNConfig(NormalizationConfig):
     epsilon_end: float = 0.05
     """Final epsilon, [0, 1]."""
     epsilon_steps: int | None = None
-    """Transitions over which epsilon is annealed linearly. None: a quarter of a run's `steps`; 100,000 for an agent that
-    is built outside of a run, and does not know how long it will train."""
+    """Transitions over which epsilon is annealed linearly. None: a quarter of a run's `steps`; 100,000 for an agent
+    that is built outside of a run, and does not know how long it will train."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,5 @@
 """DistractedRecall: remember a cue while everything else that is seen must not be written into memory."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from flax import struct

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -58,6 +60,8 @@ def record_in_python(
             seeds = seeds_of_round(number, round_, num_envs)[column : column + rows].tolist()
             with _naming_windows(window):
                 started = batch.reset(seeds)
+                if window and _draws_nowhere():
+                    raise RuntimeError("there is no display")
             recorded += _play(policy, batch, started, max_steps)
     finally:
         batch.close()
@@ -73,6 +77,14 @@ def _naming_windows(window: bool) -> Iterator[None]:
         if window:
             raise NoWindowError(f"{type(error).__name__}: {error}") from error
         raise
+
+
+def _draws_nowhere() -> bool:
+    """Whether pygame, by which most environments open windows, has found no display, and was not told to do without."""
+    display = getattr(sys.modules.get("pygame"), "display", None)
+    if display is None or not display.get_init() or "SDL_VIDEODRIVER" in os.environ:
+        return False
+    return display.get_driver() in {"dummy", "offscreen"}
 
 
 def _play(policy: "TrainedPolicy", batch: HostBatch, started: Any, max_steps: int) -> list[Episode]:

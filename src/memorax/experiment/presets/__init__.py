@@ -1,8 +1,8 @@
 """Presets: hyperparameters that were tuned for a family of tasks, `memorax train ppo --preset popgym`.
 
-`ALGORITHM_FAMILY.toml` holds fields of the run, and under `[hyperparameters]` those of the algorithm, that differ from the
-default run. `ALGORITHM_FAMILY.json` beside it records the search they come from: tasks, seeds, budget, the values that
-were tried and every trial. `python -m benchmarks.presets` makes both.
+`ALGORITHM_FAMILY.toml` holds fields of the run, and under `[hyperparameters]` those of the algorithm, that differ
+from the default run. `ALGORITHM_FAMILY.json` beside it records the search they come from: tasks, seeds, budget, the
+values that were tried and every trial. `python -m benchmarks.presets` makes both.
 """
 
 import dataclasses

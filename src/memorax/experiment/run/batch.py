@@ -35,7 +35,8 @@ class Batch:
     def initialize(self, init_keys: Key, keys: Key, warmup: int, values: Mapping[str, float]) -> tuple[PyTree, Any]:
         """Make the state of one run, as `programs.initialize` does; compiled once for all."""
         if warmup not in self._initializations:
-            self._initializations[warmup] = initialization(self.agent, warmup)
+            one = jax.vmap(initialization(self.agent, warmup), in_axes=(0, 0, None))
+            self._initializations[warmup] = jax.jit(one)
         state, fault = self._initializations[warmup](init_keys, keys, dict(values))
         return state, jax.device_get(fault)
 
@@ -100,7 +101,7 @@ class Lane(Engine):
     """
 
     def __init__(self, batch: Batch, seeds: Sequence[int], values: Mapping[str, float]) -> None:
-        super().__init__(batch.agent, list(seeds), values)
+        super().__init__(batch.agent, list(seeds), values=values)
         self.batch, self.seeds = batch, len(seeds)
         self.interval: Interval | None = None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from memorax.core.types import PyTree
 from memorax.environments import HostEnvironmentError
+from memorax.experiment.devices import Devices
 from memorax.experiment.run.metrics import Interval
 from memorax.experiment.run.programs import compile_interval, initialize, own_values, restore_state, seed_keys
 
@@ -20,6 +21,7 @@ class Engine:
     Args:
         agent: The agent of all seeds.
         seeds: Numbers of the seeds.
+        devices: The devices; None for one.
         values: Hyperparameters of the run by name; None for those that the agent was made with.
 
     Attributes:
@@ -29,10 +31,17 @@ class Engine:
         seconds: How long the last interval took to train.
     """
 
-    def __init__(self, agent: Any, seeds: list[int], values: Mapping[str, float] | None = None) -> None:
-        self.agent = agent
+    def __init__(
+        self,
+        agent: Any,
+        seeds: list[int],
+        devices: Devices | None = None,
+        values: Mapping[str, float] | None = None,
+    ) -> None:
+        self.agent, self.devices = agent, devices or Devices()
         self.values = own_values(agent) if values is None else dict(values)
-        self._init_keys, self.keys, _ = seed_keys(seeds)
+        init_keys, keys, _ = seed_keys(seeds)
+        self._init_keys, self.keys = self.devices.place((init_keys, keys))
         if hasattr(agent, "vector_env"):
             agent.vector_env.watched = True  # before anything is compiled
         self._state: PyTree = None
@@ -57,18 +66,18 @@ class Engine:
             warmup: Environment steps of each seed with random actions.
             change: Changes what was initialized.
         """
-        state, self.warmup = initialize(self.agent, self._init_keys, self.keys, warmup, self.values)
-        self._state = change(state)
+        state, self.warmup = initialize(self.agent, self._init_keys, self.keys, warmup, self.values, self.devices)
+        self._state = self.devices.place(change(state))
 
     def restore(self, path: Path, check: Callable[[dict[str, Any] | None], object]) -> None:
         """Read the state from a checkpoint; raises what `programs.restore_state` does."""
-        self._state = restore_state(self.agent, self._init_keys, path, check, self.values)
+        self._state = restore_state(self.agent, self._init_keys, path, check, self.values, self.devices)
 
     def prepare(self, length: int) -> None:
         """Compile an interval of so many steps, once per length: all have the same length except the last."""
         if length not in self._compiled:
             start = time.perf_counter()
-            self._compiled[length] = compile_interval(self.agent, self.keys, self.state, length)
+            self._compiled[length] = compile_interval(self.agent, self.keys, self.state, length, self.devices)
             self.compile_seconds += time.perf_counter() - start
 
     def advance(self, length: int) -> tuple[Interval, int, HostEnvironmentError | None]:
@@ -83,7 +92,7 @@ class Engine:
         """
         start, failure = time.perf_counter(), None
         try:
-            self._state, interval = self._compiled[length](self.keys, self._state)
+            self._state, interval = self._compiled[length](self.keys, self.state)
         except HostEnvironmentError as error:
             if not error.steps:
                 raise

@@ -1,5 +1,6 @@
 """What a run computes on the device, all seeds at once: its keys, its initial state, an interval of training."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from memorax import lox
 from memorax.core.types import Array, Key, PyTree
+from memorax.experiment.devices import Devices
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run.metrics import Interval, reduce_logs
 from memorax.experiment.run.python_environments import in_python, python_interval, traceable_init
@@ -26,7 +28,12 @@ def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
 
 
 def initialize(
-    agent: Any, init_keys: Key, keys: Key, warmup: int, values: Mapping[str, float] | None = None
+    agent: Any,
+    init_keys: Key,
+    keys: Key,
+    warmup: int,
+    values: Mapping[str, float] | None = None,
+    devices: Devices | None = None,
 ) -> tuple[PyTree, np.ndarray]:
     """Initialize the state of all seeds.
 
@@ -36,6 +43,7 @@ def initialize(
         keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
         warmup: Environment steps of each seed with random actions.
         values: Hyperparameters by name; None for those that the agent was made with.
+        devices: The devices; None for one.
 
     Returns:
         The state of all seeds, and the first fault of the warmup, as `faults.first_fault` numbers it, `[seeds]`.
@@ -44,12 +52,18 @@ def initialize(
         state = agent.init(init_keys)
         fault = np.zeros(init_keys.shape[0], np.int8)
         return (agent.warmup(keys, state, warmup) if warmup else state), fault
-    state, fault = initialization(agent, warmup)(init_keys, keys, dict(values or {}))
+    given = _of_all_seeds(values or {}, init_keys)
+    function, devices = initialization(agent, warmup), devices or Devices()
+    mapped = devices.each_seed(function)
+    with devices.inside():
+        shapes, _ = jax.eval_shape(mapped, init_keys, keys, given)
+        where = (devices.shardings(shapes), devices.everywhere())
+        state, fault = jax.jit(mapped, out_shardings=where)(init_keys, keys, given)
     return state, jax.device_get(fault)
 
 
 def initialization(agent: Any, warmup: int) -> Callable[[Key, Key, dict[str, Any]], tuple[PyTree, Array]]:
-    """Give the program of `initialize`: of keys `[seeds]`, and hyperparameters that all seeds have."""
+    """Give what initializes one seed: a function of two keys and of hyperparameters by name, as `initialize` is."""
 
     def one(init_key: Key, key: Key, values: dict[str, Any]) -> tuple[PyTree, Array]:
         state = agent.init(init_key)
@@ -59,10 +73,12 @@ def initialization(agent: Any, warmup: int) -> Callable[[Key, Key, dict[str, Any
         state, logs = lox.spool(agent.warmup)(key, state, warmup)
         return state, reduce_logs(logs, state.learner).fault
 
-    return jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
+    return one
 
 
-def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Callable[..., tuple[PyTree, Interval]]:
+def compile_interval(
+    agent: Any, keys: Key, state: PyTree, length: int, devices: Devices | None = None
+) -> Callable[..., tuple[PyTree, Interval]]:
     """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
 
     Args:
@@ -70,7 +86,9 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Calla
         keys: Training keys, `[seeds]`.
         state: Of all seeds, `[seeds, ...]`; its buffers are donated.
         length: Steps of each seed.
+        devices: The devices; None for one.
     """
+    devices = devices or Devices()
 
     def one(key: Key, state: PyTree) -> tuple[PyTree, Interval]:
         state, logs = lox.spool(agent.train)(key, state, length)
@@ -78,12 +96,10 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Calla
 
     if in_python(agent):
         return python_interval(agent, length)
-    return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
-
-
-def own_values(agent: Any) -> dict[str, float]:
-    """Give the hyperparameters that an agent was made with."""
-    return agent.hyperparameters() if hasattr(agent, "hyperparameters") else {}
+    where = (devices.shardings(state), devices.everywhere())
+    with devices.inside():
+        program = jax.jit(devices.each_seed(one), donate_argnums=1, out_shardings=where)
+        return program.lower(keys, state).compile()
 
 
 def restore_state(
@@ -92,6 +108,7 @@ def restore_state(
     path: Path,
     check: Callable[[dict[str, Any] | None], object],
     values: Mapping[str, float] | None = None,
+    devices: Devices | None = None,
 ) -> PyTree:
     """Read the state of all seeds from a checkpoint.
 
@@ -101,14 +118,23 @@ def restore_state(
         path: The checkpoint's folder.
         check: Given what the checkpoint belongs to; raises to refuse it.
         values: Hyperparameters from here on, by name; None for those that the agent was made with.
+        devices: The devices; None for one.
 
     Raises:
         ValueError: It is damaged, or of another configuration.
     """
     abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
-    values = own_values(agent) if values is None else values
-    configured = {
-        f"hyperparameters/{name}": np.full(init_keys.shape, value, np.float32) for name, value in values.items()
-    }
-    state = jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check, configured))
-    return state.with_hyperparameters(**values) if values else state
+    given = _of_all_seeds(own_values(agent) if values is None else values, init_keys)
+    lacking = {f"hyperparameters/{name}": value for name, value in given.items()}
+    state = checkpoint.restore(path, abstract, check, lacking)
+    return (devices or Devices()).place(dataclasses.replace(state, hyperparameters=given) if given else state)
+
+
+def own_values(agent: Any) -> dict[str, float]:
+    """Give the hyperparameters that an agent was made with."""
+    return agent.hyperparameters() if hasattr(agent, "hyperparameters") else {}
+
+
+def _of_all_seeds(values: Mapping[str, float], keys: Key) -> dict[str, np.ndarray]:
+    """Give every seed these hyperparameters, `[seeds]`."""
+    return {name: np.full(keys.shape, value, np.float32) for name, value in values.items()}

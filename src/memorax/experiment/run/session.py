@@ -49,21 +49,12 @@ class Outcome:
     error: DivergenceError | None = None
 
 
-def result(generator: Generator[Any, None, Outcome]) -> Outcome:
-    """Give what a generator returns, whatever it yields."""
-    while True:
-        try:
-            next(generator)
-        except StopIteration as stop:
-            return stop.value
-
-
 class Session:
     """A run in progress: starts from the newest checkpoint in the folder, or from the beginning if there is none.
 
     Args:
         config: The run; `log_every` is filled in.
-        engine: The agent of that configuration, and its state.
+        engine: The agent of that configuration on its devices.
         claim: The run's folder; released by `close`.
         logger: Where the metrics go; `metrics.jsonl` in the folder is read on resume. Closed by `close`.
         callbacks: Called at the end of every logging interval.
@@ -112,7 +103,7 @@ class Session:
 
         def check(found: dict[str, Any] | None) -> None:
             if latest is not None:
-                self.warnings += origin.check(found, config, latest, self._rows)
+                self.warnings += origin.check(found, config, latest, self._rows, engine.devices.number)
 
         if latest is None:
             engine.begin(config.warmup, begin)
@@ -138,7 +129,12 @@ class Session:
             OSError: The disk failed or is full, or the folder was removed or moved; the message says what is kept.
         """
         with Interruption() as interruption:
-            return result(self.intervals(display, interruption))
+            training = self.intervals(display, interruption)
+            while True:
+                try:
+                    next(training)
+                except StopIteration as stop:
+                    return stop.value
 
     def intervals(self, display: Display, interruption: Interruption) -> Generator[int, None, Outcome]:
         """Train as `run` does, but yield before each interval, whose length it says: so several runs take turns."""
@@ -262,7 +258,7 @@ class Session:
             display.note(f"warning: {self.logger.notices.pop(0)}")
         if self._best.improved(self.step):
             self.logger.sync()
-            self._best.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
+            self._best.save(self.step, self.state, self._origin(self._rows))
         if failure is not None:
             raise failure
 
@@ -285,11 +281,15 @@ class Session:
         self.logger.sync()
         # A complete checkpoint stands for the best ones up to it.
         self._best.settle(checkpoint.newest(self.folder / CHECKPOINTS))
-        self.writer.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
+        self.writer.save(self.step, self.state, self._origin(self._rows))
 
     def _save_by(self, writer: checkpoint.CheckpointWriter, metrics: Path) -> None:
         rows = origin.RowCount(read_rows(metrics, self.step))
-        writer.save(self.step, self.state, origin.describe(self.config, self.step, rows))
+        writer.save(self.step, self.state, self._origin(rows))
+
+    def _origin(self, rows: origin.RowCount) -> dict[str, Any]:
+        """What a checkpoint of this step belongs to."""
+        return origin.describe(self.config, self.step, rows, self.engine.devices.number)
 
     def _what_is_left(self, problem: Divergence) -> str:
         self.writer.wait()

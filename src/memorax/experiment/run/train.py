@@ -15,6 +15,7 @@ from memorax.experiment.callbacks import Callback, check_callbacks
 from memorax.experiment.changes import apply_changes
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import check_same_run, load_config, save_config, to_dict
+from memorax.experiment.devices import Devices
 from memorax.experiment.loading import find_checkpoint, restore_run
 from memorax.experiment.loggers import LOGGERS, Composite, Logger, LoggerError, make_loggers
 from memorax.experiment.recipes import build_agent
@@ -47,6 +48,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | Literal["last", "best"] = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    devices: int | Literal["all"] = 1,
     console: Console | None = None,
     return_on_signal: bool = False,
 ) -> Outcome:
@@ -72,6 +74,8 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         loggers: Where the metrics go besides `metrics.jsonl`: names, as `config.loggers` has them, or objects with the
             methods of `memorax.experiment.loggers.Logger`. Names are saved in the configuration, objects are not.
         callbacks: Objects with the method of `memorax.experiment.Callback`, called after every logging interval.
+        devices: How many devices train together, or `"all"`: seeds are split over them first, then the environments of
+            each seed. The result is the same up to rounding, and a run may be resumed on another number of them.
         console: Where to show the progress; None for standard output.
         return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcome, so that the caller
             decides what happens.
@@ -85,8 +89,9 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         ImportError: The library of a logger is not installed.
         KeyboardInterrupt: The run was stopped by SIGINT, and saved.
         OSError: The disk failed or is full, or a logger failed.
-        TypeError: No head serves the environment's action space, or the environment does not take `env_options`.
-        ValueError: The configuration is refused, or the folder cannot be used.
+        TypeError: No head serves the environment's action space, the environment does not take `env_options`, or it
+            runs in Python and there are several devices.
+        ValueError: The configuration is refused, the devices do not divide it, or the folder cannot be used.
     """
     session = prepare(
         config,
@@ -97,6 +102,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         fork_step=fork_step,
         loggers=loggers,
         callbacks=callbacks,
+        devices=devices,
     )
     try:
         return finish(session, console)
@@ -115,25 +121,17 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | str = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    devices: int | Literal["all"] = 1,
     maker: "Maker | None" = None,
 ) -> Session:
     """Check everything that can be checked before training; takes and raises what `train` does.
 
-    Args:
-        config: The run.
-        folder: Where to save it.
-        resume: Whether to resume it.
-        changes: New values from where it is resumed on.
-        fork: Folder of a run whose parameters it begins with.
-        fork_step: Which checkpoint of it.
-        loggers: Where the metrics go besides `metrics.jsonl`.
-        callbacks: Called after every logging interval.
-        maker: Makes what the run computes with; None for an agent of its own.
+    A `maker` makes what the run computes with; None: an agent of its own, on these devices.
 
     Returns:
         The run, ready to be trained by `finish`; its folder belongs to it until it is closed.
     """
-    folder, maker = None if folder is None else Path(folder), maker or Maker()
+    folder, maker = None if folder is None else Path(folder), maker or Maker(devices)
     check_callbacks(callbacks)
     names = (*config.loggers, *(name for name in loggers if isinstance(name, str)))
     config = dataclasses.replace(config, loggers=tuple(dict.fromkeys(names)))
@@ -146,7 +144,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         # What a run forked is read again only if it was killed before its first checkpoint.
         begun = newest(folder / CHECKPOINTS) is not None
         begin = _begin(dataclasses.replace(config, fork=None) if begun else config, agent)
-        evaluator = maker.evaluator(config, agent)
+        engine, evaluator = maker.equip(config, agent)
         claim = Claim(folder)
     else:
         if changes:
@@ -156,7 +154,8 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
             step = int(find_checkpoint(Path(fork), fork_step).name)
             config = dataclasses.replace(config, fork=str(fork), fork_step=step)
         config, agent = maker.build(config)
-        begin, evaluator = _begin(config, agent), maker.evaluator(config, agent)
+        begin = _begin(config, agent)
+        engine, evaluator = maker.equip(config, agent)
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
     try:
@@ -165,7 +164,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         logger = make_loggers(config.loggers, objects, claim.folder, to_dict(config))
         if not resume:
             save_config(claim.folder, config)
-        session = Session(config, maker.engine(config, agent), claim, logger, callbacks, begin, evaluator)
+        session = Session(config, engine, claim, logger, callbacks, begin, evaluator)
         if resume:  # only now, so that a run that is refused stays as it is
             save_config(claim.folder, config)
     except BaseException:
@@ -202,7 +201,14 @@ def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
 
 
 class Maker:
-    """Makes what a run computes with."""
+    """Makes what a run computes with.
+
+    Args:
+        devices: How many devices, or `"all"`.
+    """
+
+    def __init__(self, devices: int | Literal["all"] = 1) -> None:
+        self.devices: int | Literal["all"] = devices
 
     def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
         """Build the agent, and fill in what follows from it."""
@@ -210,13 +216,13 @@ class Maker:
         agent = build_agent(config)
         return with_log_interval(config, agent.steps_per_update), agent
 
-    def engine(self, config: RunConfig, agent: Any) -> Engine:
-        """Give what trains the agent."""
-        return Engine(agent, config.seed_numbers())
-
-    def evaluator(self, config: RunConfig, agent: Any) -> Evaluator | None:
-        """Give what evaluates it while it trains, if anything does."""
-        return Evaluator(config, agent, seed_keys(config.seed_numbers())[2]) if config.eval_every else None
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
+        """Check that the devices fit the run, and give what trains and what evaluates on them."""
+        devices = Devices(self.devices, config.seeds, getattr(config.hyperparameters, "num_envs", None))
+        devices.check(agent)
+        keys = seed_keys(config.seed_numbers())[2]
+        evaluator = Evaluator(config, agent, keys, devices) if config.eval_every else None
+        return Engine(agent, config.seed_numbers(), devices), evaluator
 
 
 def finish(session: Session, console: Console | None = None) -> Outcome:

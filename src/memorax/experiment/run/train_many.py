@@ -154,6 +154,7 @@ class SharedMaker(Maker):
     """
 
     def __init__(self, config: RunConfig) -> None:
+        super().__init__()
         self.agent = build_agent(config)
         if in_python(self.agent):
             self.agent.close()
@@ -168,18 +169,15 @@ class SharedMaker(Maker):
         """Give the agent that all runs have, and fill in what follows from it."""
         return with_log_interval(with_exploration(config), self.agent.steps_per_update), self.agent
 
-    def engine(self, config: RunConfig, agent: Any) -> Engine:
-        """Give the run's part of the batch."""
-        return Lane(self.batch, config.seed_numbers(), run_hyperparameters(config, list(own_values(agent))))
-
-    def evaluator(self, config: RunConfig, agent: Any) -> Evaluator | None:
-        """Give what evaluates the run, in programs that all runs have."""
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
+        """Give the run's part of the batch, and what evaluates it in programs that all runs have."""
+        lane = Lane(self.batch, config.seed_numbers(), run_hyperparameters(config, list(own_values(agent))))
         if config.eval_every is None:
-            return None
+            return lane, None
         keys = seed_keys(config.seed_numbers())[2]
         if self._evaluator is None:
             self._evaluator = Evaluator(config, agent, keys)
-        return self._evaluator.with_keys(keys)
+        return lane, self._evaluator.with_keys(keys)
 
 
 class Part:
