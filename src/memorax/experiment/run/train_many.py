@@ -118,18 +118,11 @@ def finish_many(sessions: Sequence[Session], batch: Batch, console: Console | No
             for session, view in zip(sessions, views, strict=True):
                 announce(session, view)
             training = {i: sessions[i].intervals(views[i], interruption) for i in range(len(sessions))}
-            while training:
-                lengths: dict[Lane, int] = {}
-                for i in list(training):
-                    length = _next(training[i], sessions[i])
-                    if isinstance(length, Outcome):
-                        del training[i]
-                        ended[i] = length
-                    else:
-                        lengths[_lane(sessions[i])] = length
+            while len(ended) < len(sessions):
+                came = {i: _next(training[i], sessions[i]) for i in range(len(sessions)) if i not in ended}
+                ended |= {i: outcome for i, outcome in came.items() if isinstance(outcome, Outcome)}
                 _show(display, views)
-                if lengths:
-                    batch.advance(lengths)
+                batch.advance({_lane(sessions[i]): n for i, n in came.items() if isinstance(n, int)})
     finally:
         display.close()
         with contextlib.ExitStack() as stack:
