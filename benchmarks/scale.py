@@ -2,8 +2,8 @@
 
 Programs are compiled for so many devices, which a single processor plays, and are read, not run: matrix products,
 memory and exchanges do not depend on what the devices are, times would. Strong scaling divides one batch of
-environments among the devices of a seed; weak scaling gives every device as many environments as one device had. One seed is
-trained, since seeds exchange nothing.
+environments among the devices of a seed; weak scaling gives every device as many environments as one device had. One seed
+is trained, since seeds exchange nothing.
 """
 
 import argparse
