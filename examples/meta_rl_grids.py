@@ -30,8 +30,9 @@ def rulesets():
     balls = constants.TILES_REGISTRY[constants.Tiles.BALL, 1 : 1 + BALLS]
     goals = jnp.stack([AgentNearGoal(tile=ball).encode() for ball in balls])
     rules = jnp.tile(EmptyRule().encode()[None, None], (BALLS, 1, 1))
-    objects = jnp.tile(balls[None], (BALLS, 1, 1))
-    return xminigrid.benchmarks.Benchmark(goals, rules, objects, jnp.zeros(BALLS, jnp.int32))
+    return xminigrid.benchmarks.Benchmark(
+        goals, rules, jnp.tile(balls[None], (BALLS, 1, 1)), jnp.zeros(BALLS, jnp.int32)
+    )
 
 
 def returns_in_trials(agent, state):
