@@ -1,4 +1,4 @@
-"""Meta-reinforcement learning on XLand-MiniGrid: within a trial, an agent with RL² finds out which ball ends an episode.
+"""Meta-reinforcement learning on XLand-MiniGrid: within a trial, RL² finds out which ball ends an episode.
 
 python examples/meta_rl_grids.py    (needs `pip install "memorax[xminigrid]"`; writes meta_rl_grids.json and .png)
 """
@@ -29,9 +29,8 @@ def rulesets():
     balls = constants.TILES_REGISTRY[constants.Tiles.BALL, 1 : 1 + BALLS]
     goals = jnp.stack([AgentNearGoal(tile=ball).encode() for ball in balls])
     rules = jnp.tile(EmptyRule().encode()[None, None], (BALLS, 1, 1))
-    return xminigrid.benchmarks.Benchmark(
-        goals, rules, jnp.tile(balls[None], (BALLS, 1, 1)), jnp.zeros(BALLS, jnp.int32)
-    )
+    objects = jnp.tile(balls[None], (BALLS, 1, 1))
+    return xminigrid.benchmarks.Benchmark(goals, rules, objects, jnp.zeros(BALLS, jnp.int32))
 
 
 def returns_in_trials(agent, state):
