@@ -51,6 +51,7 @@ def test_a_recurrent_algorithm_of_ones_own_takes_less_than_120_lines():
     assert len(A2C.read_text().splitlines()) < 120
 
 
+@pytest.mark.slow
 def test_an_algorithm_of_ones_own_trains_and_evaluates_in_other_processes(tmp_path):
     sizes = ["--steps", "256", "--num-envs", "4", "--num-steps", "8", "--seeds", "1", "--features", "4"]
     train = ["train", "a2c", "--import", "examples.recurrent_a2c", *sizes, "--out", str(tmp_path / "run")]

@@ -20,16 +20,16 @@ def short_chunks(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["lru", "mamba2", "slstm", "shm", "gtrxl", pytest.param("xlstm", marks=pytest.mark.slow)]
+    "name", ["lru", "slstm", "shm", "gtrxl", *(pytest.param(x, marks=pytest.mark.slow) for x in ("mamba2", "xlstm"))]
 )
 def test_chunks_give_what_the_whole_gives(short_chunks, name):
     entry = MODELS.get(name)
     model = entry(6, **entry.example)
     inputs = jax.random.normal(jax.random.key(0), (2, LENGTH, 5))
     done = jnp.zeros((2, LENGTH), bool).at[0, [3, 8]].set(True).at[1, 16].set(True)
-    params = model.init(jax.random.key(1), inputs, done)
+    params = jax.jit(model.init)(jax.random.key(1), inputs, done)
     params = jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), params)
-    carry = model.apply(params, inputs[::-1], done)[0]
+    carry = jax.jit(model.apply)(params, inputs[::-1], done)[0]
 
     def compute(limit):
         short_chunks(limit)
@@ -53,7 +53,7 @@ def test_chunks_give_what_the_whole_gives(short_chunks, name):
 def test_insides_of_chunks_are_not_kept(monkeypatch, name):
     model = MODELS.get(name)(32)
     inputs, done = jnp.ones((4, long.LONG, 32)), jnp.zeros((4, long.LONG), bool)
-    params = model.init(jax.random.key(1), inputs[:, :2], done[:, :2])
+    params = jax.jit(model.init)(jax.random.key(1), inputs[:, :2], done[:, :2])
 
     def memory():
         gradient = jax.jit(jax.grad(lambda p, x: jnp.sum(jnp.square(model.apply(p, x, done)[1])), (0, 1)))

@@ -13,6 +13,7 @@ from jax.core import Tracer
 from memorax import lox
 from memorax.acting import host_programs as programs
 from memorax.acting.checks import check_state, whole_updates
+from memorax.acting.host_learner import Learner, OverlappedLearner
 from memorax.acting.host_programs import HostPrograms
 from memorax.acting.vector_env import RolloutState
 from memorax.core.checks import boolean, check, integer, optional
@@ -56,10 +57,15 @@ class HostRunner:
         num_envs: Number of environments of each seed.
 
     Raises:
-        ValueError: The environment cannot be split into its groups.
+        ValueError: The environment cannot be split into its groups, or acting must not overlap with learning.
     """
 
     def __init__(self, agent: Any, env: HostEnvironment, num_envs: int) -> None:
+        if env.overlap and not agent.allows_overlap:
+            raise ValueError(
+                f"`overlap` of {env.name} must be False for {type(agent).__name__}, which learns from every step "
+                "before it takes the next, got True"
+            )
         self.agent, self.env, self.num_envs = agent, env, num_envs
         self._groups = env.number_of_groups(num_envs)
         self.compiled = HostPrograms(agent)
@@ -97,19 +103,21 @@ class HostRunner:
         updates = whole_updates(check("num_steps", num_steps, integer()), self.agent.steps_per_update)
         keys, single = _as_seeds(key)
         state = self._attached(_copied(state, single))
-        logs: list[lox.Logs] = []
-        try:
-            for _ in range(updates):
-                act_keys, learn_key = self.compiled(programs.split_key, self.groups)(keys, state)
-                loops, kept = self._interact(act_keys, state, self.agent.collect_steps, "explore")
-                learned = dataclasses.replace(state, loop=None)
-                learn = self.compiled(programs.learn, donate=(1,))
-                state, logged = learn(learn_key, learned, state.loop, loops, kept)
-                logs.append(logged)
-        except HostEnvironmentError as error:
-            error.state, error.logs = _as_given(state, single), _as_given(_joined(logs), single)
-            error.steps = len(logs) * self.agent.steps_per_update
-            raise
+        learning = OverlappedLearner if self.env.overlap else Learner
+        with learning(self.compiled, state) as learner:
+            try:
+                for _ in range(updates):
+                    split = self.compiled(programs.split_key, self.groups)
+                    act_keys, learn_key = split(learner.placed(keys), learner.acting)
+                    with learner.place():
+                        rollout = self._interact(act_keys, learner.acting, self.agent.collect_steps, "explore")
+                    learner.learn(learn_key, *rollout)
+                state, logs = learner.finish()
+            except HostEnvironmentError as error:
+                state, logs = learner.finish()
+                error.state, error.logs = _as_given(state, single), _as_given(_joined(logs), single)
+                error.steps = len(logs) * self.agent.steps_per_update
+                raise
         return _as_given(state, single), _as_given(_joined(logs), single)
 
     def _warmup(self, key: Key, state: Any, num_steps: int) -> tuple[Any, Logs]:

@@ -1,6 +1,6 @@
 """Agents whose environments may run in Python."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from memorax.acting.host import HostRunner
 from memorax.acting.vector_env import VectorEnv
@@ -15,6 +15,8 @@ class RunsInPython:
     """
 
     host: HostRunner | None = None
+    allows_overlap: ClassVar[bool] = True
+    """Whether it can act with the parameters of before its last update."""
     vector_env: VectorEnv
 
     def run_in_python(self) -> None:

@@ -108,6 +108,7 @@ class StreamAC(OnPolicy[StreamACConfig, ActorCritic]):
     """
 
     Config = StreamACConfig
+    allows_overlap = False
 
     def __init__(self, config: StreamACConfig, env: Any, env_params: PyTree, actor: Network, critic: Network) -> None:
         super().__init__(config, env, env_params)

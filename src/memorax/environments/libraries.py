@@ -19,6 +19,7 @@ LIBRARIES = (
     "jumanji",
     "minigrid",
     "navix",
+    "nle",
     "pgx",
     "playground",
     "popgym",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from memorax.core.devices import split_rows
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.learning.dropout import dropout
 from memorax.learning.shuffle import shuffled
@@ -77,8 +78,8 @@ def minibatch_indices(key: Key, size: int, num_minibatches: int) -> Array:
 
 
 def take(batch: PyTree, indices: Array) -> PyTree:
-    """Take sequences along the first axis of every leaf."""
-    return jax.tree.map(lambda x: x.take(indices, axis=0), batch)
+    """Take sequences along the first axis of every leaf, and split them over the devices that share a seed."""
+    return split_rows(jax.tree.map(lambda x: x.take(indices, axis=0), batch))
 
 
 def minibatch_epochs(

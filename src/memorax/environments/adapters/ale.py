@@ -16,7 +16,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(ale_py.roms.get_all_rom_ids()))
 
 
-def make(name: str, *, groups: int | None = None, **kwargs: Any) -> HostEnvironment:
+def make(name: str, *, groups: int | None = None, overlap: bool = False, **kwargs: Any) -> HostEnvironment:
     """Make an Atari game with the usual preprocessing.
 
     Observations are single grayscale images, uint8 `[84, 84, 1]`, every fourth frame (the maximum of the last two), of
@@ -26,6 +26,7 @@ def make(name: str, *, groups: int | None = None, **kwargs: Any) -> HostEnvironm
     Args:
         name: Name of the game, for example `pong`.
         groups: Number of groups of environments that take turns; None chooses.
+        overlap: Whether agents act while they learn.
         **kwargs: Arguments of `ale_py.vector_env.AtariVectorEnv` in place of these: `stack_num=4` for four frames as
             channels, `repeat_action_probability=0.0`, `episodic_life=True` to end an episode with each life,
             `reward_clipping=True`, `full_action_space=True`, `grayscale=False`, `frameskip`, `noop_max`,
@@ -39,7 +40,7 @@ def make(name: str, *, groups: int | None = None, **kwargs: Any) -> HostEnvironm
         ValueError: If there is no such game.
     """
     check_name("ale", name, names())
-    return HostEnvironment(AtariSource(name, kwargs), groups)
+    return HostEnvironment(AtariSource(name, kwargs), groups, overlap)
 
 
 class AtariSource(Source):

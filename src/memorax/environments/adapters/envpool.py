@@ -15,7 +15,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(envpool.list_all_envs()))
 
 
-def make(name: str, *, groups: int | None = None, **kwargs: Any) -> HostEnvironment:
+def make(name: str, *, groups: int | None = None, overlap: bool = False, **kwargs: Any) -> HostEnvironment:
     """Make an environment of EnvPool.
 
     Images have their channels last. Where the library stacks frames, they are single frames unless `stack_num` says
@@ -24,6 +24,7 @@ def make(name: str, *, groups: int | None = None, **kwargs: Any) -> HostEnvironm
     Args:
         name: Id in EnvPool, for example `Pong-v5`.
         groups: Number of groups of environments that take turns; None chooses.
+        overlap: Whether agents act while they learn.
         **kwargs: Arguments of `envpool.make`, for example `repeat_action_probability=0.25`.
 
     Returns:
@@ -37,4 +38,4 @@ def make(name: str, *, groups: int | None = None, **kwargs: Any) -> HostEnvironm
     if "stack_num" in getattr(config, "_fields", config):
         kwargs = {"stack_num": 1} | kwargs
     make_pool = functools.partial(envpool.make, name, env_type="gymnasium", **kwargs)
-    return HostEnvironment(EnvPoolSource(f"envpool::{name}", make_pool), groups)
+    return HostEnvironment(EnvPoolSource(f"envpool::{name}", make_pool), groups, overlap)

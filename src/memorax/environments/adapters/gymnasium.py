@@ -27,13 +27,16 @@ def _import(module: str) -> None:
         raise MissingExtraError(module, package) from error
 
 
-def make(name: str, *, processes: bool = False, groups: int | None = None, **kwargs: Any) -> HostEnvironment:
+def make(
+    name: str, *, processes: bool = False, groups: int | None = None, overlap: bool = False, **kwargs: Any
+) -> HostEnvironment:
     """Make an environment of Gymnasium.
 
     Args:
         name: Id in Gymnasium, for example `CartPole-v1`; or `module:id`, where the module registers it.
         processes: Whether each environment steps in a process of its own.
         groups: Number of groups of environments that take turns; None chooses.
+        overlap: Whether agents act while they learn.
         **kwargs: Further arguments of `gymnasium.make`.
 
     Returns:
@@ -49,4 +52,4 @@ def make(name: str, *, processes: bool = False, groups: int | None = None, **kwa
     else:
         check_name("gymnasium", name, tuple(gymnasium.registry))
     make_one = functools.partial(gymnasium.make, name, **kwargs)
-    return HostEnvironment(SingleSource(make_one, f"gymnasium::{name}", processes), groups)
+    return HostEnvironment(SingleSource(make_one, f"gymnasium::{name}", processes), groups, overlap)

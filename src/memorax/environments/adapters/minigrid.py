@@ -18,7 +18,13 @@ def names() -> tuple[str, ...]:
 
 
 def make(
-    name: str, *, one_hot: bool = True, processes: bool = False, groups: int | None = None, **kwargs: Any
+    name: str,
+    *,
+    one_hot: bool = True,
+    processes: bool = False,
+    groups: int | None = None,
+    overlap: bool = False,
+    **kwargs: Any,
 ) -> HostEnvironment:
     """Make an environment of MiniGrid; the mission, a string, is left out of the observations.
 
@@ -28,6 +34,7 @@ def make(
             rather than as their three numbers.
         processes: Whether each environment steps in a process of its own.
         groups: Number of groups of environments that take turns; None chooses.
+        overlap: Whether agents act while they learn.
         **kwargs: Arguments of its constructor.
 
     Returns:
@@ -44,4 +51,4 @@ def make(
         constants = import_library("minigrid.core.constants", "minigrid")
         sizes = len(constants.OBJECT_TO_IDX), len(constants.COLOR_TO_IDX), len(constants.STATE_TO_IDX)
         source.observation = OneHotCells(source.observation.foreign, "image", sizes)
-    return HostEnvironment(source, groups)
+    return HostEnvironment(source, groups, overlap)

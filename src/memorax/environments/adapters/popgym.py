@@ -16,13 +16,16 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix("popgym-") for name in gymnasium.registry if name.startswith("popgym-")))
 
 
-def make(name: str, *, processes: bool = False, groups: int | None = None, **kwargs: Any) -> HostEnvironment:
+def make(
+    name: str, *, processes: bool = False, groups: int | None = None, overlap: bool = False, **kwargs: Any
+) -> HostEnvironment:
     """Make an environment of POPGym; `memory::` has the same tasks in JAX, which is faster.
 
     Args:
         name: Name in POPGym, for example `RepeatPreviousEasy-v0`.
         processes: Whether each environment steps in a process of its own.
         groups: Number of groups of environments that take turns; None chooses.
+        overlap: Whether agents act while they learn.
         **kwargs: Arguments of its constructor.
 
     Returns:
@@ -33,4 +36,4 @@ def make(name: str, *, processes: bool = False, groups: int | None = None, **kwa
     """
     check_name("popgym", name, names())
     make_one = functools.partial(gymnasium.make, f"popgym:popgym-{name}", **kwargs)
-    return HostEnvironment(SingleSource(make_one, f"popgym::{name}", processes), groups)
+    return HostEnvironment(SingleSource(make_one, f"popgym::{name}", processes), groups, overlap)

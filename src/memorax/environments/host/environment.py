@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.core import Tracer
 
-from memorax.core.checks import check, integer, optional
+from memorax.core.checks import boolean, check, integer, optional
 from memorax.core.spaces import Space
 from memorax.core.types import Array, Key, PyTree
 from memorax.environments.environment import Environment, EnvParams, Step
@@ -36,14 +36,17 @@ class HostEnvironment(Environment[HostState, EnvParams]):
         source: Makes the environments.
         groups: Number of groups of environments that take turns: while one steps, the policy acts for the next. None:
             2 where environments step outside of Python's main thread, else 1. Divides the number of environments.
+        overlap: Whether agents act while they learn: in each rollout but the first of a call with the parameters of
+            one update before.
 
     Raises:
-        TypeError: `groups` is not an integer.
+        TypeError: `groups` is not an integer, or `overlap` not a boolean.
         ValueError: `groups` is below 1.
     """
 
-    def __init__(self, source: Source, groups: int | None = None) -> None:
+    def __init__(self, source: Source, groups: int | None = None, overlap: bool = False) -> None:
         self.source = source
+        self.overlap = check("overlap", overlap, boolean())
         self.groups = check("groups", groups, optional(integer(1)))
 
     @property

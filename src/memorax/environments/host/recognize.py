@@ -13,7 +13,12 @@ _OTHER_LIBRARIES = {"dm_env", "gym", "pettingzoo"}
 
 
 def as_host(
-    env: Any, *, name: str | None = None, processes: bool = False, groups: int | None = None
+    env: Any,
+    *,
+    name: str | None = None,
+    processes: bool = False,
+    groups: int | None = None,
+    overlap: bool = False,
 ) -> HostEnvironment:
     """Take an environment in Python, as agents do with what they are given.
 
@@ -29,6 +34,7 @@ def as_host(
         processes: Whether each environment steps in a process of its own: for environments whose step takes longer
             than half a millisecond or so. Programs that use it need `if __name__ == "__main__":`.
         groups: As `HostEnvironment` takes it.
+        overlap: As `HostEnvironment` takes it.
 
     Returns:
         The environment for agents.
@@ -37,17 +43,21 @@ def as_host(
         TypeError: It is nothing of this kind, or does not do what environments of Gymnasium do.
         ValueError: The same.
     """
-    found = find_host(env, name, processes, groups)
+    found = find_host(env, name, processes, groups=groups, overlap=overlap)
     if found is None:
         got = f"the class {env.__name__}; write `lambda: {env.__name__}(...)`" if isinstance(env, type) else repr(env)
         raise TypeError(f"`env` must be an environment of gymnasium, or a function that makes one, got {got}")
     return found
 
 
-def find_host(
-    env: Any, name: str | None = None, processes: bool = False, groups: int | None = None
-) -> HostEnvironment | None:
+def find_host(env: Any, name: str | None = None, processes: bool = False, **options: Any) -> HostEnvironment | None:
     """Take an environment in Python, as `as_host` does; None if it is something else.
+
+    Args:
+        env: As `as_host` takes it.
+        name: As `as_host` takes it.
+        processes: As `as_host` takes it.
+        **options: Further arguments of `HostEnvironment`.
 
     Raises:
         TypeError: It is of a library without adapter, or does not do what environments of Gymnasium do.
@@ -58,7 +68,7 @@ def find_host(
     if isinstance(env, type):
         return None
     if callable(env) and not hasattr(env, "step") and not hasattr(env, "step_env"):
-        return _from_function(env, name, processes, groups)
+        return _from_function(env, name, processes, options)
     if _is_other(env):
         kind: type = type(env)
         library = next(_library(cls) for cls in kind.__mro__ if _library(cls) in _OTHER_LIBRARIES)
@@ -69,8 +79,8 @@ def find_host(
     if not is_gymnasium(env):
         return None
     if _is_vector(env):
-        return HostEnvironment(_vector_source(None, env, name), groups)
-    return HostEnvironment(SingleSource(copies_of(env), name, processes), groups)
+        return HostEnvironment(_vector_source(None, env, name), **options)
+    return HostEnvironment(SingleSource(copies_of(env), name, processes), **options)
 
 
 def _vector_source(make: Callable[[], Any] | None, first: Any, name: str | None) -> VectorSource:
@@ -81,7 +91,9 @@ def _vector_source(make: Callable[[], Any] | None, first: Any, name: str | None)
     return source
 
 
-def _from_function(make: Callable[[], Any], name: str | None, processes: bool, groups: int | None) -> HostEnvironment:
+def _from_function(
+    make: Callable[[], Any], name: str | None, processes: bool, options: dict[str, Any]
+) -> HostEnvironment:
     made = make()
     if not is_gymnasium(made):
         raise TypeError(
@@ -89,9 +101,9 @@ def _from_function(make: Callable[[], Any], name: str | None, processes: bool, g
             f"{type(made).__name__}"
         )
     if _is_vector(made):
-        return HostEnvironment(_vector_source(make, made, name), groups)
+        return HostEnvironment(_vector_source(make, made, name), **options)
     made.close()
-    return HostEnvironment(SingleSource(make, name, processes), groups)
+    return HostEnvironment(SingleSource(make, name, processes), **options)
 
 
 def _library(cls: type) -> str:

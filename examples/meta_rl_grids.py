@@ -1,0 +1,80 @@
+"""Meta-reinforcement learning on XLand-MiniGrid: an agent with RL² finds out which ball ends an episode.
+
+python examples/meta_rl_grids.py    (needs `pip install "memorax[xminigrid]"`; writes meta_rl_grids.json and .png)
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+
+from memorax import MLP, PPO, RNN, FeatureExtractor, Network, PPOConfig, heads, make
+from memorax.networks import RL2Wrapper
+
+BALLS, EPISODES, MAX_STEPS = 5, 5, 40
+
+
+def rulesets():
+    """Rulesets that differ in the color of the ball that the agent must walk up to, as a benchmark."""
+    import xminigrid  # noqa: PLC0415  needed to run this, not to read it
+    from xminigrid.core.goals import AgentNearGoal  # noqa: PLC0415
+    from xminigrid.core.rules import EmptyRule  # noqa: PLC0415
+
+    constants = xminigrid.core.constants
+    balls = constants.TILES_REGISTRY[constants.Tiles.BALL, 1 : 1 + BALLS]
+    goals = jnp.stack([AgentNearGoal(tile=ball).encode() for ball in balls])
+    rules = jnp.tile(EmptyRule().encode()[None, None], (BALLS, 1, 1))
+    objects = jnp.tile(balls[None], (BALLS, 1, 1))
+    return xminigrid.benchmarks.Benchmark(goals, rules, objects, jnp.zeros(BALLS, jnp.int32))
+
+
+def returns_in_trials(agent, state):
+    """Mean return of the first, second, ... episode of new trials."""
+    fresh = dataclasses.replace(agent.init(jax.random.key(9)), learner=state.learner)
+    _, steps = agent.rollout(jax.random.key(10), fresh, EPISODES * MAX_STEPS)
+    done, reward = np.asarray(steps.terminated | steps.truncated), np.asarray(steps.reward)
+    episode = np.cumsum(done, axis=1) - done
+    return [float(np.where(episode == i, reward, 0.0).sum(axis=1).mean()) for i in range(EPISODES)]
+
+
+def main(num_steps: int = 3_000_000, parts: int = 30) -> list[float]:
+    """Train with memory across and within episodes; give the mean returns of a trial's first and last episodes."""
+    options = {"benchmark": rulesets(), "episodes_per_trial": EPISODES, "max_steps": MAX_STEPS}
+    env, env_params = make("xminigrid::XLand-MiniGrid-R1-9x9", **options)
+    gru = RNN(cell=nn.GRUCell(features=64))
+    curves = {}
+    for name, torso in (("across", RL2Wrapper(gru, episodes_per_trial=EPISODES)), ("within", gru)):
+        # RL² must see the last action and reward of the episode before.
+        small = {f"{part}_extractor": MLP(features=(16,)) for part in ("action", "reward", "done")}
+        look = nn.Sequential([lambda x: x.reshape(*x.shape[:-3], -1), nn.Dense(64), nn.relu])
+        extractor = FeatureExtractor(observation_extractor=look, mask_at_start=name == "within", **small)
+        actor = Network(extractor, torso, heads.Categorical(action_dim=env.action_space(env_params).n))
+        critic = Network(extractor, torso, heads.VNetwork())
+        optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3))
+        config = PPOConfig(num_envs=64, num_steps=64, num_minibatches=4, entropy_coefficient=0.01)
+        agent = PPO(config, env, env_params, actor, critic, optimizer, optimizer)
+        state = agent.init(jax.random.key(0))
+        curves[name] = [[0, *returns_in_trials(agent, state)]]
+        for _ in range(parts):
+            state = agent.train(jax.random.key(1), state, num_steps // parts)
+            curves[name].append([int(state.step), *returns_in_trials(agent, state)])
+            print(name, *(f"{x:.3g}" for x in curves[name][-1]), flush=True)
+    Path("meta_rl_grids.json").write_text(json.dumps({"episodes": EPISODES, "step_and_returns": curves}))
+    for name, curve in curves.items():
+        steps, first, *_, last = zip(*curve, strict=True)
+        for label, returns in (("first", first), ("last", last)):
+            plt.plot(steps, returns, label=f"memory {name} episodes, {label} episode of a trial")
+    plt.gca().set(xlabel="environment steps", ylabel="mean return", title="XLand-MiniGrid, a goal to be found out")
+    plt.legend()
+    plt.savefig("meta_rl_grids.png", dpi=120)
+    return [curve[-1][i] for curve in curves.values() for i in (1, -1)]
+
+
+if __name__ == "__main__":
+    main()
