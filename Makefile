@@ -10,7 +10,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 INSTALLED = pyproject.toml $(CONSTRAINTS) $(VENV)/.created
-PYTEST := JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := JAX_PLATFORMS=cpu $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Parts of the tests, for machines side by side: `make test SHARD=networks`. The four together are all of them.
 SHARDS = networks environments algorithms rest
@@ -25,10 +25,10 @@ ROOMS = $(notdir $(patsubst %/,%,$(filter-out %/__pycache__/,$(wildcard src/memo
 FOLDERS = $(wildcard src/memorax/$(ROOM) tests/$(ROOM))
 
 .DEFAULT_GOAL := help
-.PHONY: help train check test test-all test-envs faults lint bench docs clean
+.PHONY: help train check test test-all test-envs test-sweep faults lint bench docs clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 train: $(VENV)/.installed ## Train the default agent and draw its learning curve
 	$(BIN)/memorax train $(ARGS)
@@ -58,6 +58,10 @@ test-envs: ## Test the adapters of other libraries, in three environments of the
 	$(VENV)-nle/bin/python -m pip --disable-pip-version-check install --quiet pytest pytest-timeout
 	JAX_PLATFORMS=cpu $(VENV)-nle/bin/python -m pytest tests/environments/host $(ARGS)
 
+test-sweep: ## Test sweeps with Ray, Optuna and submitit, in an environment of their own
+	$(MAKE) VENV=$(VENV)-sweep $(VENV)-sweep/.installed-sweep
+	JAX_PLATFORMS=cpu $(VENV)-sweep/bin/python -m pytest tests/experiment/sweep tests/cli/test_sweep.py tests/docs/test_sweeps_page.py $(ARGS)
+
 faults: $(VENV)/.installed-test ## Kill runs, fill disks, damage files: the fault campaign, which takes more than an hour
 	JAX_PLATFORMS=cpu $(BIN)/python -m tests.faults.campaign $(ARGS)
 
@@ -69,7 +73,7 @@ lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed-peers ## Run the benchmarks, and write their tables into the documentation
-	@for name in environments library_loops rnn models kernels buffers ppo replay_agents tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in environments library_loops rnn models kernels buffers ppo replay_agents agents tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html

@@ -1,13 +1,14 @@
 """Steps per second through memorax over those of each library's own vectorised loop with automatic resets.
 
 Run as `python -m benchmarks.library_loops [--out FILE] [--add] [--only TEXT] [--envs 256] [--rounds 5]
-[--seconds 0.5]`. For every library that is installed both loops run in one process, by turns, with the same number of environments and the
-same actions, random and drawn beforehand; the ratio is the median over the rounds, by the clock and
-by the CPU time of the process, which tells more on a machine that is shared. What is written into `info`
-and not read is left out by the compiler on both sides. Most libraries lose the last observation of an episode, and
-some begin every episode in the same state; through memorax each episode has a start of its own. For Brax the
-row `fresh resets` is beside the library's loop with resets of the same kind. The row `reset_pool` is what that brings to an environment whose reset is expensive: with it over without it. The result is one JSON object; `--add`
-keeps the rows that are in the file, since not all libraries can be installed together.
+[--seconds 0.5]`. For every library that is installed both loops run in one process, by turns, with the same number of
+environments and the same actions, random and drawn beforehand; the ratio is the median over the rounds, by the clock
+and by the CPU time of the process, which tells more on a machine that is shared. What is written into `info` and not
+read is left out by the compiler on both sides. Most libraries lose the last observation of an episode, and some begin
+every episode in the same state; through memorax each episode has a start of its own. For Brax the row `fresh resets`
+is beside the library's loop with resets of the same kind. The row `reset_pool` is what that brings to an environment
+whose reset is expensive: with it over without it. The result is one JSON object; `--add` keeps the rows that are in
+the file, since not all libraries can be installed together.
 """
 
 import argparse

@@ -27,7 +27,7 @@ from memorax.testing.transform_properties import (
 )
 
 KEY = jax.random.key(0)
-TRACED = (leaks_no_tracers, traces_inside_shard_map)
+QUICK = (traces_inside_shard_map, leaks_no_tracers, trains_in_donated_memory)
 TINY = {"num_envs": 2, "num_steps": 2, "num_minibatches": 1, "update_epochs": 1, "truncation_length": 2}
 REPLAYED = {"train_frequency": 2, "batch_size": 2}
 
@@ -42,8 +42,8 @@ def tiny(name, cls=None):
 
 
 def marked(name, holds):
-    quick = name in {"ppo", "r2d2"} if holds in TRACED else (name, holds) == ("ppo", trains_in_donated_memory)
-    return pytest.param(name, holds, marks=[] if quick else [pytest.mark.slow])
+    quick = {"ppo": QUICK, "r2d2": QUICK[:1]}.get(name, ())
+    return pytest.param(name, holds, marks=[] if holds in quick else [pytest.mark.slow])
 
 
 @pytest.mark.parametrize(("name", "holds"), [marked(name, holds) for name in ALGORITHMS for holds in PROPERTIES])

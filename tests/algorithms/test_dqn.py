@@ -320,7 +320,7 @@ def test_dqn_is_registered():
         ({"sequence_period": 0}, "`sequence_period` must be at least 1"),
         ({"burn_in_length": -1}, "`burn_in_length` must be at least 0"),
         ({"n_step": 0}, "`n_step` must be at least 1"),
-        ({"epsilon_steps": 0}, "`epsilon_steps` must be at least 1"),
+        ({"epsilon_steps": 0}, "`epsilon_steps` must be at least 1 or None, got 0"),
         ({"gamma": 1.01}, r"`gamma` must be in \[0, 1\]"),
         ({"epsilon_start": 2.0}, r"`epsilon_start` must be in \[0, 1\]"),
         ({"epsilon_end": -1.0}, r"`epsilon_end` must be in \[0, 1\]"),

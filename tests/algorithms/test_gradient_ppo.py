@@ -199,9 +199,13 @@ def test_gradient_ppo_is_registered():
     ("fields", "message"),
     [
         ({"regularization_coefficient": -0.1}, "`regularization_coefficient` must be at least 0, got -0.1"),
-        ({"truncation_length": 0}, "`truncation_length` must be at least 1, got 0"),
+        ({"truncation_length": 0}, "`truncation_length` must be at least 1 or None, got 0"),
         ({"truncation_length": 17}, r"`truncation_length` \(17\) must divide `num_steps` \(128\) for chunks of equal"),
-        ({"burn_in_length": 16}, r"`burn_in_length` \(16\) must be below `truncation_length` \(16\)"),
+        (
+            {"burn_in_length": 16, "truncation_length": 16},
+            r"`burn_in_length` \(16\) must be below `truncation_length` \(16\)",
+        ),
+        ({"burn_in_length": 64}, r"`burn_in_length` \(64\) must be below `truncation_length` \(64\)"),
         ({"gamma": 1.5}, "`gamma` must be in"),
     ],
 )
@@ -210,8 +214,15 @@ def test_bad_configurations_are_refused(fields, message):
         GradientPPOConfig(**fields)
 
 
+@pytest.mark.parametrize(("num_steps", "chunk"), [(128, 64), (64, 64), (96, 96), (130, 65), (20, 20), (67, 67)])
+def test_chunks_are_long_unless_told_otherwise(num_steps, chunk):
+    config = GradientPPOConfig(num_steps=num_steps)
+    assert config.chunk_length == chunk
+    assert config.minibatches(recurrent=True) == 4
+
+
 def test_the_length_of_chunks_is_an_integer():
-    with pytest.raises(TypeError, match=r"`truncation_length` must be an integer, got 8\.0"):
+    with pytest.raises(TypeError, match=r"`truncation_length` must be an integer or None, got 8\.0"):
         GradientPPOConfig(truncation_length=8.0)
 
 

@@ -295,7 +295,7 @@ def test_pqn_is_registered():
         *(({name: 0}, f"`{name}` must be at least 1, got 0") for name in ("num_envs", "num_steps")),
         ({"num_minibatches": 0}, "`num_minibatches` must be at least 1 or None, got 0"),
         ({"update_epochs": 0}, "`update_epochs` must be at least 1"),
-        ({"epsilon_steps": 0}, "`epsilon_steps` must be at least 1"),
+        ({"epsilon_steps": 0}, "`epsilon_steps` must be at least 1 or None, got 0"),
         ({"burn_in_length": -1}, "`burn_in_length` must be at least 0"),
         ({"gamma": 1.01}, r"`gamma` must be in \[0, 1\]"),
         ({"td_lambda": -0.1}, r"`td_lambda` must be in \[0, 1\]"),
@@ -311,7 +311,8 @@ def test_bad_configurations_are_refused(fields, message):
 
 @pytest.mark.parametrize("field", ["num_envs", "num_steps", "burn_in_length", "epsilon_steps"])
 def test_numbers_of_things_are_integers(field):
-    with pytest.raises(TypeError, match=f"`{field}` must be an integer, got 8.0"):
+    or_none = " or None" if field == "epsilon_steps" else ""
+    with pytest.raises(TypeError, match=f"`{field}` must be an integer{or_none}, got 8.0"):
         PQNConfig(**{field: 8.0})
 
 

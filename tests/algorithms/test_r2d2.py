@@ -170,6 +170,14 @@ def test_half_of_each_sequence_is_in_the_next_one():
     assert agent.buffer.layout.sample_sequence_length == 80
 
 
+def test_every_transition_is_learned_from_about_four_times():
+    """As in Acme; the paper says 0.8."""
+    config = R2D2Config()
+    learned = config.batch_size * (config.sequence_length - config.burn_in_length - 1)
+    assert 4.0 <= learned / config.train_frequency <= 4.5
+    assert config.target_update_frequency == 100 * config.train_frequency
+
+
 def test_r2d2_is_registered():
     assert ALGORITHMS.get("r2d2") == (R2D2, R2D2Config)
 

@@ -50,11 +50,11 @@ def add():
 '''
 
 
-def memorax(folder, *arguments, path=()):
-    """Run a command in a folder; returns its exit code, its output and its errors."""
+def memorax(folder, *commands, path=()):
+    """Run commands in a folder, in one process; returns their exit code, their output and their errors."""
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join([*map(str, path), str(SOURCE)])}
-    code = "import sys; from memorax.cli import main; sys.path.remove(''); sys.exit(main())"
-    command = [sys.executable, "-W", "error", "-c", code, *arguments]
+    code = f"import sys; from memorax.cli import main; sys.path.remove(''); sys.exit(sum(map(main, {commands})))"
+    command = [sys.executable, "-W", "error", "-c", code]
     run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, env=environment, timeout=240)
     return run.returncode, run.stdout, run.stderr
 
@@ -103,28 +103,25 @@ def installed(tmp_path):
 
 
 def check_all_commands(folder, *options, path=(), imports=()):
-    """Train, evaluate and resume a run, each in another process."""
-    code, out, err = memorax(folder, "train", *options, *imports, *TINY, "--out", "run", path=path)
+    """Train a run, and evaluate and resume it in another process."""
+    code, out, err = memorax(folder, ["train", *options, *imports, *TINY, "--out", "run"], path=path)
     assert (code, err) == (0, "")
     assert "mean episode return" in out
-    code, out, err = memorax(folder, "evaluate", "run", "--episodes", "1", path=path)
-    assert (code, err) == (0, "")
-    code, out, err = memorax(folder, "train", "--resume", "--out", "run", "--steps", "1680", path=path)
+    evaluate, resume = ["evaluate", "run", "--episodes", "1"], ["train", "--resume", "--out", "run", "--steps", "1680"]
+    code, out, err = memorax(folder, evaluate, resume, path=path)
     assert (code, err) == (0, "")
     assert "resuming from step 1,120" in out
     return json.loads((folder / "run" / "config.json").read_text())
 
 
-def test_a_module_is_imported_by_every_process(work):
-    options = ["mine", "--env", "mine::Task", "--env-options", "version=2", "--model", "mine"]
+@pytest.mark.parametrize("env", ["tasks:make_env", pytest.param("mine::Task", marks=pytest.mark.slow)])
+def test_modules_are_imported_by_every_process(work, env):
+    """One that registers an algorithm and a model, and one that the environment names with its function."""
+    (work / "tasks.py").write_text(MODULE)
+    options = ["mine", "--env", env, "--env-options", "version=2", "--model", "mine"]
     config = check_all_commands(work, *options, imports=["--import", "my_module"])
     assert (config["algorithm"], config["imports"]) == ("mine", ["my_module"])
-
-
-def test_an_environment_is_named_by_its_function(work):
-    (work / "tasks.py").write_text(MODULE)
-    config = check_all_commands(work, "--env", "tasks:make_env", "--env-options", "version=2")
-    assert (config["env"], config["env_options"]) == ("tasks:make_env", {"version": 2})
+    assert (config["env"], config["env_options"]) == (env, {"version": 2})
 
 
 def test_an_installed_package_is_known_by_name(work, installed):

@@ -81,6 +81,16 @@ def test_associative_recall():
     assert ends == [7]
 
 
+def test_distracted_recall():
+    """Cue 0 alone, two distractors twice, the question alone; of the answers only the last counts."""
+    coins = [[True, False], [False, False], [True, True], [True, True]]
+    seen, rewards, ends = play("DistractedRecall", jnp.int32(0), [1, 1, 1, 0], coins, length=2, distractors=2)
+    np.testing.assert_array_equal(seen[:4], [[0, -1, 0, 0], [0, 0, 1, -1], [0, 0, -1, -1], [1, 0, 0, 0]])
+    np.testing.assert_array_equal(rewards, [0, 0, 0, 1])
+    assert ends == [3]
+    assert play("DistractedRecall", jnp.int32(1), [1, 1, 1, 0], coins, length=2, distractors=2)[1][-1] == -1
+
+
 def test_key_to_door():
     """The key is in sight at time 0, or at time 1 for who waits in the first step; the corridor pays noise."""
     noise = [9.0, 1.0, -2.0, 9.0, 9.0]

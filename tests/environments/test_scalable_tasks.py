@@ -85,6 +85,11 @@ def chain(memory, observation, reward, key):
     return (memory[observation[1].astype(jnp.int32)] > 0).astype(jnp.int32), memory
 
 
+def keep_cue(memory, observation, reward, key):
+    memory = remember(observation[1], memory, 0)
+    return (memory > 0).astype(jnp.int32), memory
+
+
 def maze(memory, observation, reward, key):
     memory = remember(observation[:2], memory, None)
     return jnp.where(observation[3] == 1, memory, 2), memory
@@ -122,6 +127,7 @@ PLAYERS = {
     "TMazeActive": ({"length": 5}, deadline, jnp.float32(0), turn_up, None),
     "TMazeActive action": ({"length": 5, "penalty": "action"}, deadline, jnp.float32(0), None, None),
     "MemoryChain": ({"length": 6, "num_bits": 3}, chain, jnp.zeros(3), always(1), 0.0),
+    "DistractedRecall": ({"length": 4, "distractors": 3}, keep_cue, jnp.float32(0), always(1), 0.0),
     "TMaze": ({"length": 4, "max_steps": 9}, maze, jnp.int32(0), if_up, None),
 }
 
@@ -287,7 +293,7 @@ def test_keys_and_questions_are_drawn_fairly(overwrite):
 
 
 LONG = ("TMaze", "TMazePassive", "TMazeActive", "MemoryChain", "UmbrellaChain", "Copy", "SelectiveCopy")
-LONG = (*LONG, "AssociativeRecall", "PassiveKeyToDoor", "ActiveKeyToDoor")
+LONG = (*LONG, "AssociativeRecall", "PassiveKeyToDoor", "ActiveKeyToDoor", "DistractedRecall")
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -317,6 +323,8 @@ def test_credit_lengths():
     [
         ("UmbrellaChain", {"length": 0}, ValueError, "`length` must be at least 1, got 0"),
         ("UmbrellaChain", {"distractors": -1}, ValueError, "`distractors` must be at least 0, got -1"),
+        ("DistractedRecall", {"length": -1}, ValueError, "`length` must be at least 0, got -1"),
+        ("DistractedRecall", {"distractors": 0.5}, TypeError, "`distractors` must be an integer, got 0.5"),
         ("Copy", {"length": -1}, ValueError, "`length` must be at least 0, got -1"),
         ("Copy", {"items": 0}, ValueError, "`items` must be at least 1, got 0"),
         ("SelectiveCopy", {"symbols": 1}, ValueError, "`symbols` must be at least 2, got 1"),

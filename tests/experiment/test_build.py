@@ -197,10 +197,10 @@ REPLAY = {"num_envs": 3, "train_frequency": 4, "batch_size": 2, "buffer_size": 2
 @pytest.mark.parametrize(
     ("fields", "run"),
     [
-        ({"learning_starts": 50}, {"steps": 120}),
+        pytest.param({"learning_starts": 50}, {"steps": 120}, marks=pytest.mark.slow),
         ({"learning_starts": 50}, {"steps": 120, "warmup": 32}),
         ({"learning_starts": 1, "sequence_length": 9}, {"steps": 125, "model": "gru"}),
-        ({"learning_starts": 1}, {"steps": 96, "warmup": 60}),
+        pytest.param({"learning_starts": 1}, {"steps": 96, "warmup": 60}, marks=pytest.mark.slow),
     ],
 )
 def test_annealing_of_replay_begins_where_learning_begins(fields, run):

@@ -146,6 +146,24 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         load_config(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('"seeds": 1', '"seeds": 0', "`seeds` must be at least 1, got 0"),
+        ('"algorithm": "ppo"', '"algorithm": "ppO"', "unknown algorithm `ppO`"),
+        ('"gamma": 0.99', '"gamma": 8.99', r"`gamma` must be in \[0, 1\], got 8.99"),
+        ('"observation"', '"zbservation"', "`inputs` must be"),
+    ],
+)
+def test_a_damaged_value_is_refused_with_its_file(tmp_path, before, after, message):
+    save_config(tmp_path, RunConfig(algorithm="ppo", env="memory::TMaze", seeds=1, hyperparameters=PPOConfig()))
+    path = tmp_path / "config.json"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(ValueError, match=f"{path} must hold the configuration of a run: {message}.*; restore the file"):
+        load_config(tmp_path)
+
+
 @pytest.mark.parametrize("where", ["run", "hyperparameters"])
 def test_a_field_of_another_version_is_refused(where):
     content = to_dict(CONFIG)

@@ -241,7 +241,7 @@ def test_a_loss_is_named(monkeypatch, tmp_path):
     assert "try a lower `--learning-rate` or `--max-grad-norm`" in text
 
 
-@pytest.mark.parametrize("algorithm", [PPO, DQN])
+@pytest.mark.parametrize("algorithm", [PPO, pytest.param(DQN, marks=pytest.mark.slow)])
 def test_the_optimizer_is_named(monkeypatch, tmp_path, algorithm):
     agent = broken_agent(algorithm, None)
     network = agent.networks.actor.network if algorithm is PPO else agent.networks.network

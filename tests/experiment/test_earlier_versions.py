@@ -15,7 +15,7 @@ WRITTEN = Path(__file__).parent / "written_by_0_1_0"
 """Runs of 320 steps: `memorax train ALGORITHM --env memory::RepeatFirstEasy --features 4 --seeds 1 ...`."""
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
+@pytest.mark.parametrize("algorithm", ["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_a_run_of_an_earlier_version_goes_further(algorithm, tmp_path):
     folder = Path(shutil.copytree(WRITTEN / algorithm, tmp_path / "run"))
     before, config = read_rows(folder / "metrics.jsonl"), load_config(folder)

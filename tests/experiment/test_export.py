@@ -19,7 +19,7 @@ from memorax.networks.sequence_models import MODELS
 STEPS, BATCH = 64, 3
 TOLERANCE = {"stablehlo": 1e-6, "onnx": 1e-4}
 LIBRARY = {"stablehlo": "flatbuffers", "onnx": "onnxruntime", "safetensors": "safetensors"}
-FAST = {"gru", "mamba2", "attention"}
+FAST = {"gru", "attention"}
 ALONE = """
 import importlib.util, json, sys
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,9 +40,16 @@ def config(env: str = f"{TOYS}:Recall", steps: int = 6 * UPDATE, **options: Any)
     )
 
 
-def test_a_run_is_trained_resumed_evaluated_and_loaded(tmp_path):
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A run that nobody changes."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
     train(config(length=3), folder)
+    return folder
+
+
+def test_a_run_is_trained_resumed_evaluated_and_loaded(plain, tmp_path):
+    folder = shutil.copytree(plain, tmp_path / "run")
     rows = read_rows(folder / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2 * UPDATE] * 2 + [4 * UPDATE] * 2 + [6 * UPDATE] * 2
     assert all(row["episode/length"] == 3.0 for row in rows)
@@ -58,7 +66,7 @@ def test_a_run_is_trained_resumed_evaluated_and_loaded(tmp_path):
     assert policy.env.name == "Recall"
 
 
-def test_a_run_is_evaluated_while_it_trains(tmp_path):
+def test_a_run_is_evaluated_while_it_trains(plain, tmp_path):
     folder = tmp_path / "run"
     evaluated = {"eval_every": 2 * UPDATE, "eval_episodes": 3, "eval_env_options": {"length": 2}}
     train(dataclasses.replace(config(length=3), **evaluated), folder)
@@ -67,8 +75,7 @@ def test_a_run_is_evaluated_while_it_trains(tmp_path):
     assert [row["eval/episodes"] for row in rows] == [3] * 6
     assert [row["eval/sampled_episodes"] for row in rows] == [3] * 6
     # Training is what it is without evaluation.
-    train(config(length=3), tmp_path / "other")
-    for row, other in zip(rows, read_rows(tmp_path / "other" / "metrics.jsonl"), strict=True):
+    for row, other in zip(rows, read_rows(plain / "metrics.jsonl"), strict=True):
         assert {k: v for k, v in row.items() if "eval/" not in k and "time/" not in k}.items() <= other.items()
 
 

@@ -36,7 +36,8 @@ RUNS = {
     "mappo-shared": {"env": "multi_agent::PartnerRecall", "share_parameters": True, "centralized_critic": True},
 }
 CONTINUOUS = {"ppo-continuous", "sac-gru"}
-SLOW = {"ppo-continuous", "r2d2-gru", "mappo-shared"}  # what they compile differs little from that of others
+SLOW = {"ppo-continuous", "dqn-gru", "r2d2-gru", "stream_ac-rtu", "mappo-shared"}
+"""What they compile differs little from that of others."""
 
 
 def small(name, **fields):

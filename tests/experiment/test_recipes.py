@@ -3,11 +3,12 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from memorax.algorithms import ALGORITHMS, PPO, PPOConfig
 from memorax.experiment import Recipe, build_agent, default_run, register_algorithm
-from memorax.experiment.build import actor_critic
+from memorax.experiment.build import actor_critic, with_exploration
 from memorax.experiment.config_file import from_dict, to_dict
 from memorax.experiment.recipes import RECIPES, find_recipe
 
@@ -101,6 +102,30 @@ def test_a_taken_name_is_refused():
     with pytest.raises(ValueError, match="`name` of an algorithm must be new, got `ppo`"):
         register_algorithm("ppo", Recipe(Mine, MineConfig, actor_critic))
     assert RECIPES.get("ppo").algorithm is PPO
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if hasattr(RECIPES.get(name).config(), "epsilon_steps")])
+def test_epsilon_falls_during_a_quarter_of_the_run(name):
+    config = dataclasses.replace(default_run(name), steps=8_000, warmup=2_000, features=7)
+    values = [float(build_agent(config).epsilon_schedule(jnp.float32(step))) for step in (0, 2_000, 4_000, 8_000)]
+    assert values == pytest.approx([1.0, 0.525, 0.05, 0.05])
+    own = dataclasses.replace(config.hyperparameters, epsilon_steps=1_000)
+    chosen = build_agent(dataclasses.replace(config, hyperparameters=own))
+    assert float(chosen.epsilon_schedule(jnp.float32(1_000))) == pytest.approx(0.05)
+
+
+def test_exploration_of_a_run_that_is_continued_stays():
+    config = dataclasses.replace(default_run("dqn"), steps=8_000, warmup=2_000)
+    begun = with_exploration(config)
+    assert begun.hyperparameters.epsilon_steps == 4_000
+    longer = dataclasses.replace(config, steps=80_000)
+    assert with_exploration(longer, begun).hyperparameters.epsilon_steps == 4_000
+    assert with_exploration(longer).hyperparameters.epsilon_steps == 22_000
+    assert with_exploration(default_run("ppo"), begun) == default_run("ppo")
+
+
+def test_pqn_has_the_optimizer_of_its_paper():
+    assert default_run("pqn").optimizer == "radam"
 
 
 @pytest.mark.parametrize("name", RECIPES)

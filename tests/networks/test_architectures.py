@@ -27,7 +27,7 @@ def noisy(params):
 
 def test_frame_stack_is_one_dense_layer_over_the_last_inputs():
     model = frame_stack(WIDTH, num_frames=3)
-    params = noisy(model.init(KEY, INPUTS, DONE))
+    params = noisy(jax.jit(model.init)(KEY, INPUTS, DONE))
     first, last = (params["params"][name]["network"]["dense"] for name in ("blocks_0", "blocks_2"))
     embedded = np.asarray(INPUTS, np.float64) @ first["kernel"] + first["bias"]
     _, outputs = jax.jit(model.apply)(params, INPUTS, DONE)
@@ -44,7 +44,7 @@ def test_frame_stack_is_one_dense_layer_over_the_last_inputs():
 
 def test_gtrxl_gives_the_same_whatever_it_remembers():
     paper, cached = (gtrxl(WIDTH, num_layers=1, remember=kind, **SMALL) for kind in ("inputs", "keys"))
-    params = noisy(cached.init(KEY, INPUTS, DONE))
+    params = noisy(jax.jit(cached.init)(KEY, INPUTS, DONE))
     renamed = jax.tree.map(lambda x: x, params)
     renamed["params"]["blocks_1"]["module"]["module"]["blocks_0"] = {
         "module": params["params"]["blocks_1"]["module"]["module"]["blocks_0"]
@@ -59,7 +59,7 @@ def test_gtrxl_gives_the_same_whatever_it_remembers():
 
 
 def test_a_layer_of_gtrxl_is_put_together_as_in_the_paper():
-    params = noisy(gtrxl(WIDTH, num_layers=1, remember="keys", **SMALL).init(KEY, INPUTS, DONE))
+    params = noisy(jax.jit(gtrxl(WIDTH, num_layers=1, remember="keys", **SMALL).init)(KEY, INPUTS, DONE))
     p = params["params"]
     attention = Attention(WIDTH, num_heads=2, head_dim=4, context_length=4, positional_embedding="relative")
 

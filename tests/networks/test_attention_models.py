@@ -47,7 +47,7 @@ def test_property(cases, kind, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["stepwise", "forgets", "ignores_old_carry", "causal", "quarantines_nan", "stable_types"]
+    "name", ["stepwise", "forgets", "ignores_old_carry", "causal", "quarantines_nan", "stable_types", "gradients_agree"]
 )
 def test_property_of_segment_recurrence(cases, name):
     PROPERTIES[name](cases("segment-relative"))
@@ -120,23 +120,19 @@ def test_segment_recurrence_sees_what_a_window_sees(cases):
         np.testing.assert_allclose(jnp.concatenate(outputs, 1), want, rtol=0, atol=1e-5)
 
 
-def test_segment_recurrence_learns_from_its_memory_but_not_through_it(cases):
+def test_segment_recurrence_learns_from_its_memory(cases):
     case = cases("segment-relative")
 
-    def loss(inputs, carry, kernel):
+    def loss(kernel, carry):
         weights = case.params["params"]["module"]
         params = {"params": {"module": {**weights, "value": {"kernel": kernel}}}}
-        return jnp.sum(jnp.sin(case.model.apply(params, inputs, NEVER[:, :1], carry)[1]))
+        return jnp.sum(jnp.sin(case.model.apply(params, case.inputs[:, :1], NEVER[:, :1], carry)[1]))
 
     kernel = case.params["params"]["module"]["value"]["kernel"]
-    one = case.inputs[:, :1]
-    _, through, learned = jax.grad(loss, (0, 1, 2), allow_int=True)(one, case.carry, kernel)
-    assert not np.any(through.inputs)
     empty = case.carry._replace(inputs=jnp.zeros_like(case.carry.inputs))
-    assert np.any(np.abs(learned - jax.grad(loss, 2)(one, empty, kernel)) > 1e-3)
-    whole = jax.grad(lambda x: jnp.sum(case.model.apply(case.params, x, NEVER, case.fresh)[1][:, 2]))(case.inputs)
-    assert np.all(np.any(whole[:, :3] != 0, axis=-1))  # inside a call gradients flow
-    assert not np.any(whole[:, 3:])
+    gradient = jax.jit(jax.grad(loss))
+    learned, nothing = gradient(kernel, case.carry), gradient(kernel, empty)
+    assert np.any(np.abs(learned - nothing) > 1e-3)
 
 
 def test_slstm_equals_its_equations():

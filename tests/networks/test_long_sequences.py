@@ -5,27 +5,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from memorax.networks.sequence_models import MODELS
-from memorax.networks.sequence_models.parts import long
+from memorax.networks.blocks import FFN, MoE, Residual, Stack, stack
+from memorax.networks.sequence_models import MODELS, rnn
+from memorax.networks.sequence_models.parts import long, memoroid
 
 LENGTH = 2 * 8 + 3
 
 
 @pytest.fixture
 def short_chunks(monkeypatch):
-    monkeypatch.setattr(long, "CHUNK", 8)
+    for module in (rnn, memoroid, stack):
+        monkeypatch.setattr(module, "CHUNK", 8)
     return lambda limit: monkeypatch.setattr(long, "LONG", limit)
 
 
-@pytest.mark.parametrize("name", ["lru", "mamba2", "slstm", "shm"])
+@pytest.mark.parametrize(
+    "name", ["lru", "slstm", "shm", "gtrxl", *(pytest.param(x, marks=pytest.mark.slow) for x in ("mamba2", "xlstm"))]
+)
 def test_chunks_give_what_the_whole_gives(short_chunks, name):
     entry = MODELS.get(name)
     model = entry(6, **entry.example)
     inputs = jax.random.normal(jax.random.key(0), (2, LENGTH, 5))
     done = jnp.zeros((2, LENGTH), bool).at[0, [3, 8]].set(True).at[1, 16].set(True)
-    params = model.init(jax.random.key(1), inputs, done)
+    params = jax.jit(model.init)(jax.random.key(1), inputs, done)
     params = jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), params)
-    carry = model.apply(params, inputs[::-1], done)[0]
+    carry = jax.jit(model.apply)(params, inputs[::-1], done)[0]
 
     def compute(limit):
         short_chunks(limit)
@@ -49,7 +53,7 @@ def test_chunks_give_what_the_whole_gives(short_chunks, name):
 def test_insides_of_chunks_are_not_kept(monkeypatch, name):
     model = MODELS.get(name)(32)
     inputs, done = jnp.ones((4, long.LONG, 32)), jnp.zeros((4, long.LONG), bool)
-    params = model.init(jax.random.key(1), inputs[:, :2], done[:, :2])
+    params = jax.jit(model.init)(jax.random.key(1), inputs[:, :2], done[:, :2])
 
     def memory():
         gradient = jax.jit(jax.grad(lambda p, x: jnp.sum(jnp.square(model.apply(p, x, done)[1])), (0, 1)))
@@ -76,3 +80,32 @@ def test_a_cell_from_elsewhere_sees_the_whole_sequence(short_chunks):
     short_chunks(LENGTH)
     outputs = Memoroid(Length()).apply({}, jnp.ones((2, LENGTH, 1)), jnp.zeros((2, LENGTH), bool))[1]
     np.testing.assert_array_equal(outputs, LENGTH)
+
+
+@pytest.mark.parametrize("block", [MoE(FFN(hidden_dim=3), num_experts=2), FFN(hidden_dim=3, dropout_rate=0.5)])
+def test_stacks_that_sow_or_drop_out_see_the_whole_sequence(short_chunks, block):
+    short_chunks(LENGTH)
+    model = Stack(blocks=[Residual(block)])
+    inputs, done = jax.random.normal(jax.random.key(0), (2, LENGTH, 4)), jnp.zeros((2, LENGTH), bool)
+    params = model.init(jax.random.key(1), inputs, done)
+
+    def run(params):
+        return model.apply(params, inputs, done, mutable="losses", rngs={"dropout": jax.random.key(2)})
+
+    (_, outputs), sown = run(params)
+    short_chunks(LENGTH + 1)
+    (_, want), want_sown = run(params)
+    np.testing.assert_array_equal(outputs, want)
+    assert jax.tree.structure(sown) == jax.tree.structure(want_sown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS.names())
+def test_the_gradient_of_a_long_sequence_takes_less_than_a_gibibyte(name):
+    model, key = MODELS.get(name)(128), jax.random.key(0)
+    inputs, done = jax.ShapeDtypeStruct((32, 4096, 128), float), jax.ShapeDtypeStruct((32, 4096), bool)
+    params = jax.eval_shape(lambda: model.init(key, jnp.zeros((1, 2, 128)), jnp.zeros((1, 2), bool)))
+    carry = jax.eval_shape(lambda: model.initialize_carry(key, (32, 128)))
+    gradient = jax.jit(jax.grad(lambda p, x, done, c: jnp.mean(jnp.square(model.apply(p, x, done, c)[1])), (0, 1)))
+    compiled = gradient.lower(params, inputs, done, carry).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 2**30

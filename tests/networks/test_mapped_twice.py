@@ -21,7 +21,7 @@ def test_two_axes_in_front_change_nothing(name):
     def loss(params, inputs):
         return jnp.sum(jnp.square(model.apply(params, inputs, done)[1]))
 
-    params = model.init(jax.random.key(1), inputs, done)
+    params = jax.jit(model.init)(jax.random.key(1), inputs, done)
     alone = jax.jit(jax.grad(loss))(params, inputs)
     stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (2, 3, *x.shape)), (params, inputs))
     mapped = jax.jit(jax.vmap(jax.vmap(jax.grad(loss))))(*stacked)

@@ -43,7 +43,7 @@ def episodes(key):
 
 def accuracy_after_training(memory):
     model, optimizer = Reader(memory), optax.chain(optax.clip_by_global_norm(1.0), optax.adam(5e-3))
-    params = model.init(jax.random.key(0), *episodes(jax.random.key(0))[:2])
+    params = jax.jit(model.init)(jax.random.key(0), *episodes(jax.random.key(0))[:2])
 
     def loss(params, key):
         inputs, done, asks, answers = episodes(key)

@@ -76,7 +76,7 @@ def error(got, want):
 @pytest.mark.parametrize("name", ["gru", "lstm", *DIAGONAL])
 def test_the_gradient_is_that_of_the_whole_past(name, block):
     model = RTRL(model=small(name))
-    params = noisy(model.init(jax.random.key(0), *inputs()))
+    params = noisy(jax.jit(model.init)(jax.random.key(0), *inputs()))
     want = backpropagated(small(name), {"params": params["params"]["model"]})["params"]
     got = streamed(model, params, block)["params"]["model"]
     assert error(got, want) <= 5e-5
@@ -87,7 +87,7 @@ def test_the_gradient_is_that_of_the_whole_past(name, block):
 
 def test_a_cell_of_a_users_own_is_exact():
     model = RTRL(RNN(nn.MGUCell(HIDDEN)))
-    params = noisy(model.init(jax.random.key(0), *inputs()))
+    params = noisy(jax.jit(model.init)(jax.random.key(0), *inputs()))
     want = backpropagated(model.model, {"params": params["params"]["model"]})["params"]
     assert error(streamed(model, params, 2)["params"]["model"], want) <= 1e-5
 
@@ -105,7 +105,7 @@ def test_what_lies_below_gets_the_gradient_of_the_sequence_only():
             return self.model(nn.Dense(4)(inputs), done, initial_carry)
 
     model = Below(RTRL(small("gru")))
-    params = noisy(model.init(jax.random.key(0), *inputs()))
+    params = noisy(jax.jit(model.init)(jax.random.key(0), *inputs()))
     want = backpropagated(model, params)["params"]
     got = streamed(model, params, 1)["params"]
     assert error(got["model"], want["model"]) <= 1e-5

@@ -15,7 +15,7 @@ def gradients(name, length, parameter_scale, input_scale):
     key = jax.random.key(0)
     inputs = input_scale * jax.random.normal(key, (2, length, FEATURES))
     done = jnp.zeros((2, length), bool).at[0, 3].set(True)
-    leaves, tree = jax.tree.flatten(model.init(key, inputs[:, :2], done[:, :2]))
+    leaves, tree = jax.tree.flatten(jax.jit(model.init)(key, inputs[:, :2], done[:, :2]))
     keys = jax.random.split(jax.random.key(1), len(leaves))
     leaves = [parameter_scale * (x + 0.1 * jax.random.normal(k, x.shape)) for x, k in zip(leaves, keys, strict=True)]
 

@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -100,12 +102,18 @@ def test_half_precision_is_one_field(name, check):
     full, half = (entry(features=HIDDEN, **entry.example, **more) for more in ({}, {"dtype": jnp.bfloat16}))
     case = make_case(full)
     want_carry, want = case.apply(case.params, case.inputs, jnp.asarray(DONE), case.carry)
-    carry, got = jax.jit(half.apply)(case.params, case.inputs, jnp.asarray(DONE), case.carry)
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient_and_results(params):
+        carry, got = half.apply(params, case.inputs, jnp.asarray(DONE), case.carry)
+        return jnp.sum(jnp.square(got)), (carry, got)
+
+    gradient, (carry, got) = gradient_and_results(case.params)
     assert got.dtype == jnp.bfloat16
     assert jax.tree.map(lambda x: x.dtype, carry) == jax.tree.map(lambda x: x.dtype, want_carry)
     scale = float(jnp.max(jnp.abs(want)))
     assert float(jnp.max(jnp.abs(got.astype(jnp.float32) - want))) <= 5e-2 * scale
-    gradient = jax.grad(lambda p: jnp.sum(jnp.square(half.apply(p, case.inputs, jnp.asarray(DONE))[1])))(case.params)
     for leaf in jax.tree.leaves(gradient):
         assert leaf.dtype == jnp.float32
         assert bool(jnp.all(jnp.isfinite(leaf)))
@@ -118,7 +126,7 @@ def test_gradients_of_long_sequences_are_finite_and_memory_is_linear(name):
     entry = MODELS.get(name)
     model = entry(features=HIDDEN, **entry.example)
     key = jax.random.key(0)
-    params = model.init(key, jnp.zeros((1, 2, FEATURES)), jnp.zeros((1, 2), bool))
+    params = jax.jit(model.init)(key, jnp.zeros((1, 2, FEATURES)), jnp.zeros((1, 2), bool))
 
     def loss(params, inputs, done):
         return jnp.mean(jnp.square(model.apply(params, inputs, done)[1]))

@@ -12,7 +12,7 @@ DONE[0, 4] = True
 
 
 def initialized(model):
-    params = model.init(jax.random.key(1), INPUTS, jnp.asarray(DONE))
+    params = jax.jit(model.init)(jax.random.key(1), INPUTS, jnp.asarray(DONE))
     params = jax.tree.map(lambda x: x + 0.3 * jnp.sin(jnp.arange(x.size, dtype=x.dtype).reshape(x.shape)), params)
     cell = jax.tree.map(lambda x: np.asarray(x, np.float64), params["params"]["cell"])
     return params, cell
@@ -44,7 +44,7 @@ def test_indrnn(activation, function):
 def test_recurrent_weight_of_indrnn_above_its_bound_can_come_back():
     model = IndRNN(4, bound=0.01)
     params, _ = initialized(model)
-    gradient = jax.grad(lambda p: jnp.sum(model.apply(p, INPUTS, jnp.asarray(DONE))[1]))(params)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(model.apply(p, INPUTS, jnp.asarray(DONE))[1])))(params)
     assert float(jnp.max(jnp.abs(gradient["params"]["cell"]["recurrent"]))) > 0
 
 

@@ -46,7 +46,7 @@ def test_equals_official_numbers(name):
         outputs = model.apply(params, x, done)[1]
         return jnp.sum(jnp.sin(outputs)), outputs
 
-    gradient, outputs = jax.grad(loss, has_aux=True)(inputs)
+    gradient, outputs = jax.jit(jax.grad(loss, has_aux=True))(inputs)
     tolerance = TOLERANCE.get(name, 3e-6)
     np.testing.assert_allclose(outputs, want, rtol=0, atol=tolerance * np.abs(want).max())
     if "input_gradient" in case:

@@ -24,7 +24,7 @@ def test_equals_torch(name):
         jax.random.normal(keys[0], (BATCH, TIME, FEATURES)),
         jnp.zeros((BATCH, TIME), bool).at[:, 0].set(True),
     )
-    params = model.init(keys[1], inputs, done)
+    params = jax.jit(model.init)(keys[1], inputs, done)
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(keys[2], len(leaves))
     noisy = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]

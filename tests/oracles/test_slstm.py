@@ -21,7 +21,7 @@ def test_equals_the_official_layer():
     layers = pytest.importorskip("xlstm.blocks.slstm.layer", reason=REASON)
     model = RNN(cell=sLSTMCell(features=WIDTH, hidden_dim=WIDTH, num_heads=HEADS))
     inputs, done = jax.random.normal(jax.random.key(0), (BATCH, TIME, WIDTH)), jnp.zeros((BATCH, TIME), bool)
-    params = model.init(jax.random.key(1), inputs, done)
+    params = jax.jit(model.init)(jax.random.key(1), inputs, done)
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(2), len(leaves))
     noisy = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]

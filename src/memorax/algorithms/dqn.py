@@ -11,7 +11,7 @@ from flax import struct
 from memorax import lox
 from memorax.acting import AgentPolicy, Behavior, OffPolicy, RolloutState, State, StepCount
 from memorax.buffers.protocol import Buffer
-from memorax.core.checks import boolean, check_fields, integer, real
+from memorax.core.checks import boolean, check_fields, integer, optional, real
 from memorax.core.types import Array, Carry, Key, PyTree, Transition
 from memorax.learning.dropout import dropout
 from memorax.learning.q_function import QFunction
@@ -32,6 +32,7 @@ from memorax.objectives import episode_ends, weighted_mean
 
 DQNState: TypeAlias = State
 Metrics: TypeAlias = dict[str, Array]
+_EPSILON_STEPS = 25_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,9 @@ class DQNConfig(ReplayConfig):
     """Initial epsilon, the probability of a random action, [0, 1]."""
     epsilon_end: float = 0.05
     """Final epsilon, [0, 1]."""
-    epsilon_steps: int = 25_000
-    """Transitions over which epsilon is annealed linearly."""
+    epsilon_steps: int | None = None
+    """Transitions over which epsilon is annealed linearly. None: a quarter of a run's `steps`; 25,000 for an agent that
+    is built outside of a run, and does not know how long it will train."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +59,7 @@ class DQNConfig(ReplayConfig):
             double=boolean(),
             epsilon_start=real(0, 1),
             epsilon_end=real(0, 1),
-            epsilon_steps=integer(1),
+            epsilon_steps=optional(integer(1)),
         )
 
 
@@ -126,7 +128,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
 
     def default_epsilon(self) -> Schedule:
         """Make the epsilon schedule of the configuration."""
-        return linear_epsilon(self.config)
+        return linear_epsilon(self.config, _EPSILON_STEPS)
 
     def default_buffer(self) -> Buffer:
         """Make the replay buffer of the configuration."""

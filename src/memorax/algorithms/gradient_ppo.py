@@ -10,7 +10,7 @@ from flax import struct
 
 from memorax.acting import RolloutState, State, VectorEnv
 from memorax.algorithms.ppo import PPO, Batch, PPOConfig
-from memorax.core.checks import check_fields, divides, integer, real
+from memorax.core.checks import check_fields, divides, integer, optional, real
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner, check_state_values, flatten_losses
 from memorax.learning.agent_networks import SingleNetwork
@@ -38,22 +38,28 @@ class GradientPPOConfig(PPOConfig):
     """First steps of each chunk that only refresh the memory and are not learned from."""
     regularization_coefficient: float = 1.0
     """Weight of the L2 regularization of the second network, at least 0: 0 is TDC, 1 the paper's TDRC."""
-    truncation_length: int = 16
+    truncation_length: int | None = None
     """Steps per chunk of truncated backpropagation through time; the critic's returns end with their chunk. Divides
-    `num_steps`."""
+    `num_steps`. None: 64, or the next divisor of `num_steps` above; with short chunks the critic bootstraps often,
+    and learns less (16 fails on tasks that 64 solves)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, regularization_coefficient=real(0), truncation_length=integer(1))
-        chunk = ("truncation_length", self.truncation_length)
-        divides(chunk, ("num_steps", self.num_steps), "chunks of equal length")
-        if self.burn_in_length >= self.truncation_length:
-            first = f"`burn_in_length` ({self.burn_in_length})"
-            raise ValueError(f"{first} must be below `truncation_length` ({self.truncation_length})")
+        check_fields(self, regularization_coefficient=real(0), truncation_length=optional(integer(1)))
+        length = self.chunk_length
+        divides(("truncation_length", length), ("num_steps", self.num_steps), "chunks of equal length")
+        if self.burn_in_length >= length:
+            raise ValueError(f"`burn_in_length` ({self.burn_in_length}) must be below `truncation_length` ({length})")
+
+    @property
+    def chunk_length(self) -> int:
+        """Steps per chunk: `truncation_length`, or what stands for None."""
+        steps = self.num_steps
+        return self.truncation_length or next(n for n in range(min(64, steps), steps + 1) if steps % n == 0)
 
     def minibatches(self, recurrent: bool) -> int:
         """Give the number of minibatches per epoch; it does not matter whether networks have a memory."""
-        size = self.num_envs * self.num_steps // self.truncation_length
+        size = self.num_envs * self.num_steps // self.chunk_length
         return choose_minibatches(self.num_minibatches, 4, ("num_envs * num_steps / truncation_length", size), "chunks")
 
 
@@ -178,7 +184,7 @@ class GradientPPO(PPO):
         def run(carry: Carry, inputs: Timestep) -> Carry:
             return self.networks.unroll(learner.params, inputs, carry)[0]
 
-        carry = carries_of_chunks(run, carry, trajectory.inputs, self.config.truncation_length)
+        carry = carries_of_chunks(run, carry, trajectory.inputs, self.config.chunk_length)
         return super().learn(key, learner, trajectory, rollout_state, carry)
 
     def batch(self, learner: ActorCriticLearner, trajectory: Transition, rollout_state: RolloutState) -> Batch:
@@ -191,7 +197,7 @@ class GradientPPO(PPO):
 
     def split(self, batch: Batch) -> Batch:
         """Split rollouts into chunks, which are shuffled; their last step only bootstraps."""
-        chunks = as_chunks(batch, self.config.truncation_length)
+        chunks = as_chunks(batch, self.config.chunk_length)
         return chunks._replace(weight=chunks.weight.at[:, -1].set(0.0))
 
     def loss(self, params: PyTree, batch: Batch, carry: Carry) -> tuple[Array, Metrics]:

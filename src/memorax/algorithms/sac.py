@@ -11,7 +11,7 @@ from flax import struct
 from memorax import lox
 from memorax.acting import AgentPolicy, Behavior, OffPolicy, RolloutState, State, StepCount
 from memorax.buffers.protocol import Buffer
-from memorax.core.checks import check_fields, integer, real
+from memorax.core.checks import check_fields, integer, optional, real
 from memorax.core.types import Array, Key, PyTree
 from memorax.learning.auxiliary import sown_metrics
 from memorax.learning.dropout import dropout
@@ -26,6 +26,7 @@ from memorax.objectives import episode_ends, n_step_returns, temperature_loss, w
 
 SACState: TypeAlias = State
 Metrics: TypeAlias = dict[str, Array]
+_DISCRETE_SCALE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +43,14 @@ class SACConfig(ReplayConfig):
     """Step size of target network updates, (0, 1]: 1 copies the network, less is Polyak averaging."""
     target_update_frequency: int = 1
     """Transitions between two target network updates."""
-    target_entropy_scale: float = 0.89
+    target_entropy_scale: float | None = None
     """Target entropy: as a share of the maximum entropy for discrete actions, as minus so many nats per dimension for
-    continuous ones."""
+    continuous ones. None: 1 for continuous actions, as in the paper; 0.5 for discrete ones, where the 0.98 of the paper
+    keeps the policy nearly uniform."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, gradient_steps=integer(1), target_entropy_scale=real(0))
+        check_fields(self, gradient_steps=integer(1), target_entropy_scale=optional(real(0)))
 
 
 @struct.dataclass
@@ -127,6 +129,12 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         use_sequences(self, default_buffer(config, self.recurrent, n_step=1) if buffer is None else buffer)
         self.burn_in = config.burn_in_length if self.recurrent else 0
 
+    @property
+    def target_entropy_scale(self) -> Any:
+        """The share of the maximum entropy, or the negated nats per dimension, that the policy is to have."""
+        given = self.config.target_entropy_scale
+        return (_DISCRETE_SCALE if self.networks.discrete else 1.0) if given is None else given
+
     def init_learner(self, key: Key, rollout_state: RolloutState) -> SACLearner:
         """Make all networks, their optimizers and the target critics."""
         params = self.networks.init(key, rollout_state.timestep, rollout_state.carry)
@@ -184,7 +192,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
             return -weighted_mean(sequences.soft_value(critics.params, actions, temperature)[:, :-1], weight)
 
         def alpha_loss(params: PyTree) -> Array:
-            return temperature_loss(self.alpha.apply(params), entropy, config.target_entropy_scale * unit, weight)
+            return temperature_loss(self.alpha.apply(params), entropy, self.target_entropy_scale * unit, weight)
 
         gradients, metrics = jax.grad(critic_loss, has_aux=True)(learner.critics.params)
         critics = learner.critics.update(self.optimizers["critic"], gradients)

@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "train": Command("[ALGORITHM]", "train an agent; by default PPO with a GRU on a memory task"),
+    "sweep": Command("[FILE]", "try many settings of a run, and train the best again with fresh seeds"),
     "evaluate": Command("RUN", "run whole episodes with the greedy policy of a trained agent"),
     "play": Command("RUN", "film episodes of a trained agent, with its actions, rewards and values"),
     "export": Command("RUN", "write a trained policy to a folder that is used without memorax"),
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "log": Command("RUN", "give the metrics of a run to TensorBoard, W&B or Trackio"),
     "compare": Command("RUN...", "compare the final returns and the settings of runs in the terminal"),
     "report": Command("RUN...", "write a report on runs as one HTML file"),
+    "benchmark": Command("SUITE", "train methods in the tasks of a suite, and write a table of their scores"),
     "list": Command("WHAT", "list environments, models or algorithms"),
 }
 """By name, which is also the name of the command's module in this package."""

@@ -131,7 +131,8 @@ def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
 def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
     """Build a soft actor-critic agent: a policy and two critics, each with a trunk of its own.
 
-    Actor, critics and entropy temperature have an optimizer each.
+    Actor, critics and entropy temperature have an optimizer each. The temperature starts at the scale of rewards, so
+    that it weighs entropy against them as without a scale.
     """
     config, space = parts.config, parts.action_space
     if not isinstance(space, Discrete | Box):
@@ -146,7 +147,8 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
         value = value_head(space, config.env)
     actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(of_critic=True), value)
     optimizers = parts.optimizer(), parts.critic_optimizer(), parts.optimizer()
-    agent = algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, critic, *optimizers)
+    alpha = heads.Alpha(config.reward_scale)
+    agent = algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, alpha, *optimizers)
     check_replay(config)
     return agent
 
@@ -166,6 +168,22 @@ def multi_agent(algorithm: Any, parts: Parts) -> Any:
     critic = Network(*critic_trunk, heads.VNetwork())
     optimizers = parts.optimizer(), parts.critic_optimizer()
     return algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, *optimizers)
+
+
+def with_exploration(config: RunConfig, earlier: RunConfig | None = None) -> RunConfig:
+    """Fill in over how many transitions epsilon falls, where the configuration of a run leaves it open.
+
+    Args:
+        config: The run.
+        earlier: The run that it continues, whose exploration stays; None: epsilon falls during the warmup and the first
+            quarter of `steps`.
+    """
+    own: Any = config.hyperparameters
+    if getattr(own, "epsilon_steps", 0) is not None:
+        return config
+    filled = None if earlier is None else earlier.hyperparameters.epsilon_steps
+    filled = filled or config.warmup + max(1, config.steps // 4)
+    return replace(config, hyperparameters=replace(own, epsilon_steps=filled))
 
 
 def check_own_trunk(config: RunConfig) -> None:

@@ -69,7 +69,12 @@ def load_config(folder: str | Path) -> RunConfig:
     path = Path(folder) / CONFIG_FILE
     if not path.is_file():
         raise ValueError(f"{folder} must be a run's folder, got one without {CONFIG_FILE}; `memorax train` makes one")
-    return from_dict(read_json(path), str(path))
+    try:
+        return from_dict(read_json(path), str(path))
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} must hold the configuration of a run: {error}; restore the file") from error
 
 
 def check_same_run(stored: RunConfig, wanted: RunConfig, folder: Path) -> None:

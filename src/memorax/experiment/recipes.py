@@ -138,6 +138,7 @@ def build_agent(config: RunConfig) -> Any:
     import_modules(config.imports)
     recipe = find_recipe(config.algorithm)
     MODELS.get(config.model)  # before an environment is made
+    config = build.with_exploration(config)
     parts = build.Parts(config, *make_environment(config.env, config.env_options))
     agent = recipe.build(recipe.algorithm, parts)
     check_optimizer_options(config, parts.used)
@@ -184,7 +185,7 @@ RECIPES.register(
         DQNConfig,
         build.q_learner,
         run=_MEMORY_CHAIN | {"warmup": 2_000},
-        hyperparameters=_REPLAY | {"target_update_frequency": 500, "epsilon_steps": 50_000},
+        hyperparameters=_REPLAY | {"target_update_frequency": 500},
     ),
 )
 RECIPES.register(
@@ -194,7 +195,7 @@ RECIPES.register(
         GradientPPOConfig,
         build.actor_critic,
         run=_REPEAT_PREVIOUS | {"share_trunk": False},
-        hyperparameters={"num_envs": 32, "num_steps": 64, "num_minibatches": 4, "truncation_length": 64},
+        hyperparameters={"num_envs": 32, "num_steps": 64, "num_minibatches": 4},
     ),
 )
 RECIPES.register(
@@ -223,8 +224,8 @@ RECIPES.register(
         PQN,
         PQNConfig,
         build.q_learner_with_norms,
-        run=_MEMORY_CHAIN,
-        hyperparameters={"num_minibatches": 4, "epsilon_steps": 50_000},
+        run=_MEMORY_CHAIN | {"optimizer": "radam"},
+        hyperparameters={"num_minibatches": 4},
     ),
 )
 RECIPES.register(
@@ -234,7 +235,7 @@ RECIPES.register(
         R2D2Config,
         build.q_learner,
         run=_MEMORY_CHAIN | {"warmup": 2_000},
-        hyperparameters=_REPLAY | {"sequence_length": 26, "burn_in_length": 5},
+        hyperparameters=_REPLAY | {"sequence_length": 26, "burn_in_length": 5, "target_update_frequency": 2_500},
     ),
 )
 RECIPES.register(

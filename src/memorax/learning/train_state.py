@@ -53,9 +53,16 @@ def check_optimizers(**optimizers: Any) -> None:
             )
 
 
-def linear_epsilon(config: Any) -> Schedule:
-    """Make the schedule of a configuration: from `epsilon_start` to `epsilon_end` over `epsilon_steps` transitions."""
-    steps: Any = float(config.epsilon_steps)  # optax hands it to JAX, where an integer must fit 32 bits
+def linear_epsilon(config: Any, default_steps: int) -> Schedule:
+    """Make the schedule of a configuration: from `epsilon_start` to `epsilon_end` over `epsilon_steps` transitions.
+
+    Args:
+        config: The configuration.
+        default_steps: What `epsilon_steps` is where it is None.
+    """
+    steps: Any = float(
+        config.epsilon_steps or default_steps
+    )  # optax hands it to JAX, where an integer must fit 32 bits
     return optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)
 
 

@@ -65,7 +65,7 @@ def make_case(
     """
     key, noise_key, input_key, past_key = jax.random.split(jax.random.key(7), 4)
     inputs = jax.random.normal(input_key, (BATCH, TIME, input_features))
-    params = model.init(key, inputs, jnp.asarray(DONE))
+    params = compiled(model.init)(key, inputs, jnp.asarray(DONE))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(noise_key, len(leaves))
     noisy = [x + 0.1 * jax.random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys, strict=True)]

@@ -18,6 +18,7 @@ from memorax.environments.memory.copy_task import SelectiveCopy as SelectiveCopy
 from memorax.environments.memory.count_recall import CountRecall as CountRecall
 from memorax.environments.memory.deadline_t_maze import TMazeActive as TMazeActive
 from memorax.environments.memory.deadline_t_maze import TMazePassive as TMazePassive
+from memorax.environments.memory.distracted_recall import DistractedRecall as DistractedRecall
 from memorax.environments.memory.higher_lower import HigherLower as HigherLower
 from memorax.environments.memory.key_to_door import KeyToDoor as KeyToDoor
 from memorax.environments.memory.key_to_door_corridor import ActiveKeyToDoor as ActiveKeyToDoor
@@ -50,7 +51,7 @@ _STATELESS = {
 }
 _SCALED = (
     *(TMaze, TMazePassive, TMazeActive, MemoryChain, UmbrellaChain, Copy, SelectiveCopy, AssociativeRecall),
-    *(KeyToDoor, PassiveKeyToDoor, ActiveKeyToDoor, OneGoodArm, BernoulliBandit),
+    *(KeyToDoor, PassiveKeyToDoor, ActiveKeyToDoor, OneGoodArm, BernoulliBandit, DistractedRecall),
 )
 
 TASKS: dict[str, Callable[..., Task[Any, Any]]] = {

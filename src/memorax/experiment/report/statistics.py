@@ -95,29 +95,29 @@ def probability_of_improvement(
     """Estimate how probable it is that a run of the first kind has a higher score than one of the second.
 
     Args:
-        first: Scores of one kind, `[runs]`, finite.
-        second: Scores of the other kind, `[runs]`.
-        resamples: Number of bootstrap resamples.
+        first: Scores of one kind, `[runs]` or `[runs, tasks]`, finite.
+        second: Scores of the other kind, `[runs]` or `[runs, tasks]`.
+        resamples: Number of bootstrap resamples; runs are drawn within each task.
         seed: Random seed.
 
     Returns:
-        The probability, where equal scores count half, and its 95 % percentile bootstrap interval.
+        The probability, where equal scores count half, averaged over tasks, and its 95 % percentile bootstrap interval.
 
     Source:
         Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
         https://arxiv.org/abs/2108.13264
     """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    columns = [np.asarray(x, np.float64).reshape(len(x), -1) for x in (first, second)]
     rng = np.random.default_rng(seed)
-    drawn = (x[rng.integers(x.size, size=(resamples, x.size))] for x in (first, second))
+    drawn = (np.take_along_axis(x[None], rng.integers(len(x), size=(resamples, *x.shape)), axis=1) for x in columns)
     low, high = np.quantile(_improvement(*drawn), [0.025, 0.975])
-    return float(_improvement(first, second)), (float(low), float(high))
+    return float(_improvement(*columns)), (float(low), float(high))
 
 
 def _improvement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The share of pairs that the first wins, over the last axes."""
-    difference = first[..., :, None] - second[..., None, :]
-    return np.mean((difference > 0) + 0.5 * (difference == 0), axis=(-2, -1))
+    """The share of pairs in the same task that the first wins, over the last axes, `[..., runs, tasks]`."""
+    difference = first[..., :, None, :] - second[..., None, :, :]
+    return np.mean((difference > 0) + 0.5 * (difference == 0), axis=(-3, -2, -1))
 
 
 def mann_whitney(first: Scores, second: Scores) -> float:

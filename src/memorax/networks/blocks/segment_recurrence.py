@@ -33,8 +33,9 @@ class SegmentRecurrence(nn.Module):
     and keys and values are recomputed from them in every call with the current parameters, so that gradients train
     their projections. A single step costs `memory_length` more projections.
 
-    Gradients stop at the cache, as in the paper: they are truncated where a sequence is split into calls, while the
-    outputs do not depend on it.
+    As in the paper, no gradient reaches an earlier call: to algorithms the carry is data. Whoever differentiates
+    through several calls gets the gradient of the whole sequence, as from every memory, or truncates it by
+    `jax.lax.stop_gradient`.
 
     Differs from GTrXL: in `PreNorm(SegmentRecurrence(...))` the normalized inputs are cached.
 
@@ -106,7 +107,7 @@ class SegmentRecurrence(nn.Module):
         if inputs.shape[-1] != self._width:
             raise ValueError(f"`features` must be the width of the inputs, {inputs.shape[-1]}, got {self._width}")
         memory = self.initialize_carry(jax.random.key(0), inputs.shape) if initial_carry is None else initial_carry
-        past, count = jax.lax.stop_gradient(memory.inputs), memory.steps
+        past, count = memory
         _, outputs = self.module(inputs, done, self.module.rebuild_cache(past.astype(inputs.dtype), count))
         kept = remember(past[:, None], inputs[:, None], done, count)[:, 0]
         return Memory(kept, episode_steps(done, count)[:, -1] + 1), outputs

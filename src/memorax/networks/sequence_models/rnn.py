@@ -11,8 +11,9 @@ import numpy as np
 from memorax.core.checks import boolean, check, check_fields, floating, function, optional, size
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.sequence_models.parts.base import check_sequence, select_carry
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule
 from memorax.networks.sequence_models.parts.fused import find_kernel
-from memorax.networks.sequence_models.parts.long import unroll_in_chunks
+from memorax.networks.sequence_models.parts.long import CHUNK, unroll_in_chunks
 from memorax.networks.sequence_models.parts.nnx_cell import NNXCell, is_nnx_module
 
 _CELL_FIELDS = {
@@ -105,7 +106,8 @@ class RNN(nn.Module):
             carry = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (inputs.shape[0], *leaf.shape[1:])), fresh)
 
         if callable(getattr(self.cell, "unroll", None)):
-            return unroll_in_chunks(self.cell, "unroll", carry, inputs, done)
+            chunk = CHUNK if isinstance(self.cell, ConfiguredModule) else None
+            return unroll_in_chunks(self.cell, "unroll", carry, inputs, done, chunk=chunk)
         kernel = find_kernel(self.cell) if self.fused else None
         if kernel is None:
             return self._scan(inputs, done, carry, fresh)

@@ -8,7 +8,8 @@ import jax
 
 from memorax.core.types import Array, Carry, Key
 from memorax.networks.sequence_models.parts.base import check_sequence
-from memorax.networks.sequence_models.parts.long import unroll_in_chunks
+from memorax.networks.sequence_models.parts.cell import ConfiguredModule
+from memorax.networks.sequence_models.parts.long import CHUNK, unroll_in_chunks
 
 
 class Memoroid(nn.Module):
@@ -77,4 +78,5 @@ class Memoroid(nn.Module):
         check_sequence(inputs, done)
         if initial_carry is None:
             initial_carry = self.initialize_carry(jax.random.key(0), (inputs.shape[0], inputs.shape[-1]))
-        return unroll_in_chunks(self.cell, "__call__", initial_carry, inputs, done)
+        chunk = CHUNK if isinstance(self.cell, ConfiguredModule) else None
+        return unroll_in_chunks(self.cell, "__call__", initial_carry, inputs, done, chunk=chunk)
