@@ -101,8 +101,9 @@ def _play(policy: "TrainedPolicy", batch: HostBatch, started: Any, max_steps: in
         pictures = [_painted(batch, i, painting) if running[i] else None for i in range(rows)]
         step = batch.step(action)
         for i in np.flatnonzero(running):
-            row = jax.tree.map(lambda x: x[i], (observation, action, step.reward, value))  # noqa: B023  used at once
-            moments[i].append(Moment(None, *row, pictures[i]))
+            row = (observation, action, step.reward, value)
+            shown, did, got, worth = jax.tree.map(lambda x: x[i], row)  # noqa: B023  used at once
+            moments[i].append(Moment(None, shown, did, got, worth, pictures[i]))
         observation, mask, reward = step.observation, step.action_mask, step.reward
         start = step.terminated | step.truncated
         running &= ~start
