@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ def train_many(
     folders: Sequence[str | Path | None] | None = None,
     *,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
     console: Console | None = None,
@@ -49,6 +50,7 @@ def train_many(
         configs: The runs.
         folders: Where to save each; as `train` takes them. None: new folders in `runs`.
         resume: Whether to resume the runs in those folders that hold one; the others begin.
+        changes: New values, by field, from where runs are resumed on, as `train` takes them.
         loggers: Where the metrics of each run go besides `metrics.jsonl`.
         callbacks: Called after every logging interval, for each run; True ends that run alone.
         console: Where to show the progress; None for standard output.
@@ -63,7 +65,9 @@ def train_many(
         TypeError: The environment runs in Python, or does not take `env_options`.
         ValueError: A configuration is refused, two runs cannot share a program, or a folder cannot be used.
     """
-    sessions, batch = prepare_many(configs, folders, resume=resume, loggers=loggers, callbacks=callbacks)
+    sessions, batch = prepare_many(
+        configs, folders, resume=resume, changes=changes, loggers=loggers, callbacks=callbacks
+    )
     try:
         return finish_many(sessions, batch, console)
     finally:
@@ -77,6 +81,7 @@ def prepare_many(
     folders: Sequence[str | Path | None] | None = None,
     *,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
 ) -> tuple[list[Session], Batch]:
@@ -93,7 +98,7 @@ def prepare_many(
         for config, folder in zip(configs, folders, strict=True):
             known = resume and folder is not None and (folder / CONFIG_FILE).is_file()
             how: dict[str, Any] = {"resume": known, "loggers": loggers, "callbacks": callbacks, "maker": maker}
-            sessions.append(prepare(config, folder, **how))
+            sessions.append(prepare(config, folder, changes=changes if known else None, **how))
             stack.callback(sessions[-1].close)
         stack.pop_all()
     return sessions, maker.batch
