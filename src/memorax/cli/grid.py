@@ -93,9 +93,8 @@ def run_grid(runs: "Sequence[tuple[str, RunConfig]]", out: Path | None, how: dic
     outcomes = finish_many(sessions, batch)
     stopped = next((outcome for outcome in outcomes if outcome.signal is not None), None)
     if stopped is not None and stopped.signal is not None:
-        say(
-            f"stopped and saved at step {stopped.step:,}; resume with: memorax train --resume --out {shlex.quote(str(base))}"
-        )
+        resume = f"memorax train --resume --out {shlex.quote(str(base))}"
+        say(f"stopped and saved at step {stopped.step:,}; resume with: {resume}")
         return 128 + stopped.signal
     print_table([name for name, _ in runs], outcomes)
     say(f"next:\n  memorax report {shlex.quote(str(base))}/*  # compare them in one HTML file")

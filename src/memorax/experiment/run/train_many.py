@@ -26,7 +26,7 @@ from memorax.experiment.run.session import DivergenceError, Outcome, Session
 from memorax.experiment.run.train import Maker, announce, conclude, prepare, with_log_interval
 
 
-def train_many(
+def train_many(  # noqa: PLR0913  how to run them, by keyword
     configs: Sequence[RunConfig],
     folders: Sequence[str | Path | None] | None = None,
     *,
@@ -65,9 +65,8 @@ def train_many(
         TypeError: The environment runs in Python, or does not take `env_options`.
         ValueError: A configuration is refused, two runs cannot share a program, or a folder cannot be used.
     """
-    sessions, batch = prepare_many(
-        configs, folders, resume=resume, changes=changes, loggers=loggers, callbacks=callbacks
-    )
+    how: dict[str, Any] = {"resume": resume, "changes": changes, "loggers": loggers, "callbacks": callbacks}
+    sessions, batch = prepare_many(configs, folders, **how)
     try:
         return finish_many(sessions, batch, console)
     finally:
@@ -98,7 +97,7 @@ def prepare_many(
         for config, folder in zip(configs, folders, strict=True):
             known = resume and folder is not None and (folder / CONFIG_FILE).is_file()
             how: dict[str, Any] = {"resume": known, "loggers": loggers, "callbacks": callbacks, "maker": maker}
-            sessions.append(prepare(config, folder, changes=changes if known else None, **how))
+            sessions.append(prepare(config, folder, changes=changes if known or not resume else None, **how))
             stack.callback(sessions[-1].close)
         stack.pop_all()
     return sessions, maker.batch
