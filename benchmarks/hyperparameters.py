@@ -12,8 +12,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-
 from benchmarks._report import add_output_option, write
+
 from memorax import lox
 from memorax.experiment import build_agent, default_run
 
