@@ -48,12 +48,15 @@ test: $(VENV)/.installed-test ## Run the tests that take seconds
 test-all: $(VENV)/.installed-test $(VENV)/.installed-oracle ## Run every test: the slow ones, and those beside other implementations
 	$(PYTEST) $(ARGS)
 
-test-envs: ## Test the adapters of other libraries, in two environments of their own
+test-envs: ## Test the adapters of other libraries, in three environments of their own
 	$(MAKE) VENV=$(VENV)-envs $(VENV)-envs/.installed-envs
 	JAX_PLATFORMS=cpu $(VENV)-envs/bin/python -m pytest tests/environments/adapters tests/environments/host $(ARGS)
 	$(MAKE) VENV=$(VENV)-arcade $(VENV)-arcade/.installed-popgym_arcade
 	$(VENV)-arcade/bin/python -m pip --disable-pip-version-check install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) pytest pytest-timeout
 	JAX_PLATFORMS=cpu $(VENV)-arcade/bin/python -m pytest tests/environments/adapters/test_popgym_arcade.py $(ARGS)
+	$(MAKE) VENV=$(VENV)-nle CONSTRAINTS= $(VENV)-nle/.installed-nle
+	$(VENV)-nle/bin/python -m pip --disable-pip-version-check install --quiet pytest pytest-timeout
+	JAX_PLATFORMS=cpu $(VENV)-nle/bin/python -m pytest tests/environments/host $(ARGS)
 
 test-sweep: ## Test sweeps with Ray, Optuna and submitit, in an environment of their own
 	$(MAKE) VENV=$(VENV)-sweep $(VENV)-sweep/.installed-sweep
@@ -70,7 +73,7 @@ lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed-peers ## Run the benchmarks, and write their tables into the documentation
-	@for name in environments library_loops rnn models kernels buffers ppo replay_agents tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in environments library_loops rnn models kernels buffers ppo replay_agents agents tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html

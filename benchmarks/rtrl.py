@@ -1,9 +1,9 @@
 """Do exact gradients of a memory make a difference? `python -m benchmarks.rtrl`.
 
 Trains StreamAC on DistractedRecall, with one memory and two ways of computing its gradient: by real-time recurrent
-learning, which reaches back to the start of the episode, and of a single step, which does not. All else is equal, random
-initial parameters included. The networks see the observation only: with the previous action as an input, an agent could
-keep the cue by acting it.
+learning, which reaches back to the start of the episode, and of a single step, which does not. All else is equal,
+random initial parameters included. The networks see the observation only: with the previous action as an input, an
+agent could keep the cue by acting it.
 """
 
 import argparse
@@ -33,7 +33,7 @@ class Settings:
 
     length: int = 10
     """Steps with distractors."""
-    distractors: int = 4
+    distractors: int = 6
     """Number of distractors."""
     units: int = 8
     """Recurrent trace units of actor and critic each; a unit has two states."""
@@ -41,11 +41,11 @@ class Settings:
     """Smallest initial radius of their eigenvalues; the largest is 1."""
     features: int = 32
     """Width of the layer above them."""
-    steps: int = 800_000
+    steps: int = 600_000
     """Environment steps of a seed."""
-    points: int = 25
+    points: int = 20
     """How often the agents are evaluated."""
-    episodes: int = 200
+    episodes: int = 100
     """Episodes of an evaluation."""
     seeds: int = 5
     """How many seeds, side by side."""
@@ -57,11 +57,11 @@ class Settings:
     """Discount factor."""
     trace_lambda: float = 0.0
     """Lambda of the eligibility traces."""
-    entropy_coefficient: float = 0.05
+    entropy_coefficient: float = 0.02
     """Weight of the entropy bonus."""
-    actor_kappa: float = 1.0
+    actor_kappa: float = 2.0
     """Scaling factor of the actor's bound on steps."""
-    critic_kappa: float = 2.0
+    critic_kappa: float = 5.0
     """Scaling factor of the critic's bound on steps."""
 
 

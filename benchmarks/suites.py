@@ -49,12 +49,11 @@ def beside(first: dict[str, Any], second: dict[str, Any]) -> str:
 def page(text: str, results: dict[str, dict[str, Any]]) -> str:
     """Replace what stands between the markers of every suite that is stored."""
     for name, found in results.items():
-        if name.endswith(AGAIN):
-            first = results.get(name.removesuffix(AGAIN))
-            made = beside(first, found) if first is not None else ""
-        else:
-            made = markdown(found, 3).removesuffix("\n")
         begin, end = f"<!-- {name}-table -->", f"<!-- end of {name}-table -->"
+        if begin not in text:
+            continue
+        again = name.endswith(AGAIN)
+        made = beside(results[name.removesuffix(AGAIN)], found) if again else markdown(found, 3).removesuffix("\n")
         new = f"{begin}\n\n{made}\n\n{end}"
         old = re.compile(re.escape(begin) + r"(.*?" + re.escape(end) + ")?", re.DOTALL)
         text = old.sub(lambda _, new=new: new, text, count=1)

@@ -407,6 +407,17 @@ def test_the_command_line_chooses_heads_by_the_actions(env, actor, critic):
     assert gradient_steps(config) == 3 * 1_752
 
 
+def test_the_temperature_starts_at_the_scale_of_rewards():
+    """In units of the reward, so that a scale alone does not change how much entropy is worth."""
+    hyperparameters = SACConfig(batch_size=2, buffer_size=2_000)
+    config = RunConfig(
+        algorithm="sac", env="memory::MemoryChain", features=7, reward_scale=0.25, hyperparameters=hyperparameters
+    )
+    state = jax.eval_shape(build_agent(config).init, jax.random.key(0))
+    assert build_agent(config).alpha == heads.Alpha(0.25)
+    assert len(state.learner.critics.params) == 2
+
+
 @pytest.mark.parametrize(("given", "discrete", "continuous"), [(None, 0.5, 1.0), (0.25, 0.25, 0.25)])
 def test_the_target_entropy_depends_on_the_kind_of_actions(given, discrete, continuous):
     assert agents.sac(Clock(), "mlp", target_entropy_scale=given).target_entropy_scale == discrete

@@ -67,7 +67,8 @@ def test_export_writes_a_folder(form, trained, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["play", "RUN", "--out", "film.avi"], "`out` must end in .gif or .mp4, got film.avi"),
+        (["play", "RUN", "--out", "film.avi"], "`out` must end in .gif, .mp4 or .html, got film.avi"),
+        (["play", "RUN", "--out", "film.html"], "has no viewer for pages"),
         (["play", "RUN", "--episodes", "0"], "`episodes` must be"),
         (["play", "RUN", "--fps", "0"], "`fps` must be"),
         (["play", "nowhere"], "must be a run's folder"),

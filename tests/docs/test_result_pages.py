@@ -10,18 +10,21 @@ from memorax.experiment.benchmark import load_suite
 from memorax.experiment.benchmark.tables import score_table
 
 RESULTS = stored()
+CHAIN = "memory::MemoryChain length=10"
 EXAMPLE = {
     "suite": "length",
     "metric": "final",
+    "reference": "gru",
+    "published": {},
     "passes": [64, 128],
-    "tasks": ["memory::MemoryChain length=10"],
+    "tasks": [CHAIN],
     "methods": ["gru", "mlp"],
     "date": "2026-11-27",
     "versions": {"memorax": "1", "jax": "2", "python": "3"},
     "machine": {"cpus": 2, "devices": "1 x cpu"},
     "results": [
-        {"task": "memory::MemoryChain length=10", "method": "gru", "seeds": [3, 4], "scores": {"64": {"3": 0.5, "4": 1}}},
-        {"task": "memory::MemoryChain length=10", "method": "mlp", "seeds": [3, 4], "scores": {"64": {"3": 0, "4": 0.2}}},
+        {"task": CHAIN, "method": "gru", "seeds": [3, 4], "scores": {"64": {"3": 0.5, "4": 1}}, "failed": None},
+        {"task": CHAIN, "method": "mlp", "seeds": [3, 4], "scores": {"64": {"3": 0, "4": 0.2}}, "failed": None},
     ],
 }
 

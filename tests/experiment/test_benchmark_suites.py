@@ -88,6 +88,11 @@ def test_a_part_of_a_suite():
     assert (part.seeds, part.seed, part.passes) == (2, 9, (64, 128))
     assert suite().narrowed(steps=192).passes == (64, 192)
     assert suite().narrowed() == suite()
+    lengths = ("memory::MemoryChain length=10", "memory::MemoryChain length=100")
+    both = suite(tasks=lengths, published={})
+    assert both.narrowed(tasks=["MemoryChain length=10"]).tasks == lengths[:1]
+    assert both.narrowed(tasks=[lengths[0]]).tasks == lengths[:1]
+    assert both.narrowed(tasks=["length=10"]).tasks == lengths
 
 
 @pytest.mark.parametrize(

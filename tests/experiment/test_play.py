@@ -8,12 +8,17 @@ import sys
 import jax
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from PIL import Image
 from rich.console import Console
+from tests import example_agents
 from tests.experiment.policies import make_policy
 
 from memorax import lox
+from memorax.acting import VectorEnv
 from memorax.core.spaces import Box, Discrete
+from memorax.environments import make
+from memorax.experiment import TrainedPolicy
 from memorax.experiment.play import Episode, Moment, record_episodes, write_film
 from memorax.experiment.play.colors import BLUE, FAINT, GREEN, ORANGE, RED
 from memorax.experiment.play.film import _write_mp4, make_painter
@@ -113,8 +118,10 @@ def test_an_error_of_the_encoder_is_reported(policy, episodes, tmp_path):
 
 
 def test_what_cannot_be_written_is_refused(policy, episodes, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"`out` must end in .gif or .mp4, got .*film.avi"):
+    with pytest.raises(ValueError, match=r"`out` must end in .gif, .mp4 or .html, got .*film.avi"):
         write_film(policy, episodes, tmp_path / "film.avi")
+    with pytest.raises(ValueError, match=r"`out` must end in .gif or .mp4, got .html: .* has no viewer for pages"):
+        write_film(policy, episodes, tmp_path / "film.html")
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ImportError, match=r"run `pip install memorax\[video\]`, or write a .gif"):
         write_film(policy, episodes, tmp_path / "film.mp4")
@@ -136,7 +143,7 @@ class Plain:
 
 def painter(moments, space):
     episode = Episode(moments, complete=True)
-    return FramePainter(choose_picture(Plain(), None, moments), space, [episode])
+    return FramePainter(choose_picture(Plain(), [episode]), space, [episode])
 
 
 def test_the_chosen_action_is_marked():
@@ -181,10 +188,11 @@ def test_every_kind_of_action_is_painted(action, space):
 
 def test_an_environment_without_a_picture_shows_what_the_agent_sees():
     moments = [moment([0.5, -1.0, 0.0]), moment([0.5, 2.0, 0.0])]
-    draw = choose_picture(Plain(), None, moments)
-    assert {BLUE, ORANGE} & colors_of(draw((), moments[0].observation)) == {BLUE, ORANGE}
-    assert {BLUE, ORANGE} & colors_of(draw((), moments[1].observation)) == {BLUE}
-    sizes = [np.sum(np.all(np.asarray(draw((), x.observation)) == BLUE, axis=-1)) for x in moments]
+    episode = Episode(moments, complete=True)
+    draw = choose_picture(Plain(), [episode])
+    assert {BLUE, ORANGE} & colors_of(draw(episode, moments[0])) == {BLUE, ORANGE}
+    assert {BLUE, ORANGE} & colors_of(draw(episode, moments[1])) == {BLUE}
+    sizes = [np.sum(np.all(np.asarray(draw(episode, x)) == BLUE, axis=-1)) for x in moments]
     assert sizes[1] == pytest.approx(5 * sizes[0], rel=0.1)  # one scale for the whole film
 
 
@@ -198,6 +206,64 @@ def test_images_are_drawn_as_they_are():
     assert np.asarray(draw_observation({"seen": channels}))[0, 0].tolist() == list(BLUE)
     assert np.asarray(draw_observation(channels))[1, 1].tolist() == list(ORANGE)
     assert colors_of(draw_observation(np.ones(100))) == {(255, 255, 255)}
+
+
+def test_a_figure_is_a_picture():
+    class Figured(Plain):
+        def render(self, state, params):
+            figure, axes = pyplot.subplots(figsize=(2, 1), dpi=50)
+            axes.set_position((0, 0, 1, 1))
+            axes.imshow(np.full((1, 2, 3), params), aspect="auto")
+            return {"figure": (figure, axes), "image": axes.images[0]}[state]
+
+    for state in ("figure", "image"):
+        played = Moment(state, np.zeros(2), np.int32(0), np.float32(0), None)
+        episode = Episode([played], complete=True, env_params=0.5)
+        image = choose_picture(Figured(), [episode])(episode, played)
+        assert image.size == (100, 50)
+        assert (127, 127, 127) in colors_of(image)
+    assert not pyplot.get_fignums()
+
+
+@pytest.mark.filterwarnings("ignore")  # of pygame
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+def test_gymnasium_paints_what_gymnax_has_of_it(name):
+    pytest.importorskip("gymnax", reason="the environments of gymnax need memorax[gymnax]")
+    pytest.importorskip("pygame", reason="Gymnasium paints by pygame; install gymnasium[classic-control]")
+    env, params = make(f"gymnax::{name}")
+    state = env.reset(jax.random.key(0), params)[1]
+    picture = env.render(state, params)
+    assert picture.ndim == 3
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 2
+
+
+def test_what_cannot_be_rendered_is_said_and_drawn_by_what_is_seen():
+    class Unpaintable(Plain):
+        def render(self, state, params):
+            raise ImportError("no OpenGL")
+
+    episode = Episode([moment([0.5, -1.0])], complete=True)
+    with pytest.warns(UserWarning, match=r"could not be rendered \(ImportError: no OpenGL\)"):
+        draw = choose_picture(Unpaintable(), [episode])
+    assert BLUE in colors_of(draw(episode, episode.moments[0]))
+
+
+def test_every_episode_is_played_and_drawn_with_the_parameters_of_its_environment():
+    env, params = make("memory::TMazePassive")
+    params = params.replace(length=np.array([2, 5, 3], np.int32))
+    agent = example_agents.ppo(env, "mlp", num_envs=3, num_minibatches=1)
+    agent.vector_env = VectorEnv(env, params, 3)
+    episodes = record_episodes(TrainedPolicy(agent, agent.init(jax.random.key(0))), 4, max_steps=2)
+    assert [int(episode.env_params.length) for episode in episodes] == [2, 5, 3, 2]
+    draw = choose_picture(env, episodes)
+    widths = [draw(episode, episode.moments[0]).width for episode in episodes]
+    assert widths[0] == widths[3] < widths[2] < widths[1]
+    assert FramePainter(draw, Discrete(4), episodes).frame(1, 0).size[0] == WIDTH
+
+
+def test_tiny_pictures_are_enlarged():
+    frames = painter([moment(np.zeros((10, 8)))], Discrete(2))
+    assert frames.size[1] >= 240 + 176
 
 
 @pytest.mark.slow

@@ -104,9 +104,7 @@ def test_a_taken_name_is_refused():
     assert RECIPES.get("ppo").algorithm is PPO
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in RECIPES if hasattr(RECIPES.get(name).config(), "epsilon_steps")]
-)
+@pytest.mark.parametrize("name", [name for name in RECIPES if hasattr(RECIPES.get(name).config(), "epsilon_steps")])
 def test_epsilon_falls_during_a_quarter_of_the_run(name):
     config = dataclasses.replace(default_run(name), steps=8_000, warmup=2_000, features=7)
     values = [float(build_agent(config).epsilon_schedule(jnp.float32(step))) for step in (0, 2_000, 4_000, 8_000)]

@@ -44,6 +44,7 @@ def test_the_campaign_notices_what_is_lost(tmp_path, monkeypatch):
 
 def test_the_page_has_the_counts_of_the_campaign():
     results = json.loads(campaign.RESULTS.read_text())
-    assert set(results["parts"]) <= set(campaign.PARTS)
+    assert set(results["parts"]) == set(campaign.PARTS)
+    assert all(count["tried"] and not count["lost"] for part in results["parts"].values() for count in part["counts"])
     page = campaign.PAGE.read_text()
     assert page.split(campaign.BEGIN)[1].split(campaign.END)[0].strip() == campaign.table(results)

@@ -34,7 +34,7 @@ class BatchParams:
         self.params = defaults if env_params is None else env_params
         self.num_envs = num_envs
         self.axes = _axes(self.params, defaults, num_envs)
-        self.first = self._of(0)
+        self.first = self.of(0)
         if 0 in self.axes:
             self._check_action_space(env)
 
@@ -50,8 +50,9 @@ class BatchParams:
         """Put the parameters of one environment together again."""
         return jax.tree.unflatten(jax.tree.structure(self.params), leaves)
 
-    def _of(self, i: int) -> PyTree:
-        leaves = jax.tree.leaves(self.params)
+    def of(self, i: int) -> PyTree:
+        """Give the parameters of one environment; from the last set on they begin again."""
+        i, leaves = i % self.num_envs, jax.tree.leaves(self.params)
         return self.from_leaves([x if axis is None else x[i] for x, axis in zip(leaves, self.axes, strict=True)])
 
     def _check_action_space(self, env: Any) -> None:
@@ -59,7 +60,7 @@ class BatchParams:
             return  # Only a concrete space can be compared.
         space = env.action_space(self.first)
         for i in range(1, self.num_envs):
-            other = env.action_space(self._of(i))
+            other = env.action_space(self.of(i))
             if other != space:
                 raise ValueError(
                     f"`env_params` must give all environments the same action space, got {space!r} in the first and "

@@ -59,14 +59,16 @@ class PQNConfig(NormalizationConfig):
     epsilon_end: float = 0.05
     """Final epsilon, [0, 1]."""
     epsilon_steps: int | None = None
-    """Transitions over which epsilon is annealed linearly. None: a quarter of a run's `steps`; 100,000 for an agent that
-    is built outside of a run, and does not know how long it will train."""
+    """Transitions over which epsilon is annealed linearly. None: a quarter of a run's `steps`; 100,000 for an agent
+    that is built outside of a run, and does not know how long it will train."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rollout_config(self)
         fractions = ("gamma", "td_lambda", "epsilon_start", "epsilon_end")
-        check_fields(self, **dict.fromkeys(fractions, real(0, 1)), epsilon_steps=optional(integer(1)), refresh_targets=boolean())
+        check_fields(
+            self, **dict.fromkeys(fractions, real(0, 1)), epsilon_steps=optional(integer(1)), refresh_targets=boolean()
+        )
 
     def minibatches(self, recurrent: bool) -> int:
         """Give the number of minibatches per epoch, with networks that have a memory or have none."""
@@ -134,7 +136,9 @@ class PQN(OnPolicy[PQNConfig, QFunction]):
     ) -> None:
         super().__init__(config, env, env_params)
         check_optimizers(optimizer=optimizer)
-        self.epsilon_schedule = check_schedule("epsilon_schedule", epsilon_schedule, linear_epsilon(config, _EPSILON_STEPS))
+        self.epsilon_schedule = check_schedule(
+            "epsilon_schedule", epsilon_schedule, linear_epsilon(config, _EPSILON_STEPS)
+        )
         self.networks, self.optimizer = QFunction(self.vector_env, q_network, distributional=False), optimizer
         self.num_minibatches = config.minibatches(self.recurrent)
         self.burn_in = config.burn_in_length if self.recurrent else 0

@@ -131,7 +131,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
 
     @property
     def target_entropy_scale(self) -> Any:
-        """The share of the maximum entropy, or the negated nats per dimension, that the policy's entropy should have."""
+        """The share of the maximum entropy, or the negated nats per dimension, that the policy is to have."""
         given = self.config.target_entropy_scale
         return (_DISCRETE_SCALE if self.networks.discrete else 1.0) if given is None else given
 

@@ -28,7 +28,7 @@ class BenchmarkOptions(ImportOptions):
     budget: float | None = None
     """Hours after which to stop; the next call goes on from there. None: when all is done."""
     tasks: tuple[str, ...] = ()
-    """Only tasks whose names contain one of these words. None given: all."""
+    """Only tasks of these names, or whose names contain one of these words. None given: all."""
     methods: tuple[str, ...] = ()
     """Only these methods, in this order. None given: all."""
     seeds: int | None = None
@@ -93,12 +93,14 @@ def _play_longer(folder: Path, horizons: "Horizons") -> dict[str, Any]:
     config = load_config(folder)
     own, _ = make_environment(config.env, config.env_options)
     length = getattr(own, horizons.option)
-    values = [length * factor for factor in horizons.factors]
+    values = sorted(length * factor for factor in horizons.factors)
     found: dict[str, Any] = {}
     for seed in config.seed_numbers():
         policy = load(folder, seed=seed)
         environments = variants(config, horizons.option, values)
-        measured = horizon_generalization(policy, environments, episodes=horizons.episodes)
+        measured = horizon_generalization(
+            policy, environments, episodes=horizons.episodes, max_steps=2 * values[-1] + 1_000
+        )
         for value, returns in measured.to_json().items():
             entry = found.setdefault(
                 value, {"best": returns["best"], "memoryless": returns["memoryless"], "returns": {}}

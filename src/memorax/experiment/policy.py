@@ -124,6 +124,11 @@ class TrainedPolicy:
         action, after = self._act(self._learned, before, observation, reward, start, behavior=behavior)
         return jax.tree.map(lambda x: np.asarray(x)[0] if single else np.asarray(x), action), after
 
+    @property
+    def has_value(self) -> bool:
+        """Whether the algorithm has a value function of observations, so that `value` can be asked."""
+        return self.agent.acting(self._learned, "exploit")[1] is not None or isinstance(self.agent.networks, QFunction)
+
     def value(
         self, observation: PyTree, memory: PolicyMemory | None = None, episode_start: Any = None, reward: Any = None
     ) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import jax.numpy as jnp
@@ -113,6 +113,29 @@ class Recall(gymnasium.Env):
         last = self.time == self.length
         reward = (1.0 if action == self.sign else -1.0) if last else 0.0
         return np.array([0, self.time == self.length - 1], np.float32), reward, last, False, {}
+
+
+class Painted(Recall):
+    """Paints itself, the greener the later, and opens a window where there is a display."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "human"], "render_fps": 4}
+    display, shown = True, 0
+
+    def __init__(self, length: int = 4, render_mode: str | None = None) -> None:
+        super().__init__(length)
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:
+        if self.render_mode == "human":
+            if not Painted.display:
+                raise RuntimeError("No available video device")
+            Painted.shown += 1
+        return super().reset(seed=seed, options=options)
+
+    def render(self) -> np.ndarray | None:
+        if self.render_mode != "rgb_array":
+            return None
+        return np.full((700, 900, 3), (0, 50 * self.time, 0), np.uint8)
 
 
 class Counter(gymnasium.Env):

@@ -1,5 +1,6 @@
 """The environments of Brax, as `brax::<id>`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -58,3 +59,9 @@ class Brax(RawEnvironment):
     def render(self, state: PyTree, params: PyTree | None = None) -> np.ndarray:
         """Paint a state on the host by MuJoCo, which needs OpenGL: uint8 RGB `[height, width, 3]`."""
         return np.asarray(self.foreign.render([state.inner.pipeline_state])[0])
+
+    def viewer(self, states: Sequence[PyTree]) -> str:
+        """Write the page of Brax's own viewer for an episode, of its states; it loads its scripts from the network."""
+        html = import_library("brax.io.html", "brax")
+        system = self.foreign.sys.tree_replace({"opt.timestep": self.foreign.dt})
+        return html.render(system, [state.inner.pipeline_state for state in states])

@@ -27,7 +27,9 @@ def _import(module: str) -> None:
         raise MissingExtraError(module, package) from error
 
 
-def make(name: str, *, processes: bool = False, groups: int | None = None, overlap: bool = False, **kwargs: Any) -> HostEnvironment:
+def make(
+    name: str, *, processes: bool = False, groups: int | None = None, overlap: bool = False, **kwargs: Any
+) -> HostEnvironment:
     """Make an environment of Gymnasium.
 
     Args:

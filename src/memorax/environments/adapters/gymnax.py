@@ -1,5 +1,6 @@
 """The environments of gymnax 1.x, as `gymnax::<id>`."""
 
+import functools
 from typing import Any
 
 from memorax.core.registry import suggest
@@ -12,6 +13,10 @@ try:
     import gymnax
 except ModuleNotFoundError as error:
     raise MissingExtraError("gymnax") from error
+
+
+_PAINTED = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
+"""Environments that gymnax lets Gymnasium paint."""
 
 
 def names() -> tuple[str, ...]:
@@ -38,4 +43,14 @@ def make(name: str, **kwargs: Any) -> tuple[Environment, PyTree]:
     if name not in names():
         raise ValueError(f"unknown environment `gymnax::{name}`{suggest(name, names())}")
     env, params = gymnax.make(name, **kwargs)
-    return adapt(env, params), params
+    adapted: Any = adapt(env, params)
+    if name in _PAINTED:
+        adapted.render = functools.partial(_paint, name)
+    return adapted, params
+
+
+def _paint(name: str, state: PyTree, params: PyTree) -> Any:
+    """Paint a state on the host as Gymnasium does, which needs pygame: uint8 RGB `[height, width, 3]`."""
+    from gymnax.visualize import vis_gym
+
+    return vis_gym.render_gym_frame(name, state, params)

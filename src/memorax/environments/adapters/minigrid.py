@@ -18,7 +18,13 @@ def names() -> tuple[str, ...]:
 
 
 def make(
-    name: str, *, one_hot: bool = True, processes: bool = False, groups: int | None = None, overlap: bool = False, **kwargs: Any
+    name: str,
+    *,
+    one_hot: bool = True,
+    processes: bool = False,
+    groups: int | None = None,
+    overlap: bool = False,
+    **kwargs: Any,
 ) -> HostEnvironment:
     """Make an environment of MiniGrid; the mission, a string, is left out of the observations.
 

@@ -16,7 +16,9 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix("popgym-") for name in gymnasium.registry if name.startswith("popgym-")))
 
 
-def make(name: str, *, processes: bool = False, groups: int | None = None, overlap: bool = False, **kwargs: Any) -> HostEnvironment:
+def make(
+    name: str, *, processes: bool = False, groups: int | None = None, overlap: bool = False, **kwargs: Any
+) -> HostEnvironment:
     """Make an environment of POPGym; `memory::` has the same tasks in JAX, which is faster.
 
     Args:

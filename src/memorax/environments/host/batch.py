@@ -61,6 +61,11 @@ class HostBatch(abc.ABC):
     def close(self) -> None:
         """Release everything, processes included; also after an error, and more than once."""
 
+    def picture(self, row: int) -> np.ndarray | None:
+        """Paint an environment as it is now, uint8 RGB `[height, width, 3]`; None where it does not do so."""
+        del row
+        return None
+
 
 class VectorBatch(HostBatch):
     """The environments of a vector environment of Gymnasium, whatever its autoreset mode.
@@ -112,6 +117,13 @@ class VectorBatch(HostBatch):
         observation, info = self.vector.reset(options={"reset_mask": mask})
         fresh = self.observation.read(observation)
         return with_rows(final, ended, jax.tree.map(lambda x: x[ended], fresh)), info
+
+    def picture(self, row: int) -> np.ndarray | None:
+        """Paint an environment of this process, if its render mode is `"rgb_array"`."""
+        envs = getattr(self.vector, "envs", None)
+        if envs is None or envs[row].render_mode != "rgb_array":
+            return None
+        return np.asarray(envs[row].render())
 
     def _final_rows(self, final: Any, ended: np.ndarray) -> PyTree:
         if not isinstance(final, np.ndarray) or final.dtype != object:

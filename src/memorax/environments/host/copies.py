@@ -132,6 +132,18 @@ def next_session(state: HostState) -> np.ndarray:
     return np.concatenate([np.random.SeedSequence(pair).generate_state(1) for pair in pairs])
 
 
+def seeds_of_round(number: int, round_: int, num_envs: int) -> np.ndarray:
+    """Give the random seeds of the environments in one round of an evaluation.
+
+    Args:
+        number: The random number that they all follow from.
+        round_: Number of the round.
+        num_envs: Number of environments.
+    """
+    session = np.random.SeedSequence((number, round_)).generate_state(1)
+    return _env_seeds(int(session[0]), num_envs)
+
+
 def _env_seeds(session: int, number: int) -> np.ndarray:
     return np.random.SeedSequence(session).generate_state(number) % np.uint32(_SEEDS)
 

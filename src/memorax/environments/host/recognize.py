@@ -50,9 +50,7 @@ def as_host(
     return found
 
 
-def find_host(
-    env: Any, name: str | None = None, processes: bool = False, **options: Any
-) -> HostEnvironment | None:
+def find_host(env: Any, name: str | None = None, processes: bool = False, **options: Any) -> HostEnvironment | None:
     """Take an environment in Python, as `as_host` does; None if it is something else.
 
     Args:
@@ -93,7 +91,9 @@ def _vector_source(make: Callable[[], Any] | None, first: Any, name: str | None)
     return source
 
 
-def _from_function(make: Callable[[], Any], name: str | None, processes: bool, options: dict[str, Any]) -> HostEnvironment:
+def _from_function(
+    make: Callable[[], Any], name: str | None, processes: bool, options: dict[str, Any]
+) -> HostEnvironment:
     made = make()
     if not is_gymnasium(made):
         raise TypeError(

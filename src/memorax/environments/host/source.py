@@ -2,6 +2,8 @@
 
 import abc
 import copy
+import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -41,6 +43,15 @@ class Source(abc.ABC):
             num_envs: How many, a multiple of `rows`.
         """
 
+    def shown(self, render_mode: str) -> "Source | None":
+        """Give the same environments, in this process, with a `render_mode` of Gymnasium; None if they have none such.
+
+        Args:
+            render_mode: `"rgb_array"` for `HostBatch.picture`, `"human"` for a window.
+        """
+        del render_mode
+        return None
+
 
 class SingleSource(Source):
     """Makes environments of Gymnasium one by one.
@@ -60,6 +71,8 @@ class SingleSource(Source):
         self.parallel = check("processes", processes, boolean())
         first = make()
         spec = getattr(first, "spec", None)
+        self._given, self._render_mode = make, getattr(first, "render_mode", None)
+        self._render_modes = tuple((getattr(first, "metadata", None) or {}).get("render_modes") or ())
         self.name = name or getattr(spec, "id", None) or type(getattr(first, "unwrapped", first)).__name__
         self._make = without_text(make, first)
         try:
@@ -83,6 +96,20 @@ class SingleSource(Source):
             else:
                 vector = SyncVectorEnv(makers, autoreset_mode=mode)
         return VectorBatch(vector, self.observation, self.action)
+
+    def shown(self, render_mode: str) -> "SingleSource | None":
+        """Give the same environments in this process, with a render mode."""
+        shown = copy.copy(self)
+        shown.parallel = False
+        if self._render_mode == render_mode:
+            return shown
+        if render_mode not in self._render_modes or not _takes_render_mode(self._given):
+            return None
+        make = functools.partial(self._given, render_mode=render_mode)
+        example = make()
+        shown._given, shown._render_mode, shown._make = make, render_mode, without_text(make, example)
+        example.close()
+        return shown
 
 
 class VectorSource(Source):
@@ -131,6 +158,14 @@ class VectorSource(Source):
                 )
             vector = self._make()
         return self._batch_type(vector, self.observation, self.action)
+
+
+def _takes_render_mode(make: Callable[[], Any]) -> bool:
+    """Whether a function that makes environments, or that of which it is a partial call, takes their render mode."""
+    import gymnasium
+
+    function = make.func if isinstance(make, functools.partial) else make
+    return function is gymnasium.make or "render_mode" in inspect.signature(function).parameters
 
 
 def copies_of(env: Any) -> Callable[[], Any]:

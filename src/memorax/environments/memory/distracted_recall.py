@@ -1,7 +1,5 @@
 """DistractedRecall: remember a cue while everything else that is seen must not be written into memory."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -130,5 +128,3 @@ class DistractedRecall(Task[DistractedRecallState, DistractedRecallParams]):
     def credit_length(self, params: DistractedRecallParams | None = None) -> int:
         """The answer is rewarded at once."""
         return 1
-
-

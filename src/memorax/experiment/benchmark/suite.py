@@ -160,7 +160,7 @@ class Suite:
         """Give a part of the suite, or one with other seeds.
 
         Args:
-            tasks: Words; tasks are kept that contain one of them. None: all.
+            tasks: Names of tasks, with or without their namespace, or parts of names. None: all.
             methods: Names of methods, in their order. None: all.
             seeds: Number of seeds; None: as it is.
             seed: First seed; None: as it is.
@@ -169,22 +169,28 @@ class Suite:
         Raises:
             ValueError: No task contains the word, a method is unknown, or `steps` is not a multiple of `log_every`.
         """
-        for word in tasks:
-            if not any(word in task for task in self.tasks):
-                raise ValueError(f"`tasks` must be parts of {', '.join(self.tasks)}, got {word}")
+        kept = {task for word in tasks for task in self._named(word)}
         for name in methods:
             if name not in self.methods:
                 raise ValueError(f"`methods` must be among {', '.join(self.methods)}, got {name}")
         chosen = {name: self.methods[name] for name in methods} or self.methods
         return dataclasses.replace(
             self,
-            tasks=tuple(task for task in self.tasks if not tasks or any(word in task for word in tasks)),
+            tasks=tuple(task for task in self.tasks if not tasks or task in kept),
             methods=chosen,
             reference=self.reference if self.reference in chosen else next(iter(chosen)),
             seeds=self.seeds if seeds is None else seeds,
             seed=self.seed if seed is None else seed,
             passes=self.passes if steps is None else (*(x for x in self.passes if x < steps), steps),
         )
+
+    def _named(self, word: str) -> list[str]:
+        """Tasks of this name, or else those whose name has it as a part."""
+        exact = [task for task in self.tasks if word in (task, task.rpartition("::")[2])]
+        found = exact or [task for task in self.tasks if word in task]
+        if not found:
+            raise ValueError(f"`tasks` must be parts of {', '.join(self.tasks)}, got {word}")
+        return found
 
 
 def suite_names() -> list[str]:

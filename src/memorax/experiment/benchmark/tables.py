@@ -101,7 +101,7 @@ def score_table(results: Results, steps: int) -> Table:
 
 
 def aggregates(results: Results, steps: int) -> list[Aggregate]:
-    """Methods over the tasks that all of them have finished, best first; empty where there are fewer than two tasks.
+    """Methods over the tasks that all of them have finished, best first; empty with fewer than two of either.
 
     Args:
         results: The results.
@@ -110,7 +110,7 @@ def aggregates(results: Results, steps: int) -> list[Aggregate]:
     found, methods = cell_scores(results, steps), results["methods"]
     methods = [method for method in methods if any(known == method for _, known in found)]
     tasks = [task for task in results["tasks"] if all((task, method) in found for method in methods)]
-    if len(tasks) < 2 or results["metric"] == "speed":
+    if min(len(tasks), len(methods)) < 2 or results["metric"] == "speed":
         return []
     seeds = min(found[task, method].size for task in tasks for method in methods)
     scores = {method: np.stack([found[task, method][:seeds] for task in tasks], axis=1) for method in methods}

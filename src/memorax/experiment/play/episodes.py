@@ -9,8 +9,11 @@ import numpy as np
 
 from memorax.acting.vector_env import RolloutState
 from memorax.core.checks import check, size
-from memorax.core.types import Array, Key, PyTree
-from memorax.experiment.run.session import seed_keys
+from memorax.core.types import Array, Key
+from memorax.environments.host import HostEnvironment
+from memorax.experiment.play.moments import Episode, Moment
+from memorax.experiment.play.python_episodes import record_in_python
+from memorax.experiment.run.programs import seed_keys
 from memorax.learning.q_function import QFunction
 from memorax.learning.values import main_values
 
@@ -18,47 +21,12 @@ if TYPE_CHECKING:
     from memorax.experiment.policy import TrainedPolicy
 
 
-@dataclasses.dataclass(frozen=True)
-class Moment:
-    """One step of an episode, of one environment.
-
-    Attributes:
-        env_state: State of the environment before the action.
-        observation: What the agent saw.
-        action: What it did, as the environment takes it.
-        reward: What it got for it; of several agents `[agents]`.
-        value: What return it expected; None if it has no value function of observations.
-    """
-
-    env_state: PyTree
-    observation: PyTree
-    action: np.ndarray
-    reward: np.ndarray
-    value: np.ndarray | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Episode:
-    """An episode.
-
-    Attributes:
-        moments: Its steps.
-        complete: Whether it was played to its end.
-    """
-
-    moments: list[Moment]
-    complete: bool
-
-    @property
-    def total(self) -> float:
-        """The return without discount; of several agents the mean."""
-        return float(sum(np.mean(moment.reward) for moment in self.moments))
-
-
 def record_episodes(
     policy: "TrainedPolicy", episodes: int = 3, *, max_steps: int = 1000, seed: int = 0
 ) -> list[Episode]:
     """Play episodes deterministically, as `memorax evaluate` does: the same number and seed give the same episodes.
+
+    Where every environment has parameters of its own, the first episodes are those of the first environments.
 
     Args:
         policy: The policy.
@@ -75,6 +43,8 @@ def record_episodes(
     """
     check("episodes", episodes, size())
     check("max_steps", max_steps, size())
+    if isinstance(policy.env, HostEnvironment):
+        return record_in_python(policy, episodes, max_steps, seed)
     agent, state = policy.agent, dataclasses.replace(policy.state, loop=None, buffer=None)
     reset_key, carry_key, key = jax.random.split(seed_keys([seed])[2][0], 3)
     start = agent.vector_env.reset(reset_key, agent.initialize_carry(carry_key, episodes), episodes)
@@ -91,7 +61,32 @@ def record_episodes(
         running &= ~np.asarray(ended)
         if not running.any():
             break
-    return [Episode(played, not more) for played, more in zip(moments, running, strict=True)]
+    params = [agent.vector_env.params_of(i) for i in range(episodes)]
+    return [Episode(*row) for row in zip(moments, (~running).tolist(), params, strict=True)]
+
+
+def show_in_window(
+    policy: "TrainedPolicy", episodes: int = 3, *, max_steps: int = 1000, seed: int = 0
+) -> list[Episode]:
+    """Play the same episodes in an environment in Python that shows itself in a window.
+
+    Args:
+        policy: The policy.
+        episodes: As `record_episodes` takes it.
+        max_steps: As `record_episodes` takes it.
+        seed: As `record_episodes` takes it.
+
+    Returns:
+        The episodes.
+
+    Raises:
+        NoWindowError: There is no window: the environment has none, or there is no display.
+        TypeError: A number is not an integer.
+        ValueError: A number is below 1.
+    """
+    check("episodes", episodes, size())
+    check("max_steps", max_steps, size())
+    return record_in_python(policy, episodes, max_steps, seed, window=True)
 
 
 def _step(agent: Any, state: Any, key: Key, now: RolloutState) -> tuple[RolloutState, Array, Array, Any, Array]:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memorax.core.checks import check, real
-from memorax.experiment.play.episodes import Episode
-from memorax.experiment.run.files import write_atomically
+from memorax.experiment.play.moments import Episode
+from memorax.experiment.play.page import episodes_page, has_viewer
+from memorax.experiment.run.files import write_atomically, write_text
 
 if TYPE_CHECKING:
     from memorax.experiment.policy import TrainedPolicy
 
-FORMATS = (".gif", ".mp4")
+FORMATS = (".gif", ".mp4", ".html")
 _HOLD = 8
 """For how many frames the last one of an episode is shown."""
 
@@ -25,21 +26,31 @@ def check_film(out: Path) -> None:
         ValueError: Its suffix is not that of a format.
     """
     if out.suffix.lower() not in FORMATS:
-        raise ValueError(f"`out` must end in {' or '.join(FORMATS)}, got {out}")
+        raise ValueError(f"`out` must end in .gif, .mp4 or .html, got {out}")
     if out.suffix.lower() == ".mp4":
         _ffmpeg()
+
+
+def check_viewer(env: Any) -> None:
+    """Check that an environment can be shown on a page.
+
+    Raises:
+        ValueError: It has no viewer.
+    """
+    if not has_viewer(env):
+        raise ValueError(f"`out` must end in .gif or .mp4, got .html: {env.name} has no viewer for pages, as Brax has")
 
 
 def write_film(policy: "TrainedPolicy", episodes: Sequence[Episode], out: str | Path, *, fps: float = 8.0) -> Path:
     """Write episodes as an animation or a video, with actions, rewards and values under the picture.
 
-    Environments are drawn by their `render`; where there is none, the observation is drawn.
+    Environments are drawn by their `render`; where there is none, or it fails, the observation is drawn.
 
     Args:
         policy: The policy that played them.
         episodes: The episodes, as `record_episodes` gives them.
-        out: The file, `.gif` or `.mp4`.
-        fps: Steps shown in a second.
+        out: The file, `.gif` or `.mp4`; for environments of Brax also `.html`, a page with its viewer.
+        fps: Steps shown in a second; not on a page.
 
     Returns:
         The file.
@@ -47,11 +58,16 @@ def write_film(policy: "TrainedPolicy", episodes: Sequence[Episode], out: str | 
     Raises:
         ImportError: The library that writes videos is not installed.
         OSError: The file cannot be written.
-        ValueError: The suffix is not that of a format, or `fps` is not positive.
+        ValueError: The suffix is not that of a format, the environment has no viewer, or `fps` is not positive.
     """
     out = Path(out)
     check("fps", fps, real(above=0))
     check_film(out)
+    if out.suffix.lower() == ".html":
+        check_viewer(policy.env)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, episodes_page(policy, episodes))
+        return out
     painter = make_painter(policy, episodes)
     holds = [_HOLD if t + 1 == len(episode.moments) else 1 for episode in episodes for t in range(len(episode.moments))]
     write = _write_gif if out.suffix.lower() == ".gif" else _write_mp4
@@ -65,8 +81,7 @@ def make_painter(policy: "TrainedPolicy", episodes: Sequence[Episode]) -> Any:
     from memorax.experiment.play.frames import FramePainter
     from memorax.experiment.play.pictures import choose_picture
 
-    moments = [moment for episode in episodes for moment in episode.moments]
-    picture = choose_picture(policy.env, policy.env_params, moments)
+    picture = choose_picture(policy.env, episodes)
     return FramePainter(picture, policy.action_space, episodes)
 
 

@@ -8,13 +8,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from memorax.core.spaces import Box, Discrete
 from memorax.experiment.play.colors import BACKGROUND, BLUE, FAINT, GRAY, GREEN, INK, PANEL, RED, Color
-from memorax.experiment.play.episodes import Episode, Moment
+from memorax.experiment.play.moments import Episode, Moment
 from memorax.experiment.play.pictures import Picture
 
 WIDTH, _PICTURE, _PANEL, _MARGIN = 480, 320, 176, 16
 """Width of a frame, greatest height of the picture, height of the panel, and margins, in pixels."""
-_MOST_ZOOM = 4
-"""Screen pixels for a pixel of a small picture."""
+_MOST_ZOOM, _SMALL = 4, 240
+"""Most screen pixels for a pixel of a small picture, unless it would then be smaller than so many."""
 _MOST_CHIPS = 9
 """Discrete actions that are shown as a row of boxes."""
 
@@ -30,20 +30,20 @@ class FramePainter:
 
     def __init__(self, picture: Picture, action_space: Any, episodes: Sequence[Episode]) -> None:
         self.picture, self.action_space, self.episodes = picture, action_space, episodes
-        first = self.draw(episodes[0].moments[0])
-        room = WIDTH - 2 * _MARGIN, _PICTURE
-        scale = min(room[0] / first.width, room[1] / first.height, _MOST_ZOOM)
+        firsts = [self.draw(episode, episode.moments[0]) for episode in episodes]
+        widest, highest = (max(image.size[i] for image in firsts) for i in (0, 1))
+        scale = min((WIDTH - 2 * _MARGIN) / widest, _PICTURE / highest, max(_MOST_ZOOM, _SMALL / max(widest, highest)))
         # Whole multiples keep the edges of small pictures sharp.
         self._scale = float(int(scale)) if scale >= 1 else scale
         self._resample = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
-        height = round(first.height * self._scale) + 2 * _MARGIN + _PANEL
+        height = round(highest * self._scale) + 2 * _MARGIN + _PANEL
         self.size = WIDTH, height + -height % 16  # video codecs work in blocks of 16 pixels
         self._small, self._normal, self._large = (ImageFont.load_default(size) for size in (12, 14, 18))
         self._limits = _limits(episodes)
 
-    def draw(self, moment: Moment) -> Image.Image:
+    def draw(self, episode: Episode, moment: Moment) -> Image.Image:
         """Draw the environment alone."""
-        return self.picture(moment.env_state, moment.observation)
+        return self.picture(episode, moment)
 
     def frames(self) -> Iterator[Image.Image]:
         """Paint all frames, one for each step."""
@@ -56,7 +56,7 @@ class FramePainter:
         frame = Image.new("RGB", self.size, BACKGROUND)
         episode = self.episodes[number]
         moment = episode.moments[t]
-        image = self.draw(moment)
+        image = self.draw(episode, moment)
         size = round(image.width * self._scale), round(image.height * self._scale)
         image = image.convert("RGB").resize(size, self._resample)
         top = self.size[1] - _PANEL

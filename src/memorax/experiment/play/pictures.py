@@ -1,5 +1,7 @@
 """Pictures of environments: what they render, or else the observation as a chart."""
 
+import io
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,10 +11,10 @@ from PIL import Image, ImageDraw
 
 from memorax.core.types import PyTree
 from memorax.experiment.play.colors import BACKGROUND, BLUE, FAINT, INK, ORANGE, SERIES
-from memorax.experiment.play.episodes import Moment
+from memorax.experiment.play.moments import Episode, Moment
 
-Picture = Callable[[PyTree, PyTree], Image.Image]
-"""Draws a state and its observation."""
+Picture = Callable[[Episode, Moment], Image.Image]
+"""Draws a moment of an episode."""
 _CHART = (400, 200)
 """Width and height of the chart of an observation, in pixels."""
 _EDGE, _WIDEST_BAR = 8, 64
@@ -21,20 +23,23 @@ _MOST_BARS = 64
 """Entries of an observation that are drawn as bars; longer ones are drawn as a grid."""
 
 
-def choose_picture(env: Any, params: PyTree, moments: Sequence[Moment]) -> Picture:
+def choose_picture(env: Any, episodes: Sequence[Episode]) -> Picture:
     """Choose how an environment is drawn.
 
     Args:
         env: The environment.
-        params: Its parameters.
-        moments: What will be drawn: it shows whether the environment renders, and how large observations get.
+        episodes: What will be drawn: it shows whether the environment renders, and how large observations get.
     """
-    if _renders(env, params, moments[0].env_state):
-        return lambda state, _: Image.fromarray(_as_rgb(np.asarray(env.render(state, params))))
+    moments = [moment for episode in episodes for moment in episode.moments]
+    if all(moment.picture is not None for moment in moments):
+        return lambda _, moment: Image.open(io.BytesIO(moment.picture or b"")).convert("RGB")
+    if _renders(env, episodes[0].env_params, moments[0].env_state):
+        return lambda episode, moment: _rendered(env, moment.env_state, episode.env_params)
     numbers = [_flat(moment.observation) for moment in moments]
     lowest = min(float(np.min(x, initial=0)) for x in numbers)
     largest = max(1.0, *(float(np.max(np.abs(x), initial=0)) for x in numbers))
-    return lambda _, observation: draw_observation(observation, (-largest if lowest < 0 else 0.0, largest))
+    limits = -largest if lowest < 0 else 0.0, largest
+    return lambda _, moment: draw_observation(moment.observation, limits)
 
 
 def draw_observation(observation: PyTree, limits: tuple[float, float] = (-1.0, 1.0)) -> Image.Image:
@@ -63,10 +68,31 @@ def _renders(env: Any, params: PyTree, env_state: PyTree) -> bool:
     if not hasattr(inner, "render") or not hasattr(env, "render"):
         return False
     try:
-        env.render(env_state, params)
+        _rendered(env, env_state, params)
     except NotImplementedError:
         return False
+    except Exception as error:  # of its library, or of one that is missing
+        reason = f"{type(error).__name__}: {error}"
+        warnings.warn(f"observations are drawn, as the environment could not be rendered ({reason})", stacklevel=2)
+        return False
     return True
+
+
+def _rendered(env: Any, env_state: PyTree, params: PyTree) -> Image.Image:
+    """What an environment renders: an array, or a figure of matplotlib, as in gymnax, or a part of one."""
+    drawn = env.render(env_state, params)
+    first = drawn[0] if isinstance(drawn, tuple) else drawn
+    figure = getattr(first, "figure", first)
+    if not hasattr(figure, "canvas"):
+        return Image.fromarray(_as_rgb(np.asarray(drawn)))
+    from matplotlib import pyplot
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
+    pyplot.close(figure)
+    return image
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:

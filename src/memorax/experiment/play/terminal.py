@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from memorax.experiment.play.episodes import Episode
 from memorax.experiment.play.film import make_painter
+from memorax.experiment.play.moments import Episode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ def show_episodes(
     with Live(console=console, auto_refresh=False) as live:
         for episode in episodes:
             for moment in episode.moments:
-                live.update(Group(half_blocks(painter.draw(moment)), Text(next(texts))), refresh=True)
+                live.update(Group(half_blocks(painter.draw(episode, moment)), Text(next(texts))), refresh=True)
                 time.sleep(1 / fps)
 
 

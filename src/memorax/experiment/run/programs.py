@@ -1,6 +1,7 @@
 """What a run computes on the device, all seeds at once: its keys, its initial state, an interval of training."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from memorax import lox
 from memorax.core.types import Array, Key, PyTree
+from memorax.experiment.devices import Devices
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run.metrics import Interval, reduce_logs
 from memorax.experiment.run.python_environments import in_python, python_interval, traceable_init
@@ -25,7 +27,14 @@ def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
     return keys[:, 0], keys[:, 1], keys[:, 2]
 
 
-def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> tuple[PyTree, np.ndarray]:
+def initialize(
+    agent: Any,
+    init_keys: Key,
+    keys: Key,
+    warmup: int,
+    values: Mapping[str, float] | None = None,
+    devices: Devices | None = None,
+) -> tuple[PyTree, np.ndarray]:
     """Initialize the state of all seeds.
 
     Args:
@@ -33,6 +42,8 @@ def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> tuple[PyTr
         init_keys: Keys of initialization, `[seeds]`.
         keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
         warmup: Environment steps of each seed with random actions.
+        values: Hyperparameters by name; None for those that the agent was made with.
+        devices: The devices; None for one.
 
     Returns:
         The state of all seeds, and the first fault of the warmup, as `faults.first_fault` numbers it, `[seeds]`.
@@ -41,19 +52,33 @@ def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> tuple[PyTr
         state = agent.init(init_keys)
         fault = np.zeros(init_keys.shape[0], np.int8)
         return (agent.warmup(keys, state, warmup) if warmup else state), fault
+    given = _of_all_seeds(values or {}, init_keys)
+    function, devices = initialization(agent, warmup), devices or Devices()
+    mapped = devices.each_seed(function)
+    with devices.inside():
+        shapes, _ = jax.eval_shape(mapped, init_keys, keys, given)
+        where = (devices.shardings(shapes), devices.everywhere())
+        state, fault = jax.jit(mapped, out_shardings=where)(init_keys, keys, given)
+    return state, jax.device_get(fault)
 
-    def one(init_key: Key, key: Key) -> tuple[PyTree, Array]:
+
+def initialization(agent: Any, warmup: int) -> Callable[[Key, Key, dict[str, Any]], tuple[PyTree, Array]]:
+    """Give what initializes one seed: a function of two keys and of hyperparameters by name, as `initialize` is."""
+
+    def one(init_key: Key, key: Key, values: dict[str, Any]) -> tuple[PyTree, Array]:
         state = agent.init(init_key)
+        state = state.with_hyperparameters(**values) if values else state
         if not warmup:
             return state, jnp.zeros((), jnp.int8)
         state, logs = lox.spool(agent.warmup)(key, state, warmup)
         return state, reduce_logs(logs, state.learner).fault
 
-    state, fault = jax.jit(jax.vmap(one))(init_keys, keys)
-    return state, jax.device_get(fault)
+    return one
 
 
-def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Callable[..., tuple[PyTree, Interval]]:
+def compile_interval(
+    agent: Any, keys: Key, state: PyTree, length: int, devices: Devices | None = None
+) -> Callable[..., tuple[PyTree, Interval]]:
     """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
 
     Args:
@@ -61,7 +86,9 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Calla
         keys: Training keys, `[seeds]`.
         state: Of all seeds, `[seeds, ...]`; its buffers are donated.
         length: Steps of each seed.
+        devices: The devices; None for one.
     """
+    devices = devices or Devices()
 
     def one(key: Key, state: PyTree) -> tuple[PyTree, Interval]:
         state, logs = lox.spool(agent.train)(key, state, length)
@@ -69,10 +96,20 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Calla
 
     if in_python(agent):
         return python_interval(agent, length)
-    return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
+    where = (devices.shardings(state), devices.everywhere())
+    with devices.inside():
+        program = jax.jit(devices.each_seed(one), donate_argnums=1, out_shardings=where)
+        return program.lower(keys, state).compile()
 
 
-def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[str, Any] | None], object]) -> PyTree:
+def restore_state(
+    agent: Any,
+    init_keys: Key,
+    path: Path,
+    check: Callable[[dict[str, Any] | None], object],
+    values: Mapping[str, float] | None = None,
+    devices: Devices | None = None,
+) -> PyTree:
     """Read the state of all seeds from a checkpoint.
 
     Args:
@@ -80,9 +117,24 @@ def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[
         init_keys: Keys of initialization, `[seeds]`.
         path: The checkpoint's folder.
         check: Given what the checkpoint belongs to; raises to refuse it.
+        values: Hyperparameters from here on, by name; None for those that the agent was made with.
+        devices: The devices; None for one.
 
     Raises:
         ValueError: It is damaged, or of another configuration.
     """
     abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
-    return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check))
+    given = _of_all_seeds(own_values(agent) if values is None else values, init_keys)
+    lacking = {f"hyperparameters/{name}": value for name, value in given.items()}
+    state = checkpoint.restore(path, abstract, check, lacking)
+    return (devices or Devices()).place(dataclasses.replace(state, hyperparameters=given) if given else state)
+
+
+def own_values(agent: Any) -> dict[str, float]:
+    """Give the hyperparameters that an agent was made with."""
+    return agent.hyperparameters() if hasattr(agent, "hyperparameters") else {}
+
+
+def _of_all_seeds(values: Mapping[str, float], keys: Key) -> dict[str, np.ndarray]:
+    """Give every seed these hyperparameters, `[seeds]`."""
+    return {name: np.full(keys.shape, value, np.float32) for name, value in values.items()}

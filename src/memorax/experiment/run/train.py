@@ -15,12 +15,14 @@ from memorax.experiment.callbacks import Callback, check_callbacks
 from memorax.experiment.changes import apply_changes
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import check_same_run, load_config, save_config, to_dict
+from memorax.experiment.devices import Devices
 from memorax.experiment.loading import find_checkpoint, restore_run
 from memorax.experiment.loggers import LOGGERS, Composite, Logger, LoggerError, make_loggers
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
-from memorax.experiment.run.display import make_display
+from memorax.experiment.run.display import Display, make_display
+from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
@@ -46,6 +48,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | Literal["last", "best"] = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    devices: int | Literal["all"] = 1,
     console: Console | None = None,
     return_on_signal: bool = False,
 ) -> Outcome:
@@ -71,6 +74,8 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         loggers: Where the metrics go besides `metrics.jsonl`: names, as `config.loggers` has them, or objects with the
             methods of `memorax.experiment.loggers.Logger`. Names are saved in the configuration, objects are not.
         callbacks: Objects with the method of `memorax.experiment.Callback`, called after every logging interval.
+        devices: How many devices train together, or `"all"`: seeds are split over them first, then the environments of
+            each seed. The result is the same up to rounding, and a run may be resumed on another number of them.
         console: Where to show the progress; None for standard output.
         return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcome, so that the caller
             decides what happens.
@@ -84,8 +89,9 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         ImportError: The library of a logger is not installed.
         KeyboardInterrupt: The run was stopped by SIGINT, and saved.
         OSError: The disk failed or is full, or a logger failed.
-        TypeError: No head serves the environment's action space, or the environment does not take `env_options`.
-        ValueError: The configuration is refused, or the folder cannot be used.
+        TypeError: No head serves the environment's action space, the environment does not take `env_options`, or it
+            runs in Python and there are several devices.
+        ValueError: The configuration is refused, the devices do not divide it, or the folder cannot be used.
     """
     session = prepare(
         config,
@@ -96,6 +102,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         fork_step=fork_step,
         loggers=loggers,
         callbacks=callbacks,
+        devices=devices,
     )
     try:
         return finish(session, console)
@@ -114,13 +121,17 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | str = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    devices: int | Literal["all"] = 1,
+    maker: "Maker | None" = None,
 ) -> Session:
     """Check everything that can be checked before training; takes and raises what `train` does.
+
+    A `maker` makes what the run computes with; None: an agent of its own, on these devices.
 
     Returns:
         The run, ready to be trained by `finish`; its folder belongs to it until it is closed.
     """
-    folder = None if folder is None else Path(folder)
+    folder, maker = None if folder is None else Path(folder), maker or Maker(devices)
     check_callbacks(callbacks)
     names = (*config.loggers, *(name for name in loggers if isinstance(name, str)))
     config = dataclasses.replace(config, loggers=tuple(dict.fromkeys(names)))
@@ -129,11 +140,11 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         LOGGERS.get(name)
     if resume:
         folder = folder or latest_folder(default_folder(config))
-        config, agent = _resumed(config, folder, changes or {}, fork)
+        config, agent = _resumed(config, folder, changes or {}, fork, maker)
         # What a run forked is read again only if it was killed before its first checkpoint.
         begun = newest(folder / CHECKPOINTS) is not None
         begin = _begin(dataclasses.replace(config, fork=None) if begun else config, agent)
-        evaluator = _evaluator(config, agent)
+        engine, evaluator = maker.equip(config, agent)
         claim = Claim(folder)
     else:
         if changes:
@@ -142,8 +153,9 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         if fork is not None:
             step = int(find_checkpoint(Path(fork), fork_step).name)
             config = dataclasses.replace(config, fork=str(fork), fork_step=step)
-        config, agent = _build(config)
-        begin, evaluator = _begin(config, agent), _evaluator(config, agent)
+        config, agent = maker.build(config)
+        begin = _begin(config, agent)
+        engine, evaluator = maker.equip(config, agent)
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
     try:
@@ -152,7 +164,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         logger = make_loggers(config.loggers, objects, claim.folder, to_dict(config))
         if not resume:
             save_config(claim.folder, config)
-        session = Session(config, agent, claim, logger, callbacks, begin, evaluator)
+        session = Session(config, engine, claim, logger, callbacks, begin, evaluator)
         if resume:  # only now, so that a run that is refused stays as it is
             save_config(claim.folder, config)
     except BaseException:
@@ -164,7 +176,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
 
 
 def _resumed(
-    config: RunConfig, folder: Path, changes: Mapping[str, Any], fork: str | Path | None
+    config: RunConfig, folder: Path, changes: Mapping[str, Any], fork: str | Path | None, maker: "Maker"
 ) -> tuple[RunConfig, Any]:
     """Check that a run is the one in a folder, and change it from its newest checkpoint on."""
     stored = load_config(folder)
@@ -172,11 +184,11 @@ def _resumed(
         raise ValueError(f"`fork` must be left out to resume {folder}, got {fork}; it begins a new run")
     own = {name: getattr(stored, name) for name in ("fork", "fork_step", "history")}
     config = dataclasses.replace(config, log_every=config.log_every or stored.log_every, **own)
-    config, agent = _build(with_exploration(config, stored))
+    config, agent = maker.build(with_exploration(config, stored))
     check_same_run(stored, config, folder)
     latest = newest(folder / CHECKPOINTS)
     changed = apply_changes(config, changes, 0 if latest is None else int(latest.name))
-    return (config, agent) if changed == config else _build(changed)
+    return (config, agent) if changed == config else maker.build(changed)
 
 
 def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
@@ -188,8 +200,29 @@ def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
     return lambda state: begin_with(state, source)
 
 
-def _evaluator(config: RunConfig, agent: Any) -> Evaluator | None:
-    return Evaluator(config, agent, seed_keys(config.seed_numbers())[2]) if config.eval_every else None
+class Maker:
+    """Makes what a run computes with.
+
+    Args:
+        devices: How many devices, or `"all"`.
+    """
+
+    def __init__(self, devices: int | Literal["all"] = 1) -> None:
+        self.devices: int | Literal["all"] = devices
+
+    def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
+        """Build the agent, and fill in what follows from it."""
+        config = with_exploration(config)
+        agent = build_agent(config)
+        return with_log_interval(config, agent.steps_per_update), agent
+
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
+        """Check that the devices fit the run, and give what trains and what evaluates on them."""
+        devices = Devices(self.devices, config.seeds, getattr(config.hyperparameters, "num_envs", None))
+        devices.check(agent)
+        keys = seed_keys(config.seed_numbers())[2]
+        evaluator = Evaluator(config, agent, keys, devices) if config.eval_every else None
+        return Engine(agent, config.seed_numbers(), devices), evaluator
 
 
 def finish(session: Session, console: Console | None = None) -> Outcome:
@@ -202,8 +235,19 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     Returns:
         How the run ended; SIGINT and SIGTERM have no other effect than this.
     """
-    config = session.config
     display = make_display(console or Console(), session.total, session.step)
+    announce(session, display)
+    try:
+        outcome = session.run(display)
+    finally:
+        display.close()
+        session.close()
+    return conclude(session, outcome, display)
+
+
+def announce(session: Session, display: Display) -> None:
+    """Say what is about to be trained."""
+    config = session.config
     seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
     display.note(f"{config.algorithm} with {config.model} on {config.task()}, {seeds} -> {session.folder}")
     if config.fork is not None and not session.step:
@@ -212,11 +256,11 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
         display.note(f"resuming from step {session.step:,}")
     for warning in session.warnings:
         display.note(f"warning: {warning}")
-    try:
-        outcome = session.run(display)
-    finally:
-        display.close()
-        session.close()
+
+
+def conclude(session: Session, outcome: Outcome, display: Display) -> Outcome:
+    """Summarize a run that was closed, unless it was stopped by a signal."""
+    config = session.config
     if outcome.signal is not None:
         return outcome
     if outcome.stopped_by is not None and outcome.step < session.total:
@@ -224,17 +268,10 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     if config.keep_best is not None and not session.series(config.keep_best):
         display.note(f"warning: `{config.keep_best}` had no value, so that no best checkpoint was kept")
     try:
-        summary = write_summary(session.folder, config, session.step, session.compile_seconds)
+        summary = write_summary(session.folder, config, session.step, session.engine.compile_seconds)
     except OSError as error:
         raise OSError(explain_summary(error, session.folder)) from error
     return dataclasses.replace(outcome, summary=summary)
-
-
-def _build(config: RunConfig) -> tuple[RunConfig, Any]:
-    """Build the agent, and fill in what follows from it."""
-    config = with_exploration(config)
-    agent = build_agent(config)
-    return with_log_interval(config, agent.steps_per_update), agent
 
 
 def with_log_interval(config: RunConfig, update: int) -> RunConfig:
