@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from benchmarks._report import RESULTS
 
 PICTURE = Path(__file__).parent.parent / "docs" / "environments" / "learning_curves.png"
-RESULT = RESULTS / "environment_curves.json"
+RESULT = Path(__file__).parent / "results" / "environment_curves.json"
 POINTS, COLUMNS = 50, 3
 
 
