@@ -77,8 +77,8 @@ class Devices:
             return
         if getattr(agent, "host", None) is not None:
             raise TypeError(
-                f"`devices` must be 1 for an environment that runs in Python, got {self.number}; train further seeds in "
-                "processes of their own"
+                f"`devices` must be 1 for an environment that runs in Python, got {self.number}; train further seeds "
+                "in processes of their own"
             )
         if self.mesh.shape[ENVS] > 1:
             with self.inside():
