@@ -1,4 +1,4 @@
-"""A small run on one device and on eight, for `test_eight_devices.py`; writes the difference as JSON."""
+"""A small run on one device and on eight, for `test_eight_devices.py`; prints the difference as JSON."""
 
 import dataclasses
 import json
