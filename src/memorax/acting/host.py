@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from memorax import lox
 from memorax.acting import host_programs as programs
 from memorax.acting.checks import check_state, whole_updates
-from memorax.acting.host_learner import Learner, OverlappedLearner
+from memorax.acting.host_learner import Learner, OverlappedLearner, joined
 from memorax.acting.host_programs import HostPrograms
 from memorax.acting.vector_env import RolloutState
 from memorax.core.checks import boolean, check, integer, optional
@@ -115,10 +114,10 @@ class HostRunner:
                 state, logs = learner.finish()
             except HostEnvironmentError as error:
                 state, logs = learner.finish()
-                error.state, error.logs = _as_given(state, single), _as_given(_joined(logs), single)
+                error.state, error.logs = _as_given(state, single), _as_given(joined(logs), single)
                 error.steps = len(logs) * self.agent.steps_per_update
                 raise
-        return _as_given(state, single), _as_given(_joined(logs), single)
+        return _as_given(state, single), _as_given(joined(logs), single)
 
     def _warmup(self, key: Key, state: Any, num_steps: int) -> tuple[Any, Logs]:
         steps = check("num_steps", num_steps, integer(0)) // self.num_envs
@@ -296,10 +295,3 @@ def _with_axis(tree: PyTree) -> PyTree:
 def _copied(state: Any, single: bool) -> Any:
     """A copy with an axis of seeds, whose memory can be given up."""
     return jax.tree.map(jnp.copy, _as_seeds(state, single)[0])
-
-
-def _joined(logs: list[lox.Logs]) -> lox.Logs:
-    """Join the logs of several updates along time, `[seeds, time, ...]`."""
-    if not logs:
-        return lox.Logs({}, {})
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *logs)

@@ -126,3 +126,10 @@ def _devices(state: Any) -> tuple[Any, Any]:
     with contextlib.suppress(RuntimeError):  # JAX can be told to do without the CPU
         beside += jax.local_devices(backend="cpu")
     return learner, next((device for device in beside if device != learner), None)
+
+
+def joined(logs: list[lox.Logs]) -> lox.Logs:
+    """Join the logs of several updates along time, `[seeds, time, ...]`."""
+    if not logs:
+        return lox.Logs({}, {})
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *logs)
