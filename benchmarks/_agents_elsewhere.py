@@ -165,6 +165,7 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
         "ACTIVATION": "tanh",
         "ENV_NAME": "CartPole-v1",
         "ANNEAL_LR": False,
+        "DEBUG": False,
     }
 
 

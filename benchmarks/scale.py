@@ -1,9 +1,9 @@
 """Count what each of several devices does and exchanges in an update: `python -m benchmarks.scale`.
 
-Programs are compiled for so many devices, which a single processor plays, and are read, not run: matrix products, memory
-and exchanges do not depend on what the devices are, times would. Strong scaling divides one batch of environments among
-the devices of a seed; weak scaling gives every device as many environments as one device had. One seed is trained, since
-seeds exchange nothing.
+Programs are compiled for so many devices, which a single processor plays, and are read, not run: matrix products,
+memory and exchanges do not depend on what the devices are, times would. Strong scaling divides one batch of
+environments among the devices of a seed; weak scaling gives every device as many environments as one device had. One
+seed is trained, since seeds exchange nothing.
 """
 
 import argparse

@@ -136,6 +136,17 @@ def test_the_time_of_a_sweep_can_be_over(here, pretending):
     assert "4 trials: 4 complete" in out
 
 
+def test_a_sweep_of_which_nothing_came_says_so(here, pretending, monkeypatch):
+    def broken(config, folder, **how):
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr(training, "train", broken)
+    code, out, _ = run("sweep", "ppo", "--space", "gamma=uniform:0.9,0.99", "--trials", "2", "--batch", "1")
+    assert code == 1
+    assert "2 trials: 2 failed" in out
+    assert "RuntimeError: no such device" in out
+
+
 def test_a_sweep_from_python(here, pretending):
     outcome = run_sweep(small_sweep(), here / "mine")
     rates = [trial.parameters["learning_rate"] for trial in outcome.best]

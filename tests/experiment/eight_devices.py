@@ -1,4 +1,4 @@
-"""A small run on one device and on eight of this process, for `test_eight_devices.py`; prints the difference as JSON."""
+"""A small run on one device and on eight, for `test_eight_devices.py`; prints the difference as JSON."""
 
 import dataclasses
 import json
@@ -71,7 +71,7 @@ def main(algorithm, seeds):
         "metrics": distance(logs.values, eight_logs.values),
     }
     moved = distance(*(floats(one.learner[when]) for when in ("before", "after")))
-    print(json.dumps({"apart": apart, "moved": moved, "shares": shares}))
+    sys.stdout.write(json.dumps({"apart": apart, "moved": moved, "shares": shares}) + "\n")
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ def test_devices_that_do_not_fit_are_refused(number, kind, error):
 
 
 def test_sizes_are_checked_before_there_is_a_folder(tmp_path):
+    sizes = PPOConfig(num_minibatches=8)
     with pytest.raises(ValueError, match=r"`devices` must divide what is learned from at once, 1 sequences, got 2 for"):
-        sizes = PPOConfig(num_minibatches=8)
         prepare(config(seeds=1, steps=8 * 128, hyperparameters=sizes), tmp_path / "run", devices=2)
     assert not (tmp_path / "run").exists()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from memorax.cli.compilation_cache import keep_compiled_programs
 from memorax.cli.options import ImportOptions, given_values, parse
 from memorax.cli.output import silence_libraries
-from memorax.cli.refusal import refusing
+from memorax.cli.refusal import FAILED, refusing
 from memorax.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
         say(f"stopped and saved before all trials were over; resume with: memorax sweep --resume --out {place}")
         return 0 if outcome.signal is None else 128 + outcome.signal
     print_outcome(config, outcome)
-    return 0
+    return 0 if outcome.best else FAILED
 
 
 def sweep_options(arguments: list[str]) -> "tuple[SweepConfig, Path | None, bool]":

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from memorax.experiment.loggers import LOGGERS, Logger
     from memorax.experiment.optimizers import OPTIMIZERS
     from memorax.experiment.policy import PolicyMemory, TrainedPolicy
-    from memorax.experiment.presets import preset_names, preset_run
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
     from memorax.experiment.report.comparison import Pair, RunResult, compare_runs, load_results
     from memorax.experiment.report.plot import plot_runs
@@ -27,8 +26,10 @@ if TYPE_CHECKING:
         performance_profile,
         probability_of_improvement,
     )
+    from memorax.experiment.run.grouping import differences, group_runs
     from memorax.experiment.run.session import DivergenceError, Outcome
     from memorax.experiment.run.train import train
+    from memorax.experiment.run.train_many import train_many
 
 _WHERE = {
     "Callback": "callbacks",
@@ -50,7 +51,9 @@ _WHERE = {
     "build_agent": "recipes",
     "compare_runs": "report.comparison",
     "default_run": "recipes",
+    "differences": "run.grouping",
     "evaluate": "evaluation",
+    "group_runs": "run.grouping",
     "interquartile_mean": "report.statistics",
     "load": "loading",
     "load_config": "config_file",
@@ -58,11 +61,10 @@ _WHERE = {
     "log_run": "log_run",
     "performance_profile": "report.statistics",
     "plot_runs": "report.plot",
-    "preset_names": "presets",
-    "preset_run": "presets",
     "probability_of_improvement": "report.statistics",
     "register_algorithm": "recipes",
     "train": "run.train",
+    "train_many": "run.train_many",
     "write_report": "report.report",
 }
 
@@ -86,7 +88,9 @@ __all__ = [
     "build_agent",
     "compare_runs",
     "default_run",
+    "differences",
     "evaluate",
+    "group_runs",
     "interquartile_mean",
     "load",
     "load_config",
@@ -94,11 +98,10 @@ __all__ = [
     "log_run",
     "performance_profile",
     "plot_runs",
-    "preset_names",
-    "preset_run",
     "probability_of_improvement",
     "register_algorithm",
     "train",
+    "train_many",
     "write_report",
 ]
 

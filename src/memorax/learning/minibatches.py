@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from memorax.core.devices import split_rows
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.learning.dropout import dropout
+from memorax.learning.shuffle import shuffled
 from memorax.objectives import weighted_mean
 
 
@@ -73,7 +74,7 @@ def minibatch_indices(key: Key, size: int, num_minibatches: int) -> Array:
     Returns:
         `[num_minibatches, size / num_minibatches]`.
     """
-    return jax.random.permutation(key, size).reshape(num_minibatches, -1)
+    return shuffled(key, size).reshape(num_minibatches, -1)
 
 
 def take(batch: PyTree, indices: Array) -> PyTree:

@@ -38,7 +38,12 @@ def start(folder, *options, resume=False):
 
 def finish(process):
     """Wait for its end; gives exit code and output."""
-    out, _ = process.communicate(timeout=PATIENCE)
+    try:
+        out, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, _ = process.communicate()
+        raise AssertionError(f"it was not over after {PATIENCE} seconds: {out}") from None
     return process.returncode, out
 
 
@@ -58,7 +63,8 @@ def wait_for_metrics(folder, process, step=1):
             if rows and rows[-1]["step"] >= step:
                 return path.parent
         time.sleep(0.05)
-    raise AssertionError(f"the sweep ended or hung before step {step}: {process.communicate(timeout=PATIENCE)}")
+    process.kill()
+    raise AssertionError(f"the sweep ended or hung before step {step}: {process.communicate()}")
 
 
 def workers(driver):

@@ -80,7 +80,20 @@ def test_importance_is_that_of_what_matters():
 @pytest.mark.timeout(1800)
 def test_several_processes_work_on_one_study(tmp_path, storage):
     folder = tmp_path / "sweep"
-    out = sweep(folder, *OPTIONS, "--storage", storage, "--scheduler", "asha", "--trials", "10", "--steps", "12_800")
+    out = sweep(
+        folder,
+        *OPTIONS,
+        "--storage",
+        storage,
+        "--scheduler",
+        "asha",
+        "--batch",
+        "5",
+        "--trials",
+        "10",
+        "--steps",
+        "12_800",
+    )
     trials = read_trials(folder)
     study = optuna_study.open_study(folder, load_sweep_config(folder))
     assert len(trials) == len(study.trials) == 10

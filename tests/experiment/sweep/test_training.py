@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from tests.experiment.sweep.sweeps import begin, pretend, small_sweep
 
@@ -84,9 +86,19 @@ def test_what_cannot_be_told_apart_is_tried_in_halves(folder, sizes, monkeypatch
     monkeypatch.setattr(training, "train_many", together)
     monkeypatch.setattr(training, "train", lambda config, place, **how: together([config], [place], **how)[0])
     training.train_trials(folder, NAMES)
-    assert attempts == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4], [2], [3, 4], [3], [4]]
+    assert attempts == [[0, 1, 2, 3, 4], [0, 1, 2], [3, 4], [3], [4]]
     assert [trial.state for trial in read_trials(folder)] == ["complete"] * 3 + ["failed", "complete"]
     assert read_trial(folder, NAMES[3]).error == "RuntimeError: out of memory"
+
+
+def test_what_cannot_share_a_program_is_trained_one_by_one(folder, sizes, monkeypatch):
+    def together(configs, folders, **how):
+        raise TypeError("`env` of runs that share a program must be compiled")
+
+    monkeypatch.setattr(training, "train_many", together)
+    training.train_trials(folder, NAMES)
+    assert sizes == [1] * 5
+    assert {trial.state for trial in read_trials(folder)} == {"complete"}
 
 
 def test_settings_that_do_not_go_together_fail_alone(tmp_path, sizes):
@@ -115,8 +127,6 @@ def test_a_folder_that_stays_in_use_is_left_to_the_other_process(folder, sizes, 
 
 
 def test_a_signal_stops_all_and_nothing_is_over(folder, sizes, monkeypatch):
-    import dataclasses
-
     def together(configs, folders, **how):
         return [dataclasses.replace(pretend(c, f, **how), signal=15) for c, f in zip(configs, folders, strict=True)]
 

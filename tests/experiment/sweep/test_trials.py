@@ -13,12 +13,12 @@ def trial(number, *values, state="complete", **fields):
 
 
 def test_a_trial_comes_back_from_its_file(tmp_path):
-    written = [trial(3, 0.5, per_seed=(0.4, 0.6), step=10), failed(trial(1), "it broke", 5)]
+    written = [trial(10_000), trial(9_999, 0.5, per_seed=(0.4, 0.6), step=10), failed(trial(1), "it broke", 5)]
     for one in written:
         write_trial(tmp_path, one)
     (tmp_path / "trials" / "0001").mkdir()  # its run is no trial
     assert read_trials(tmp_path) == sorted(written, key=lambda one: one.number)
-    assert [one.number for one in written] == [3, 1]
+    assert [one.number for one in written] == [10_000, 9_999, 1]
 
 
 def test_a_damaged_file_is_named(tmp_path):

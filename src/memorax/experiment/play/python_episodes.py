@@ -16,7 +16,7 @@ from memorax.core.spaces import ACTION_MASK
 from memorax.environments.host.batch import HostBatch
 from memorax.environments.host.copies import seeds_of_round
 from memorax.experiment.play.moments import Episode, Moment
-from memorax.experiment.run.session import seed_keys
+from memorax.experiment.run.programs import seed_keys
 
 if TYPE_CHECKING:
     from memorax.experiment.policy import TrainedPolicy
@@ -101,8 +101,9 @@ def _play(policy: "TrainedPolicy", batch: HostBatch, started: Any, max_steps: in
         pictures = [_painted(batch, i, painting) if running[i] else None for i in range(rows)]
         step = batch.step(action)
         for i in np.flatnonzero(running):
-            row = jax.tree.map(lambda x: x[i], (observation, action, step.reward, value))  # noqa: B023  used at once
-            moments[i].append(Moment(None, *row, pictures[i]))
+            row = (observation, action, step.reward, value)
+            shown, did, got, worth = jax.tree.map(lambda x: x[i], row)  # noqa: B023  used at once
+            moments[i].append(Moment(None, shown, did, got, worth, pictures[i]))
         observation, mask, reward = step.observation, step.action_mask, step.reward
         start = step.terminated | step.truncated
         running &= ~start

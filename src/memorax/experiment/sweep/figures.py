@@ -101,4 +101,5 @@ def draw_front(figure: Any, config: SweepConfig, trials: Sequence[Trial]) -> Non
 
 
 def _label(axes: Any, x: float, y: float, text: str) -> None:
-    axes.text(x + 0.02, y, text, fontsize=8, va="center", parse_math=False)
+    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0}
+    axes.text(x + 0.03, y, text, fontsize=8, va="center", parse_math=False, bbox=box)

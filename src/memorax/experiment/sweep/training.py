@@ -75,11 +75,14 @@ def _train(folder: Path, config: SweepConfig, runs: list[tuple[Trial, RunConfig]
     callback = Pruned({(folder / trial.name).absolute(): trial for trial, _ in begun}, prune)
     try:
         outcomes = _when_free(lambda: _outcomes(folder, begun, callback))
-    except TakenError:
-        return None if len(begun) == 1 else _halves(folder, config, begun, prune)
     except Exception as error:
         if len(begun) > 1:
-            return _halves(folder, config, begun, prune)
+            # What is of the wrong kind for all, an environment in Python for instance, is found out once.
+            return _train_parts(
+                folder, config, begun, 1 if isinstance(error, TypeError) else -(-len(begun) // 2), prune
+            )
+        if isinstance(error, TakenError):
+            return None
         write_trial(folder, failed(begun[0][0], f"{type(error).__name__}: {error}"))
         return None
     for (trial, _), outcome in zip(begun, outcomes, strict=True):
@@ -103,10 +106,15 @@ def _when_free(outcomes: Callable[[], Sequence[Outcome]]) -> Sequence[Outcome]:
             time.sleep(1.0)
 
 
-def _halves(folder: Path, config: SweepConfig, runs: list[tuple[Trial, RunConfig]], prune: Prune) -> int | None:
-    middle = len(runs) // 2
-    stopped = _train(folder, config, runs[:middle], prune)
-    return _train(folder, config, runs[middle:], prune) if stopped is None else stopped
+def _train_parts(
+    folder: Path, config: SweepConfig, runs: list[tuple[Trial, RunConfig]], size: int, prune: Prune
+) -> int | None:
+    """Train runs again, at most `size` of them side by side."""
+    for start in range(0, len(runs), size):
+        stopped = _train(folder, config, runs[start : start + size], prune)
+        if stopped is not None:
+            return stopped
+    return None
 
 
 def _outcomes(folder: Path, runs: list[tuple[Trial, RunConfig]], callback: Pruned) -> Sequence[Outcome]:

@@ -93,7 +93,7 @@ def read_trial(folder: Path, name: str) -> Trial:
 
 def read_trials(folder: Path, kind: str = TRIALS) -> list[Trial]:
     """Read all trials that have begun or wait, in the order of their numbers."""
-    names = sorted(path.stem for path in (folder / kind).glob("[0-9]*.json"))
+    names = sorted((path.stem for path in (folder / kind).glob("[0-9]*.json")), key=int)
     return [read_trial(folder, f"{kind}/{name}") for name in names]
 
 

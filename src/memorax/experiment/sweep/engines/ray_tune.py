@@ -66,9 +66,7 @@ class TuneSearch:
     def _settle(self, results: Any) -> None:
         """Mark the trials whose processes died, and those that Ray has ended before their runs were over."""
         folder = self.sweep.folder
-        died = {
-            trial_name(result.config[_NUMBER]): result.error for result in results if result.error and result.config
-        }
+        died = {_name(result.path): result.error for result in results if result.error}
         for name in self.sweep.unfinished():
             trial = read_trial(folder, name)
             if name in died:
@@ -136,7 +134,7 @@ def train_one(settings: dict[str, Any], *, folder: str, place: str, jax: dict[st
     """Train a trial in a process of Ray Tune, and report how it does.
 
     Args:
-        settings: Number and parameters, which population-based training may have changed.
+        settings: Parameters, which population-based training may have changed, and a number, which it may have copied.
         folder: Folder of the sweep.
         place: Working directory of the sweep.
         jax: Settings of JAX.
@@ -151,7 +149,7 @@ def train_one(settings: dict[str, Any], *, folder: str, place: str, jax: dict[st
     from memorax.experiment.sweep.training import train_trials
 
     sweep, config = Path(folder), load_sweep_config(folder)
-    name = trial_name(settings[_NUMBER])
+    name = _name(tune.get_context().get_trial_dir())
     parameters = {key: value for key, value in settings.items() if key != _NUMBER}
     checkpoint = tune.get_checkpoint()
     if config.scheduler == "pbt" and checkpoint is not None:
@@ -245,7 +243,13 @@ def _within(settings: dict[str, Any], bounds: dict[str, tuple[float, float]]) ->
 
 
 def _directory(trial: Any) -> str:
+    """The folder of a trial among the files of Ray, which tells whose it is: its settings may become another's."""
     return f"{trial.config[_NUMBER]:04d}_{trial.trial_id}"
+
+
+def _name(directory: str) -> str:
+    """The name of the trial to which a folder among the files of Ray belongs."""
+    return trial_name(int(Path(directory).name.partition("_")[0]))
 
 
 def _watch(sweep: Sweep) -> Any:
@@ -271,7 +275,7 @@ def _watch(sweep: Sweep) -> Any:
             del iteration, trials, info
             from memorax.experiment.sweep.engines.ray_tune import ACTIVE
 
-            found = read_trial(Path(place), trial_name(trial.config[_NUMBER]))
+            found = read_trial(Path(place), _name(trial.path))
             prune(Path(place), found, ACTIVE[place].config)
 
     return Watch()
