@@ -113,7 +113,7 @@ def draw_curves(figure: Any, results: Results) -> None:
     figure.supxlabel("environment steps per seed", fontsize=9)
     figure.supylabel("mean episode return", fontsize=9)
     ordered = {lines[name]: name for name in results["methods"] if name in lines}
-    add_legend(figure, ordered, loc="outside upper center", ncols=min(6, max(1, len(ordered))), fontsize=8)
+    add_legend(figure, ordered, loc="outside upper center", ncols=int(figure.get_figwidth() / 1.5), fontsize=8)
 
 
 def draw_aggregates(figure: Any, made: Sequence[Aggregate]) -> None:
