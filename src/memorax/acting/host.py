@@ -83,8 +83,9 @@ class HostRunner:
 
     def methods(self) -> dict[str, HostMethod]:
         """The methods of the agent that run here, by name."""
-        names = ("init", "train", "warmup", "rollout", "evaluate")
-        return {name: HostMethod(getattr(self, f"_{name}")) for name in names}
+        return {
+            name: HostMethod(getattr(self, f"_{name}")) for name in ("init", "train", "warmup", "rollout", "evaluate")
+        }
 
     def close(self) -> None:
         """Release all environments, and the processes in which they run."""
@@ -158,9 +159,8 @@ class HostRunner:
         keys, single = _as_seeds(key)
         learned, _ = _as_seeds(_acting_part(state), single)
         if num_episodes is None:
-            steps = [
-                info for _, info in zip(range(num_steps or 0), self._watch(keys, learned, behavior, 0), strict=False)
-            ]
+            watched = self._watch(keys, learned, behavior, 0)
+            steps = [next(watched) for _ in range(num_steps or 0)]
             logs = {name: np.stack([info[name] for info in steps], axis=1) for name in steps[0]}
         else:
             logs = self._play_episodes(keys, learned, behavior, num_episodes, num_steps)
@@ -249,8 +249,7 @@ class HostRunner:
                     if t < num_steps:
                         acted[g], action = choose(learned, key, loops[g], np.uint32(t))
                         stepping[g] = copies.step(g, jax.device_get(action))  # type: ignore[call-overload]
-        except BaseException:
-            # Some groups may be steps ahead of others.
+        except BaseException:  # some groups may be steps ahead of others
             self.close()
             raise
         return loops, kept
@@ -300,6 +299,4 @@ def _copied(state: Any, single: bool) -> Any:
 
 def _joined(logs: list[lox.Logs]) -> lox.Logs:
     """Join the logs of several updates along time, `[seeds, time, ...]`."""
-    if not logs:
-        return lox.Logs({}, {})
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *logs)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *logs) if logs else lox.Logs({}, {})
