@@ -26,7 +26,7 @@ _COLUMNS = 4
 """Curves side by side."""
 
 
-def write_tables(results: Results, folder: Path) -> list[Path]:
+def write_tables(results: Results, folder: str | Path) -> list[Path]:
     """Write everything that shows a suite's results.
 
     Args:
@@ -37,6 +37,7 @@ def write_tables(results: Results, folder: Path) -> list[Path]:
     Returns:
         The files.
     """
+    folder = Path(folder)
     paths = [folder / name for name in (RESULTS_FILE, "table.md", "table.csv", "curves.png", "report.html")]
     write_json(paths[0], dict(results))
     write_text(paths[1], markdown(results))
