@@ -32,10 +32,10 @@ def rulesets():
     return xminigrid.benchmarks.Benchmark(goals, rules, objects, jnp.zeros(BALLS, jnp.int32))
 
 
-def returns_in_trials(agent, state, rounds=8):
+def returns_in_trials(agent, state, rounds=16):
     """Mean return of the first, second, ... episode of new trials."""
     returns = np.zeros(EPISODES)
-    for key in jax.random.split(jax.random.key(9), rounds):
+    for key in jax.random.split(jax.random.key(int(state.step)), rounds):  # other trials each time
         fresh = dataclasses.replace(agent.init(key), learner=state.learner)
         _, steps = agent.rollout(key, fresh, EPISODES * MAX_STEPS)
         done, reward = np.asarray(steps.terminated | steps.truncated), np.asarray(steps.reward)
