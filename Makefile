@@ -25,10 +25,10 @@ ROOMS = $(notdir $(patsubst %/,%,$(filter-out %/__pycache__/,$(wildcard src/memo
 FOLDERS = $(wildcard src/memorax/$(ROOM) tests/$(ROOM))
 
 .DEFAULT_GOAL := help
-.PHONY: help train check test test-all test-envs faults lint bench docs clean
+.PHONY: help train check test test-all test-envs test-sweep faults lint bench docs clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 train: $(VENV)/.installed ## Train the default agent and draw its learning curve
 	$(BIN)/memorax train $(ARGS)
@@ -48,12 +48,19 @@ test: $(VENV)/.installed-test ## Run the tests that take seconds
 test-all: $(VENV)/.installed-test $(VENV)/.installed-oracle ## Run every test: the slow ones, and those beside other implementations
 	$(PYTEST) $(ARGS)
 
-test-envs: ## Test the adapters of other libraries, in two environments of their own
+test-envs: ## Test the adapters of other libraries, in three environments of their own
 	$(MAKE) VENV=$(VENV)-envs $(VENV)-envs/.installed-envs
 	JAX_PLATFORMS=cpu $(VENV)-envs/bin/python -m pytest tests/environments/adapters tests/environments/host $(ARGS)
 	$(MAKE) VENV=$(VENV)-arcade $(VENV)-arcade/.installed-popgym_arcade
 	$(VENV)-arcade/bin/python -m pip --disable-pip-version-check install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) pytest pytest-timeout
 	JAX_PLATFORMS=cpu $(VENV)-arcade/bin/python -m pytest tests/environments/adapters/test_popgym_arcade.py $(ARGS)
+	$(MAKE) VENV=$(VENV)-nle CONSTRAINTS= $(VENV)-nle/.installed-nle
+	$(VENV)-nle/bin/python -m pip --disable-pip-version-check install --quiet pytest pytest-timeout
+	JAX_PLATFORMS=cpu $(VENV)-nle/bin/python -m pytest tests/environments/host $(ARGS)
+
+test-sweep: ## Test sweeps with Ray, Optuna and submitit, in an environment of their own
+	$(MAKE) VENV=$(VENV)-sweep $(VENV)-sweep/.installed-sweep
+	JAX_PLATFORMS=cpu $(VENV)-sweep/bin/python -m pytest tests/experiment/sweep tests/cli/test_sweep.py tests/docs/test_sweeps_page.py $(ARGS)
 
 faults: $(VENV)/.installed-test ## Kill runs, fill disks, damage files: the fault campaign, which takes more than an hour
 	JAX_PLATFORMS=cpu $(BIN)/python -m tests.faults.campaign $(ARGS)
@@ -66,7 +73,7 @@ lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed-peers ## Run the benchmarks, and write their tables into the documentation
-	@for name in environments library_loops rnn models kernels buffers ppo replay_agents tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in environments library_loops rnn models kernels buffers ppo replay_agents agents tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html

@@ -1,10 +1,10 @@
-"""What logging and evaluation cost a run: `python -m benchmarks.live [--against SRC] [--only NAME ...] [--rounds 7]`.
+"""What logging and evaluation cost a run: `python -m benchmarks.live [--against REVISION] [--only NAME ...]`.
 
 Each variant trains the same run in a process of its own, by turns: plain, with TensorBoard, and with an evaluation in
 every interval; with `--against`, plain with the sources of another revision, too. An interval is timed from one
 progress report to the next, by the clock and by the CPU time of the process, which tells more on a machine that is
 shared; a process gives the median of its intervals, and ratios are medians over the rounds, to the plain run of the
-same round. `load` is how many processes wanted a CPU at the end.
+same round. `load` is how many processes wanted a CPU at the end. All of it takes about five minutes.
 """
 
 import argparse
@@ -68,13 +68,16 @@ def start(fields: dict[str, Any], sources: str | None) -> dict[str, float]:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def measure(rounds: int, against: str | None, only: list[str]) -> dict[str, Any]:
-    """Run all variants in turn."""
+def measure(rounds: int, against: str | None, only: list[str], place: Path) -> dict[str, Any]:
+    """Run all variants in turn; the sources of another revision are put into a folder."""
+    if against is not None:
+        archive = subprocess.run(["git", "archive", against, "src"], check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", str(place)], check=True, input=archive)
     variants = {name: (fields, None) for name, fields in VARIANTS.items() if name == "plain" or name in only}
     if importlib.util.find_spec("tensorboardX") is None:
         variants.pop("tensorboard", None)
     if against is not None:
-        variants["other revision"] = ({}, against)
+        variants[f"revision {against}"] = ({}, str(place / "src"))
     seconds: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, (fields, sources) in variants.items():
@@ -93,7 +96,7 @@ def measure(rounds: int, against: str | None, only: list[str]) -> dict[str, Any]
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--against", help="the folder `src` of another revision")
+    parser.add_argument("--against", help="another revision, a commit of git")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="variants to compare with the plain run")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -103,7 +106,8 @@ def main() -> None:
         fields = json.loads(options.worker)
         print(json.dumps(train(fields | ({"loggers": tuple(fields["loggers"])} if "loggers" in fields else {}))))
         return
-    write(options.out, measure(options.rounds, options.against, options.only))
+    with tempfile.TemporaryDirectory() as folder:
+        write(options.out, measure(options.rounds, options.against, options.only, Path(folder)))
 
 
 if __name__ == "__main__":

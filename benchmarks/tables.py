@@ -161,7 +161,29 @@ def replay_agents(report: dict[str, Any]) -> str:
     return agents(["algorithm", "positions"], rows, report)
 
 
+def whole_agents(report: dict[str, Any]) -> str:
+    """Show whole agents beside those of other libraries."""
+    head = ["work", "library", "steps/s", "memorax to it", "of the rounds", "trace + compile", "memory"]
+    rows = []
+    for work in report["results"]:
+        for index, one in enumerate(work["contenders"]):
+            share = f", {work['share_of_matmul']:.0%} of the product" if "share_of_matmul" in work else ""
+            rows.append(
+                [
+                    "" if index else work["work"] + share,
+                    one["library"],
+                    f"{one['steps_per_second']:,.0f}",
+                    f"{one['ratio']:.2f}" if index else "",
+                    f"{min(one['ratios']):.2f} to {max(one['ratios']):.2f}" if index else "",
+                    f"{one['trace_seconds']:.1f} + {one['compile_seconds']:.1f} s",
+                    f"{one['memory_mib']:.0f} MiB",
+                ]
+            )
+    return f"{table(head, rows)}\n\n{caption(report)}"
+
+
 TABLES = {
+    "agents": whole_agents,
     "ppo": ppo,
     "rnn": rnn,
     "models": models,

@@ -1,4 +1,4 @@
-"""Meta-reinforcement learning on XLand-MiniGrid: within a trial, an agent with RL² finds out which ball ends the episode.
+"""Meta-reinforcement learning on XLand-MiniGrid: within a trial, RL² finds out which ball ends an episode.
 
 python examples/meta_rl_grids.py    (needs `pip install "memorax[xminigrid]"`; writes meta_rl_grids.json and .png)
 """
@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+import xminigrid
+from xminigrid.core.goals import AgentNearGoal
+from xminigrid.core.rules import EmptyRule
 
 from memorax import MLP, PPO, RNN, FeatureExtractor, Network, PPOConfig, heads, make
 from memorax.networks import RL2Wrapper
@@ -22,10 +25,6 @@ BALLS, EPISODES, MAX_STEPS = 5, 5, 40
 
 def rulesets():
     """Rulesets that differ in the color of the ball that the agent must walk up to, as a benchmark."""
-    import xminigrid
-    from xminigrid.core.goals import AgentNearGoal
-    from xminigrid.core.rules import EmptyRule
-
     constants = xminigrid.core.constants
     balls = constants.TILES_REGISTRY[constants.Tiles.BALL, 1 : 1 + BALLS]
     goals = jnp.stack([AgentNearGoal(tile=ball).encode() for ball in balls])

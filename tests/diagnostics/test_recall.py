@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.environments.host.toys import Walk
 from tests.example_agents import dqn, gradient_ppo, mappo, ppo, pqn, r2d2, sac, stream_ac
 
 import memorax
 from memorax.core.spaces import Box, Discrete
 from memorax.diagnostics import recall_over_lag
-from memorax.environments import Environment
+from memorax.environments import Environment, as_host
 from memorax.networks.sequence_models import MODELS
 
 AGENTS = {"gradient_ppo": gradient_ppo, "dqn": dqn, "r2d2": r2d2, "pqn": pqn, "sac": sac, "stream_ac": stream_ac}
@@ -118,6 +119,9 @@ def test_what_does_not_fit_is_refused():
     several = SimpleNamespace(agent=agent.agent, state=jax.vmap(agent.agent.init)(jax.random.split(jax.random.key(0))))
     with pytest.raises(ValueError, match="single seed, got 2 seeds"):
         recall_over_lag(several)
+    in_python = ppo(as_host(Walk), "mlp")
+    with pytest.raises(TypeError, match="must act in an environment of JAX, got Walk, which runs in Python"):
+        recall_over_lag(SimpleNamespace(agent=in_python, state=in_python.init(jax.random.key(0))))
     with pytest.raises(ValueError, match="`num_envs` must be"):
         recall_over_lag(agent, num_envs=1)
     with pytest.raises(ValueError, match="`behavior` must be"):

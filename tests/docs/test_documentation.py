@@ -18,9 +18,12 @@ SLOW = {
     "docs/getting-started.md",
     "docs/reports.md",
     "docs/seeds.md",
+    "docs/sweeps.md",
     "docs/training.md",
 }  # compile what the README compiles, in full and for several seeds
-LANGUAGES = {"python", "bash", "text", "json", "toml", "{eval-rst}"}
+LANGUAGES = {"python", "bash", "text", "json", "toml", "yaml", "{eval-rst}"}
+RESUMED = ["--space", "gamma=uniform:0.9,0.99"]
+"""What the folder of a sweep would have said."""
 FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 
@@ -61,6 +64,14 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
+def write_files(text: str, folder: Path) -> None:
+    """Write the YAML files of a page, whose first line is their name."""
+    for block in blocks(text):
+        if block.language == "yaml":
+            name, _, content = block.code.partition("\n")
+            (folder / name.removeprefix("# ")).write_text(content)
+
+
 def relative(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
@@ -81,7 +92,7 @@ def test_python_runs(page, tmp_path, monkeypatch):
 
 def check_command(words: list[str]) -> None:
     """Parse a command as the command line would, and look its names up; nothing is run."""
-    from memorax.cli import train
+    from memorax.cli import sweep, train
     from memorax.cli.commands import COMMANDS
     from memorax.cli.options import parse
     from memorax.environments.missing import MissingExtraError
@@ -103,6 +114,9 @@ def check_command(words: list[str]) -> None:
             make_environment(run.env, run.env_options)
         MODELS.get(run.model)
         return
+    if command == "sweep":
+        sweep.sweep_options([word for word in arguments if word != "--resume"] + RESUMED * ("--resume" in arguments))
+        return
     assert command in COMMANDS
     module = importlib.import_module(f"memorax.cli.{command}")
     parsed = parse(getattr(module, f"{command.capitalize()}Options"), command, arguments)
@@ -111,7 +125,9 @@ def check_command(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page.read_text())], ids=relative)
-def test_commands_are_understood(page):
+def test_commands_are_understood(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_files(page.read_text(), tmp_path)
     for words in commands(page.read_text()):
         check_command(words)
 

@@ -17,6 +17,7 @@ from memorax.experiment.benchmark.suite import Cell
 from memorax.experiment.config_file import load_config
 from memorax.experiment.loggers import read_rows
 from memorax.experiment.run import train as training
+from memorax.experiment.run.folders import Claim
 
 SHORT, LONG = 4 * UPDATE, 8 * UPDATE
 SMALL = {"run": {"features": 6, "log_every": 2 * UPDATE}, "passes": (SHORT, LONG)}
@@ -122,6 +123,18 @@ def test_a_folder_of_another_suite_is_refused(tmp_path):
         run_suite(wanted.narrowed(seed=6, steps=2 * LONG), tmp_path)
     with pytest.raises(ValueError, match="`budget` must be above 0 hours, got 0"):
         run_suite(wanted, tmp_path, budget_hours=0)
+
+
+def test_what_another_process_trains_is_left_out(tmp_path):
+    wanted, said = suite(**SMALL).narrowed(tasks=["Chain"], methods=["gru"], steps=SHORT), []
+    claim = Claim(tmp_path / Cell(TASKS[0], "gru").folder)
+    try:
+        progress = run_suite(wanted, tmp_path, tell=said.append)
+    finally:
+        claim.release()
+    assert progress == Progress(1, 2)
+    assert f"gru on {TASKS[0]} is left out: `out` is in use by another process" in said[0]
+    assert run_suite(wanted, tmp_path) == Progress(2, 2)
 
 
 def test_the_command_trains_a_part_of_a_suite_and_writes_its_tables(tmp_path, capsys, monkeypatch):

@@ -21,6 +21,7 @@ SMALL = {
     "hyperparameter_population": {"num_steps": 512, "members": 2},
     "images": {"num_steps": 1024},
     "meta_rl": {"num_steps": 640},
+    "meta_rl_grids": {"num_steps": 8192, "parts": 1},
     "multi_agent": {"num_steps": 1024},
     "own_cell": {"num_steps": 512},
     "own_environment": {"steps": 4096},
@@ -39,6 +40,8 @@ def test_every_example_is_tested_and_short():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_an_example_runs(name, tmp_path, monkeypatch):
+    if name == "meta_rl_grids":
+        pytest.importorskip("xminigrid", reason="the grids need memorax[xminigrid]")
     if name == "export_to_onnx":
         pytest.importorskip("onnxruntime", reason="the export needs memorax[onnx]")
     monkeypatch.chdir(tmp_path)

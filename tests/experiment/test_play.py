@@ -225,6 +225,18 @@ def test_a_figure_is_a_picture():
     assert not pyplot.get_fignums()
 
 
+@pytest.mark.filterwarnings("ignore")  # of pygame
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+def test_gymnasium_paints_what_gymnax_has_of_it(name):
+    pytest.importorskip("gymnax", reason="the environments of gymnax need memorax[gymnax]")
+    pytest.importorskip("pygame", reason="Gymnasium paints by pygame; install gymnasium[classic-control]")
+    env, params = make(f"gymnax::{name}")
+    state = env.reset(jax.random.key(0), params)[1]
+    picture = env.render(state, params)
+    assert picture.ndim == 3
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 2
+
+
 def test_what_cannot_be_rendered_is_said_and_drawn_by_what_is_seen():
     class Unpaintable(Plain):
         def render(self, state, params):
@@ -247,6 +259,11 @@ def test_every_episode_is_played_and_drawn_with_the_parameters_of_its_environmen
     widths = [draw(episode, episode.moments[0]).width for episode in episodes]
     assert widths[0] == widths[3] < widths[2] < widths[1]
     assert FramePainter(draw, Discrete(4), episodes).frame(1, 0).size[0] == WIDTH
+
+
+def test_tiny_pictures_are_enlarged():
+    frames = painter([moment(np.zeros((10, 8)))], Discrete(2))
+    assert frames.size[1] >= 240 + 176
 
 
 @pytest.mark.slow

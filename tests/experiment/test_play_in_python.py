@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,6 +75,16 @@ def test_a_window_shows_the_same_episodes(policy, episodes, monkeypatch):
     monkeypatch.setattr(toys.Painted, "display", False)
     with pytest.raises(NoWindowError, match="RuntimeError: No available video device"):
         show_in_window(policy, 1)
+
+
+def test_a_window_that_nobody_can_see_is_none(policy, monkeypatch):
+    display = SimpleNamespace(get_init=lambda: True, get_driver=lambda: "offscreen")
+    monkeypatch.setitem(sys.modules, "pygame", SimpleNamespace(display=display))
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    with pytest.raises(NoWindowError, match="there is no display"):
+        show_in_window(policy, 1)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    assert show_in_window(policy, 1)
 
 
 @pytest.mark.parametrize("display", [True, False])

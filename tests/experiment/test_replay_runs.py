@@ -16,7 +16,7 @@ from memorax.experiment import RunConfig, build_agent, default_run, train
 from memorax.experiment.build import gradient_steps
 from memorax.experiment.loggers import read_rows
 from memorax.experiment.modules import value_head
-from memorax.experiment.run import checkpoint, session
+from memorax.experiment.run import checkpoint, programs
 from memorax.experiment.run import train as training
 from memorax.experiment.run.display import Quiet
 from memorax.experiment.run.train import prepare
@@ -86,7 +86,7 @@ def test_every_seed_is_warmed_up_once_however_the_run_is_cut(monkeypatch, tmp_pa
     np.testing.assert_array_equal(state.step, 15 + 10 * UPDATE)
     # The steps of the log are those of training.
     assert [row["step"] for row in metrics(tmp_path / "run")][::2] == [24 * i for i in range(1, 6)]
-    keys = session.seed_keys(wanted.seed_numbers())[1]
+    keys = programs.seed_keys(wanted.seed_numbers())[1]
     np.testing.assert_array_equal(state.learner["seed"], jax.random.key_data(keys)[:, -1])
 
 

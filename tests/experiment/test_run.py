@@ -16,8 +16,7 @@ from tests.experiment.fake_agent import UPDATE, FakeAgent, config
 
 from memorax.experiment import DivergenceError, train
 from memorax.experiment.loggers import read_rows
-from memorax.experiment.run import checkpoint
-from memorax.experiment.run import session as sessions
+from memorax.experiment.run import checkpoint, engine
 from memorax.experiment.run import train as training
 from memorax.experiment.run.display import Quiet
 from memorax.experiment.run.train import prepare, with_log_interval
@@ -237,13 +236,13 @@ def test_a_run_cannot_be_resumed_to_end_before_where_it_is(straight, agent):
 
 def test_one_program_serves_all_intervals(agent, tmp_path, monkeypatch):
     lengths = []
-    compile_interval = sessions.compile_interval
+    compile_interval = engine.compile_interval
 
-    def count(agent, keys, state, length):
+    def count(agent, keys, state, length, devices):
         lengths.append(length)
-        return compile_interval(agent, keys, state, length)
+        return compile_interval(agent, keys, state, length, devices)
 
-    monkeypatch.setattr(sessions, "compile_interval", count)
+    monkeypatch.setattr(engine, "compile_interval", count)
     train(config(), tmp_path / "even", **QUIET)
     assert lengths == [24]
     lengths.clear()

@@ -29,6 +29,8 @@ from memorax.networks.sequence_models import (
     Mamba3Config,
     RetNetCell,
     RetNetConfig,
+    RWKV7Cell,
+    RWKV7Config,
     mLSTMCell,
     mLSTMConfig,
 )
@@ -45,6 +47,7 @@ CONFIGS = {
     GatedDeltaNetCell: GatedDeltaNetConfig(**SIZES, head_dim=4, value_dim=5),
     DeltaProductCell: DeltaProductConfig(**SIZES, head_dim=4, value_dim=5, num_householder=3),
     Mamba3Cell: Mamba3Config(**SIZES, head_dim=5, state_dim=8),
+    RWKV7Cell: RWKV7Config(**SIZES, head_dim=4, gate_rank=2),
 }
 GATED = (GLACell, HGRN2Cell, KDACell, GatedDeltaNet2Cell)
 """Cells that are compared with stored numbers, not with equations here."""
@@ -141,13 +144,16 @@ def mlstm(p, config, u):
     def blocks(name, part):
         return np.einsum("tni,nij->tnj", part.reshape(len(u), -1, config.qkv_block_size), p[name]).reshape(part.shape)
 
+    def cap(x):
+        return x if config.gate_soft_cap is None else config.gate_soft_cap * np.tanh(x / config.gate_soft_cap)
+
     q, k, v = blocks("query", mixed), blocks("key", mixed), blocks("value", x)
     qkv = np.concatenate([q, k, v], axis=-1)
     write, forget = (qkv @ p[name]["kernel"] + p[name]["bias"] for name in ("write", "forget"))
     q, k, v = heads(q), heads(k) / np.sqrt(width), heads(v)
     matrix, normalizer, outputs = np.zeros((HEADS, width, width)), np.zeros((HEADS, width)), []
     for t in range(len(u)):
-        keep, put = sigmoid(forget[t]), np.exp(write[t])
+        keep, put = sigmoid(cap(forget[t])), np.exp(cap(write[t]))
         matrix = keep[:, None, None] * matrix + put[:, None, None] * k[t][:, :, None] * v[t][:, None]
         normalizer = keep[:, None] * normalizer + put[:, None] * k[t]
         bound = np.maximum(np.abs(np.sum(normalizer * q[t], axis=-1)), 1)
@@ -202,6 +208,38 @@ def mamba3(p, config, u):
     return (np.reshape(outputs, (len(u), inner)) * silu(z)) @ p["out_proj"]["kernel"]
 
 
+@rows
+def rwkv7(p, config, u):
+    """The authors' recurrence: `S ← S diag(w) + (S a) bᵀ + v kᵀ` with `a = -κ` and `b = κ * rate`, values first."""
+    x = u @ p["in"]["kernel"]
+    before = np.concatenate([np.zeros_like(x[:1]), x[:-1]])
+
+    def low(name, inside):
+        mixed = x + (before - x) * p[f"mix_{name}"]
+        return heads(inside(mixed @ p[f"{name}_in"]["kernel"]) @ p[f"{name}_out"]["kernel"])
+
+    r, k, v = (heads((x + (before - x) * p[f"mix_{name}"]) @ p[name]["kernel"]) for name in ("receive", "key", "value"))
+    decay = np.exp(-np.exp(-softplus(-(low("decay", np.tanh) + p["decay_bias"])) - 0.5))
+    rate = sigmoid(low("rate", lambda x: x) + p["rate_bias"])
+    removed = k * p["key_scale"]
+    removed = removed / np.maximum(np.linalg.norm(removed, axis=-1, keepdims=True), 1e-12)
+    k = k * (1 + (rate - 1) * p["rate_scale"])
+    state, outputs = np.zeros((HEADS, config.head_dim, config.head_dim)), []
+    for t in range(len(u)):
+        read = np.einsum("hvk,hk->hv", state, -removed[t])
+        state = state * decay[t][:, None] + read[:, :, None] * (removed[t] * rate[t])[:, None]
+        state = state + v[t][:, :, None] * k[t][:, None]
+        outputs.append(np.einsum("hvk,hk->hv", state, r[t]))
+    o = np.stack(outputs)
+    o = rms_of_centred(o, config.eps) * p["norm_scale"] + p["norm_bias"]
+    o = o + np.sum(r * k * p["bonus"], axis=-1, keepdims=True) * v
+    return (o * low("gate", sigmoid)).reshape(len(u), -1) @ p["out"]["kernel"]
+
+
+def rms_of_centred(x, eps):
+    return rms(x - x.mean(-1, keepdims=True), eps)
+
+
 REFERENCES = {
     LinearAttentionCell: linear_attention,
     RetNetCell: retnet,
@@ -210,6 +248,7 @@ REFERENCES = {
     GatedDeltaNetCell: rows(functools.partial(delta, many=1, largest=1)),
     DeltaProductCell: rows(functools.partial(delta, many=3, largest=2)),
     Mamba3Cell: mamba3,
+    RWKV7Cell: rwkv7,
 }
 
 
@@ -230,6 +269,17 @@ def test_outputs_equal_the_equations(cell):
     want = REFERENCES[cell](exact[0], CONFIGS[cell], exact[1])
     tolerance = 1e-3 if cell is mLSTMCell else 1e-5
     assert np.max(np.abs(got - want)) <= tolerance * np.max(np.abs(want))
+
+
+def test_gates_of_mlstm_can_be_capped():
+    _, params, inputs = initialized(mLSTMCell)
+    config = mLSTMConfig(**SIZES, inner_dim=12, qkv_block_size=2, gate_soft_cap=1.5)
+    got = Memoroid(cell=mLSTMCell(config)).apply({"params": {"cell": params}}, inputs, jnp.asarray(RESET))[1]
+    exact = jax.tree.map(lambda x: np.asarray(x, float), (params, inputs))
+    want = mlstm(exact[0], config, exact[1])
+    assert np.max(np.abs(got - want)) <= 1e-3 * np.max(np.abs(want))
+    uncapped = mlstm(exact[0], CONFIGS[mLSTMCell], exact[1])
+    assert np.max(np.abs(want - uncapped)) > 1e-2 * np.max(np.abs(want))
 
 
 @pytest.mark.parametrize("cell", [*CONFIGS, *GATED], ids=lambda cell: cell.__name__)
@@ -261,6 +311,8 @@ def test_sizes_are_checked(cell):
         (mLSTMConfig, {"num_heads": 7}, r"`num_heads` \(7\) must divide `inner_dim` \(64\)"),
         (mLSTMConfig, {"qkv_block_size": 5}, r"`qkv_block_size` \(5\) must divide `inner_dim` \(64\)"),
         (mLSTMConfig, {"eps": -1.0}, r"`eps` must be at least 0, got -1.0"),
+        (mLSTMConfig, {"gate_soft_cap": 0.0}, r"`gate_soft_cap` must be above 0 or None, got 0.0"),
+        (RWKV7Config, {"gate_rank": 0}, r"`gate_rank` must be at least 1 or None, got 0"),
         (GatedDeltaNetConfig, {"eps": 0.0}, r"`eps` must be above 0, got 0.0"),
         (DeltaProductConfig, {"eps": 0.0}, r"`eps` must be above 0, got 0.0"),
         (DeltaProductConfig, {"num_householder": 0}, r"`num_householder` must be at least 1, got 0"),

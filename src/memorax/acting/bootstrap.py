@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from memorax.core.devices import by_rows
 from memorax.core.types import Array, Carry, Timestep
 
 
@@ -35,10 +36,14 @@ def bootstrap(value: Callable[[Carry, Timestep], Any], carry: Carry, final: Time
         `[batch]`, or a pytree of these, as `value` gives.
     """
 
-    def final_value() -> Any:
-        return jax.tree.map(lambda x: jnp.where(truncated, x, 0.0), value(carry, final))
+    def of_rows(_: tuple[()], carry: Carry, final: Timestep, truncated: Array) -> Any:
+        def final_value() -> Any:
+            return jax.tree.map(lambda x: jnp.where(truncated, x, 0.0), value(carry, final))
 
-    def zero() -> Any:
-        return jax.tree.map(jnp.zeros_like, jax.eval_shape(final_value))
+        def zero() -> Any:
+            return jax.tree.map(jnp.zeros_like, jax.eval_shape(final_value))
 
-    return jax.lax.cond(_any_of_all_seeds(truncated), final_value, zero)
+        return jax.lax.cond(_any_of_all_seeds(truncated), final_value, zero)
+
+    # Each of several devices asks for its own rows, and need not wait for the others.
+    return by_rows(of_rows, (), carry, final, truncated)

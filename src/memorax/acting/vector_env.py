@@ -16,6 +16,7 @@ from memorax.acting.actions import FINAL, environment_actions, no_actions, show_
 from memorax.acting.bootstrap import bootstrap
 from memorax.acting.env_params import BatchParams
 from memorax.acting.episode_statistics import EpisodeStatistics
+from memorax.core.devices import by_rows
 from memorax.core.spaces import ACTION_MASK, flatten_space
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, vary_alike
 from memorax.environments import as_environment
@@ -123,12 +124,18 @@ class VectorEnv:
 
     def _of_each(self, function: Callable[..., tuple], keys: Key, *args: PyTree) -> tuple:
         """Call `function(key, *args, env_params)` for each environment."""
+        leaves, axes = self._params.leaves(keys.shape[0]), self._params.axes
 
         def of_one(leaves: list[Any], *args: PyTree) -> tuple:
             return function(*args, self._params.from_leaves(leaves))
 
-        axes = (self._params.axes, *(0 for _ in (keys, *args)))
-        return jax.vmap(of_one, in_axes=axes)(self._params.leaves(keys.shape[0]), keys, *args)
+        def of_all(shared: list[Any], own: list[Any], *args: PyTree) -> tuple:
+            first, second = iter(shared), iter(own)
+            leaves = [next(first if axis is None else second) for axis in axes]
+            return jax.vmap(of_one, in_axes=(axes, *(0 for _ in args)))(leaves, *args)
+
+        shared, own = ([x for x, axis in zip(leaves, axes, strict=True) if axis == wanted] for wanted in (None, 0))
+        return by_rows(of_all, shared, own, keys, *args)
 
     def _env_step(self, key: Key, env_state: PyTree, action: PyTree) -> tuple:
         def step(*args: PyTree) -> tuple:

@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "train": Command("[ALGORITHM]", "train an agent; by default PPO with a GRU on a memory task"),
+    "sweep": Command("[FILE]", "try many settings of a run, and train the best again with fresh seeds"),
     "evaluate": Command("RUN", "run whole episodes with the greedy policy of a trained agent"),
     "play": Command("RUN", "film episodes of a trained agent, with its actions, rewards and values"),
     "export": Command("RUN", "write a trained policy to a folder that is used without memorax"),

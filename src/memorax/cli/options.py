@@ -31,7 +31,7 @@ SYNONYMS = {
 """Options of other libraries, and what they are called here; for the message."""
 
 
-_TITLES = {"run": "", "hyperparameters": "algorithm"}
+_TITLES = {"run": "", "hyperparameters": "algorithm", "sweep": ""}
 """What nested dataclasses are called above their options in the help, where that is not their field's name."""
 
 

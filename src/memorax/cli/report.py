@@ -1,4 +1,4 @@
-"""`memorax report RUN... [OPTIONS]`."""
+"""`memorax report RUN... [OPTIONS]`, or a sweep."""
 
 import dataclasses
 from pathlib import Path
@@ -13,10 +13,14 @@ from memorax.cli.terminal import say
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportOptions(ImportOptions):
-    """Write a report on runs: one HTML file with curves, tables, comparisons, settings and pictures inside."""
+    """Write a report on runs or on a sweep: one HTML file with all pictures inside.
+
+    On runs: curves, tables, comparisons, settings, pictures. On a sweep: the best settings, the importance of
+    hyperparameters, parallel coordinates, all trials.
+    """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of the runs."""
+    """Folders of the runs, or that of one sweep."""
     out: Path = Path("report.html")
     """File of the report."""
 
@@ -26,9 +30,20 @@ def run(arguments: list[str]) -> int:
     options = parse(ReportOptions, "report", arguments)
     from memorax.experiment.imports import import_modules
     from memorax.experiment.report.report import write_report
+    from memorax.experiment.sweep.config import is_sweep
+    from memorax.experiment.sweep.report import write_sweep_report
 
     if not options.runs:
         raise Refusal("`memorax report` needs the folder of a run, got none; write `memorax report runs/NAME`")
     refusing(import_modules, options.imports)
-    say(f"report: {refusing(write_report, options.runs, options.out)}")
+    sweeps = [folder for folder in options.runs if is_sweep(folder)]
+    if sweeps and len(options.runs) > 1:
+        raise Refusal(
+            f"`memorax report` needs one sweep alone or the folders of runs, got {sweeps[0]} among "
+            f"{len(options.runs)}; the runs of a sweep are in {sweeps[0] / 'trials'}"
+        )
+    if sweeps:
+        say(f"report: {refusing(write_sweep_report, sweeps[0], options.out)}")
+    else:
+        say(f"report: {refusing(write_report, options.runs, options.out)}")
     return 0

@@ -26,7 +26,7 @@ class Subject:
         vector_env: Its environments.
 
     Raises:
-        TypeError: `policy` has no agent or no state.
+        TypeError: `policy` has no agent or no state, or its environment runs in Python.
         ValueError: `behavior` is unknown, or the state is that of several seeds.
     """
 
@@ -38,6 +38,12 @@ class Subject:
                     "`memorax.load(folder)` gives, or TrainedPolicy(agent, state)"
                 )
         self.agent, self.state = policy.agent, policy.state
+        if getattr(self.agent, "host", None) is not None:
+            raise TypeError(
+                f"`policy` must act in an environment of JAX, got {self.agent.vector_env.env.name}, which runs in "
+                "Python: "
+                "diagnostics repeat and change steps inside of compiled programs"
+            )
         self.behavior = check("behavior", behavior, choice("exploit", "explore"))
         own, single = (
             [x.shape for x in jax.tree.leaves(step)]

@@ -181,7 +181,7 @@ def with_exploration(config: RunConfig, earlier: RunConfig | None = None) -> Run
     own: Any = config.hyperparameters
     if getattr(own, "epsilon_steps", 0) is not None:
         return config
-    filled = None if earlier is None else earlier.hyperparameters.epsilon_steps
+    filled = None if earlier is None else getattr(earlier.hyperparameters, "epsilon_steps", None)
     filled = filled or config.warmup + max(1, config.steps // 4)
     return replace(config, hyperparameters=replace(own, epsilon_steps=filled))
 

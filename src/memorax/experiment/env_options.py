@@ -34,7 +34,7 @@ def read_pairs(called: str, words: list[str], example: str) -> dict[str, Any]:
             raise ValueError(f"`{called}` must have the form {example}, got {word}")
         if key in options:
             raise ValueError(f"`{called}` must have each name once, got {key} twice; leave one of them out")
-        options[key] = _read_value(value)
+        options[key] = read_value(value)
     return options
 
 
@@ -64,7 +64,8 @@ def check_env_options(options: Any, called: str = "env_options") -> None:
             raise ValueError(f"`{name}` of `{called}` must be finite, got {value}")
 
 
-def _read_value(text: str) -> bool | int | float | str:
+def read_value(text: str) -> bool | int | float | str:
+    """Read an integer, a float, `true` or `false`; anything else stays a string."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

@@ -1,7 +1,7 @@
 """The networks of an agent in the environments that they act in: one way for every kind to be made and unrolled."""
 
 import abc
-from typing import Any, cast
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,8 +9,8 @@ from jax.custom_batching import sequential_vmap
 
 from memorax.acting.vector_env import VectorEnv
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
-from memorax.learning.dropout import dropout, dropout_stream, needs_no_stream, only_parameters
-from memorax.learning.unroll import add_time, encode_actions, sown_losses, unroll_with_losses
+from memorax.learning.dropout import dropout, needs_no_stream, only_parameters
+from memorax.learning.unroll import add_time, apply_with_losses, encode_actions, unroll_with_losses
 from memorax.networks import Network
 
 
@@ -147,9 +147,5 @@ class SingleNetwork(AgentNetworks):
     ) -> tuple[Any, dict[str, Array]]:
         """Run the head on features of the inputs after the burn-in; return its outputs and sown losses."""
         seen = jax.tree.map(lambda x: x[:, burn_in:], inputs)
-        head_arguments |= dropout_stream()
         with needs_no_stream(self.name):
-            outputs, sown = cast(
-                Any, self.network.apply(params, features, seen, method="readout", mutable="losses", **head_arguments)
-            )
-        return outputs, sown_losses(sown)
+            return apply_with_losses(self.network, params, features, seen, method="readout", **head_arguments)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from memorax.core.devices import split_rows
 from memorax.core.types import Array, Carry, Key, PyTree
 from memorax.learning.dropout import dropout
+from memorax.learning.shuffle import shuffled
 from memorax.objectives import weighted_mean
 
 
@@ -72,12 +74,12 @@ def minibatch_indices(key: Key, size: int, num_minibatches: int) -> Array:
     Returns:
         `[num_minibatches, size / num_minibatches]`.
     """
-    return jax.random.permutation(key, size).reshape(num_minibatches, -1)
+    return shuffled(key, size).reshape(num_minibatches, -1)
 
 
 def take(batch: PyTree, indices: Array) -> PyTree:
-    """Take sequences along the first axis of every leaf."""
-    return jax.tree.map(lambda x: x.take(indices, axis=0), batch)
+    """Take sequences along the first axis of every leaf, and split them over the devices that share a seed."""
+    return split_rows(jax.tree.map(lambda x: x.take(indices, axis=0), batch))
 
 
 def minibatch_epochs(

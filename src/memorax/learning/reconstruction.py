@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from memorax.core.spaces import split_action_mask
 from memorax.core.types import Array, Carry, PyTree, Timestep
 from memorax.networks import MLP, Network
-from memorax.networks.flat_dense import flat_dense
+from memorax.networks.flat_layers import flat_layers
 
 
 class Reconstruction(Network):
@@ -76,7 +76,7 @@ class Reconstruction(Network):
         if self.coefficient:
             observation = _observation(timestep.observation)
             decoder = _decoder(observation.shape[2:]) if self.decoder is None else self.decoder
-            with flat_dense():
+            with flat_layers():
                 prediction = cast(Any, decoder)(features)
             if not self.is_initializing():
                 zero = jnp.zeros((), prediction.dtype)

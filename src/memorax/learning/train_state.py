@@ -60,9 +60,8 @@ def linear_epsilon(config: Any, default_steps: int) -> Schedule:
         config: The configuration.
         default_steps: What `epsilon_steps` is where it is None.
     """
-    steps: Any = float(
-        config.epsilon_steps or default_steps
-    )  # optax hands it to JAX, where an integer must fit 32 bits
+    # optax hands it to JAX, where an integer must fit 32 bits.
+    steps: Any = float(config.epsilon_steps or default_steps)
     return optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)
 
 

@@ -1,11 +1,13 @@
 """The one way to run a network over a sequence, for acting and for learning."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from memorax.core.devices import by_rows, row_devices
 from memorax.core.spaces import Space, encode
 from memorax.core.types import Array, Carry, PyTree, Timestep
 from memorax.learning.dropout import dropout_stream
@@ -42,7 +44,16 @@ def unroll(
         The memory after the last input, and the outputs of all inputs after the burn-in.
     """
     inputs, carry = _burn_in(network, params, inputs, carry, action_space=action_space, burn_in=burn_in, **kwargs)
-    return network.apply(params, inputs, carry, **kwargs)
+    return _apply(network, params, inputs, carry, **kwargs)
+
+
+def _apply(network: Any, params: PyTree, inputs: Timestep, carry: Carry, **kwargs: Any) -> tuple[Carry, Any]:
+    static, arguments = _by_kind(kwargs)
+
+    def run(params: PyTree, inputs: Timestep, carry: Carry, arguments: dict[str, PyTree]) -> tuple[Carry, Any]:
+        return network.apply(params, inputs, carry, **static, **arguments)
+
+    return by_rows(run, params, inputs, carry, arguments)
 
 
 def unroll_with_losses(
@@ -74,8 +85,46 @@ def unroll_with_losses(
         by their path in the network, such as `torso/blocks_1/balance`; empty where nothing was sown.
     """
     inputs, carry = _burn_in(network, params, inputs, carry, action_space=action_space, burn_in=burn_in, **kwargs)
-    (carry, outputs), sown = network.apply(params, inputs, carry, mutable="losses", **kwargs, **dropout_stream())
-    return carry, outputs, sown_losses(sown)
+    (carry, outputs), sown = apply_with_losses(network, params, inputs, carry, **kwargs)
+    return carry, outputs, sown
+
+
+def apply_with_losses(network: Any, params: PyTree, *rows: PyTree, **kwargs: Any) -> tuple[Any, dict[str, Array]]:
+    """Apply a network, with dropout where it is on, and collect the auxiliary losses that its modules sowed.
+
+    Args:
+        network: As for `unroll_with_losses`.
+        params: Its parameters.
+        *rows: Its arguments, `[batch, ...]`.
+        **kwargs: Further arguments.
+
+    Returns:
+        What it returns, and the sown losses as `unroll_with_losses` gives them.
+    """
+    static, arguments = _by_kind(kwargs)
+
+    def run(shared: PyTree, arguments: dict[str, PyTree], *rows: PyTree) -> tuple[Any, PyTree]:
+        params, stream = shared
+        return network.apply(params, *rows, mutable="losses", **static, **arguments, **stream)
+
+    args = ((params, dropout_stream()), arguments, *rows)
+    outputs, sown = run(*args) if row_devices() == 1 or _mixes_rows(run, *args) else by_rows(run, *args)
+    return outputs, sown_losses(sown)
+
+
+def _by_kind(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, PyTree]]:
+    """Separate arguments of a network that say how it is applied, such as `method`, from arrays, `[batch, ...]`."""
+    arrays = {name: x for name, x in kwargs.items() if all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(x))}
+    return {name: x for name, x in kwargs.items() if name not in arrays}, arrays
+
+
+def _mixes_rows(run: Callable[..., Any], shared: PyTree, *rows: PyTree) -> bool:
+    """Whether what a network computes depends on all rows together: sown losses do, and random bits for dropout."""
+    jaxpr, (_, sown) = jax.make_jaxpr(run, return_shape=True)(shared, *rows)
+    before, stream = (len(jax.tree.leaves(part)) for part in shared)
+    streams = jaxpr.jaxpr.invars[before : before + stream]
+    used = [x for equation in jaxpr.jaxpr.eqns for x in equation.invars]
+    return bool(jax.tree.leaves(sown)) or any(x is y for x in streams for y in used)
 
 
 def sown_losses(variables: PyTree) -> dict[str, Array]:
@@ -93,7 +142,7 @@ def _burn_in(
         past = jax.tree.map(lambda x: x[:, :burn_in], inputs)
         inputs = jax.tree.map(lambda x: x[:, burn_in:], inputs)
         if jax.tree.leaves(carry):
-            carry, _ = network.apply(jax.lax.stop_gradient(params), past, carry, **kwargs)
+            carry, _ = _apply(network, jax.lax.stop_gradient(params), past, carry, **kwargs)
             carry = jax.lax.stop_gradient(carry)
     return inputs, carry
 

@@ -9,7 +9,7 @@ import jax
 
 from memorax.core.spaces import split_action_mask
 from memorax.core.types import Array, Carry, Key, Timestep
-from memorax.networks.flat_dense import flat_dense
+from memorax.networks.flat_layers import flat_layers
 from memorax.networks.pickling import Picklable
 from memorax.networks.sequence_models.parts.base import is_sequence_model
 
@@ -72,7 +72,7 @@ class Network(Picklable, nn.Module):
             The memory after the last step, and the torso's outputs `[batch, time, features]`.
         """
         observation, _ = split_action_mask(timestep.observation)
-        with flat_dense():
+        with flat_layers():
             features = self.feature_extractor(dataclasses.replace(timestep, observation=observation))
             return self.torso(features, timestep.done, initial_carry)
 
@@ -90,7 +90,7 @@ class Network(Picklable, nn.Module):
         _, mask = split_action_mask(timestep.observation)
         if mask is not None and "action_mask" in inspect.signature(type(self.head).__call__).parameters:
             head_kwargs = {"action_mask": mask, **head_kwargs}
-        with flat_dense():
+        with flat_layers():
             return self.head(features, **head_kwargs)
 
     @nn.nowrap

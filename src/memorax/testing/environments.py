@@ -20,7 +20,7 @@ from memorax.environments.multi_agent import MultiAgentEnvironment
 from memorax.environments.wrappers import Wrapper
 from memorax.testing.comparison import compiled
 from memorax.testing.host_environments import check_host_environment
-from memorax.testing.visits import Visit, flat, is_key, require, require_close, require_equal, rows, types, visit
+from memorax.testing.visits import Visit, flat, is_key, kind, kinds, require, require_close, require_equal, rows, visit
 
 
 def check_environment(env: Any, env_params: PyTree | None = None, *, steps: int | None = None) -> None:
@@ -77,20 +77,20 @@ def check_types(env: Environment, params: PyTree) -> None:
     started = jax.eval_shape(lambda: env.reset(key, params))
     action = env.action_space(params).sample(key)
     observation, state, reward, *flags, info = jax.eval_shape(lambda s: env.step(key, s, action, params), started[1])
-    require(env, "types after a step must be those after a reset", types((observation, state)), types(started))
-    final = types(info["final_observation"])
-    require(env, "types of `final_observation` must be those of the observation", final, types(observation))
+    require(env, "types after a step must be those after a reset", kinds((observation, state)), kinds(started))
+    final = kinds(info["final_observation"])
+    require(env, "types of `final_observation` must be those of the observation", final, kinds(observation))
     for path, leaf in jax.tree_util.tree_leaves_with_path((started, state)):
         wide = not is_key(leaf) and (leaf.weak_type or leaf.dtype.itemsize > 4)
         assert not wide, (
             f"{env.name}: leaf {jax.tree_util.keystr(path)} must be strongly typed, 32 bits at most: {leaf}"
         )
     shape = (getattr(env, "num_agents"),) if hasattr(env, "agent_action_space") else ()  # noqa: B009 - not all have it
-    require(env, "shape, dtype and weak type of the reward must be", types(reward), (shape, "float32", False))
+    require(env, "shape, dtype and weak type of the reward must be", kind(reward), (shape, "float32", False))
     require(
         env,
         "shape, dtype and weak type of both flags must be",
-        [types(flag) for flag in flags],
+        [kind(flag) for flag in flags],
         [(shape, "bool", False)] * 2,
     )
 

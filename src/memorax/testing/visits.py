@@ -66,9 +66,14 @@ def is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def types(tree: Any) -> Any:
-    """Shape, dtype and weakness of every leaf."""
-    return jax.tree.map(lambda x: (x.shape, x.dtype.name, bool(getattr(x, "weak_type", False))), tree)
+def kind(x: Any) -> tuple:
+    """Shape, dtype and weakness of an array."""
+    return x.shape, x.dtype.name, bool(getattr(x, "weak_type", False))
+
+
+def kinds(tree: Any) -> dict[str, tuple]:
+    """Those of every leaf, by its place: states of other libraries need not compare as trees do."""
+    return {jax.tree_util.keystr(path): kind(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def flat(tree: Any) -> Any:

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.environments.adapters.by_hand import Library, compare, make_or_skip, trains
+from tests.experiment.policies import make_policy
 
+from memorax.experiment.play import record_episodes, write_film
 from memorax.testing import check_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
@@ -34,6 +36,17 @@ def test_brax_steps_like_the_library():
     assert (
         compare(env, params, by_hand(envs.get_environment("inverted_pendulum", backend="spring")), tolerance=1e-4) > 12
     )
+
+
+def test_episodes_of_brax_are_pages(tmp_path):
+    make_or_skip(PENDULUM[0], **PENDULUM[1])
+    policy = make_policy(env=PENDULUM[0], env_options=PENDULUM[1])
+    episodes = record_episodes(policy, 2, max_steps=4)
+    page = write_film(policy, episodes, tmp_path / "play.html").read_text()
+    assert page.count("<iframe") == page.count("</iframe>") == 2
+    assert page.count("brax-viewer") >= 2
+    assert page.count("<tr>") == 2 * (1 + 4)
+    assert 'src="data:image/png' in page
 
 
 def test_playground_steps_like_the_library():

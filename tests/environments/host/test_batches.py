@@ -6,11 +6,13 @@ import signal
 from functools import partial
 from typing import Any
 
+import cloudpickle
 import gymnasium
 import jax
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from tests.environments.host import toys
 from tests.environments.host.toys import Breaking, Counter, Walk, everything
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
@@ -20,6 +22,9 @@ from memorax.environments.host.copies import wait
 from memorax.environments.host.spaces import ChannelsLast
 
 LENGTHS = (3, 5, 2)
+
+# Some libraries install a package `tests`, which other processes would find in the place of this one.
+cloudpickle.register_pickle_by_value(toys)
 
 
 def vector(mode: AutoresetMode, **options: Any) -> Any:

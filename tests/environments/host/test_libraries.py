@@ -141,3 +141,61 @@ def test_ale():
     check_environment(color, steps=20)
     with pytest.raises(ValueError, match="unknown environment `ale::pongg`; nearest: pong"):
         make("ale::pongg")
+
+
+def test_procgen_in_memory_mode():
+    envpool = pytest.importorskip("envpool")
+    try:
+        pool = envpool.make("MazeMemory-v0", env_type="gymnasium", num_envs=1, seed=0)
+    except (ImportError, OSError, RuntimeError) as error:
+        pytest.skip(f"Procgen needs Qt 5: {error}")
+    pool.close()
+    env, _ = make("envpool::MazeMemory-v0")
+    assert env.observation_space().shape == (64, 64, 3)
+    check_environment(env, steps=20)
+
+
+@pytest.mark.parametrize("env_id", ["NetHackScore-v0", "MiniHack-Room-Random-5x5-v0"])
+def test_nle_and_minihack(env_id):
+    gymnasium, _ = pytest.importorskip("gymnasium"), pytest.importorskip("nle")
+    module = "minihack" if env_id.startswith("MiniHack") else "nle"
+    pytest.importorskip(module)
+    keys, limit = ["chars", "colors", "blstats"], {"max_episode_steps": 30}
+    env, _ = make(f"nle::{env_id}", **limit)
+    space = env.observation_space()
+    assert {name: part.shape for name, part in space.spaces.items()} == {
+        "blstats": (27,),
+        "chars": (21, 79),
+        "colors": (21, 79),
+    }
+    first, steps, actions = play(env, 2)
+    for i, seed in enumerate(seeds(2)):
+        one = gymnasium.make(f"{module}:{env_id}", observation_keys=keys, **limit)
+        numbers, ends = np.random.default_rng(seed), 0
+
+        def begin(one: Any = one, numbers: Any = numbers) -> Any:
+            core, display, levels = (int(x) for x in numbers.integers(2**31, size=3))
+            one.unwrapped.seed(core, display, reseed=False, lgen=levels)
+            return one.reset()[0]
+
+        assert_equal(jax.tree.map(lambda x, i=i: x[i], first), begin())
+        for step, action in zip(steps, actions[:, i].tolist(), strict=True):
+            observation, reward, terminated, truncated, _ = one.step(action)
+            own = jax.tree.map(lambda x, i=i: x[i], step)
+            assert_equal(own["final_observation"], observation)
+            assert_equal((own["reward"], own["terminated"], own["truncated"]), (reward, terminated, truncated))
+            if terminated or truncated:
+                observation, ends = begin(), ends + 1
+            assert_equal(own["observation"], observation)
+        one.close()
+        assert ends > 3
+    with pytest.raises(ValueError, match="nearest: NetHackScore-v0"):
+        make("nle::NetHackScor-v0")
+    check_environment(make(f"nle::{env_id}", observation_keys="blstats")[0], steps=40)
+
+
+def test_vizdoom():
+    gymnasium, _ = pytest.importorskip("gymnasium"), pytest.importorskip("vizdoom")
+    env, _ = make("gymnasium::vizdoom.gymnasium_wrapper:VizdoomBasic-v1", frame_skip=4)
+    assert set(env.observation_space().spaces) == {"gamevariables", "screen"}
+    compare_single(env, lambda: gymnasium.make("VizdoomBasic-v1", frame_skip=4), lambda observation: observation)

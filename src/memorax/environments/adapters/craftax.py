@@ -60,4 +60,4 @@ class Craftax(RawEnvironment):
         """Paint what the player sees, uint8 RGB `[height, width, 3]`, blocks of 7, 10, 16 or 64 pixels."""
         world = "craftax_classic" if "Classic" in self.name else "craftax"
         renderer = import_library(f"craftax.{world}.renderer", "craftax")
-        return renderer.render_craftax_pixels(state.inner, block_size).astype(jnp.uint8)
+        return renderer.make_craftax_pixel_renderer(block_size)(state.inner).astype(jnp.uint8)

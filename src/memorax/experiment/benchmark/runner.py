@@ -20,6 +20,7 @@ from memorax.experiment.benchmark.results import (
 from memorax.experiment.benchmark.suite import Cell, Horizons, Suite
 from memorax.experiment.callbacks import TrainingRun
 from memorax.experiment.run.files import CONFIG_FILE, check_writable, read_json, write_json
+from memorax.experiment.run.folders import TakenError
 from memorax.experiment.run.session import DivergenceError
 from memorax.experiment.run.train import train
 
@@ -74,6 +75,8 @@ def run_suite(
 ) -> Progress:
     """Train the cells of a suite that are not finished yet, and keep the results up to date after each.
 
+    Several processes may work on the same suite: what another one is training is left out.
+
     Args:
         suite: The suite.
         folder: Where its runs are, a folder each, and `results.json`. Those that are there are resumed.
@@ -99,7 +102,11 @@ def run_suite(
             if not _finished(folder / cell.folder, steps):
                 if deadline.over:
                     return _progress(suite, folder, out_of_time=True)
-                signal = _train(suite, folder / cell.folder, cell, steps, deadline)
+                try:
+                    signal = _train(suite, folder / cell.folder, cell, steps, deadline)
+                except TakenError as error:
+                    tell(f"[{i + 1}/{len(cells)}] {cell.method} on {cell.task} is left out: {error}")
+                    continue
                 _write_results(suite, folder)
                 if signal is not None:
                     return _progress(suite, folder, signal=signal)

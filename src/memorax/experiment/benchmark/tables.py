@@ -101,7 +101,7 @@ def score_table(results: Results, steps: int) -> Table:
 
 
 def aggregates(results: Results, steps: int) -> list[Aggregate]:
-    """Methods over the tasks that all of them have finished, best first; empty where there are fewer than two of either.
+    """Methods over the tasks that all of them have finished, best first; empty with fewer than two of either.
 
     Args:
         results: The results.

@@ -13,7 +13,7 @@ from memorax.core.types import Array, Key
 from memorax.environments.host import HostEnvironment
 from memorax.experiment.play.moments import Episode, Moment
 from memorax.experiment.play.python_episodes import record_in_python
-from memorax.experiment.run.session import seed_keys
+from memorax.experiment.run.programs import seed_keys
 from memorax.learning.q_function import QFunction
 from memorax.learning.values import main_values
 

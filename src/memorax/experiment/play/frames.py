@@ -13,8 +13,8 @@ from memorax.experiment.play.pictures import Picture
 
 WIDTH, _PICTURE, _PANEL, _MARGIN = 480, 320, 176, 16
 """Width of a frame, greatest height of the picture, height of the panel, and margins, in pixels."""
-_MOST_ZOOM = 4
-"""Screen pixels for a pixel of a small picture."""
+_MOST_ZOOM, _SMALL = 4, 240
+"""Most screen pixels for a pixel of a small picture, unless it would then be smaller than so many."""
 _MOST_CHIPS = 9
 """Discrete actions that are shown as a row of boxes."""
 
@@ -32,7 +32,7 @@ class FramePainter:
         self.picture, self.action_space, self.episodes = picture, action_space, episodes
         firsts = [self.draw(episode, episode.moments[0]) for episode in episodes]
         widest, highest = (max(image.size[i] for image in firsts) for i in (0, 1))
-        scale = min((WIDTH - 2 * _MARGIN) / widest, _PICTURE / highest, _MOST_ZOOM)
+        scale = min((WIDTH - 2 * _MARGIN) / widest, _PICTURE / highest, max(_MOST_ZOOM, _SMALL / max(widest, highest)))
         # Whole multiples keep the edges of small pictures sharp.
         self._scale = float(int(scale)) if scale >= 1 else scale
         self._resample = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from memorax.core.spaces import ACTION_MASK
 from memorax.environments.host.batch import HostBatch
 from memorax.environments.host.copies import seeds_of_round
 from memorax.experiment.play.moments import Episode, Moment
-from memorax.experiment.run.session import seed_keys
+from memorax.experiment.run.programs import seed_keys
 
 if TYPE_CHECKING:
     from memorax.experiment.policy import TrainedPolicy
@@ -58,6 +60,8 @@ def record_in_python(
             seeds = seeds_of_round(number, round_, num_envs)[column : column + rows].tolist()
             with _naming_windows(window):
                 started = batch.reset(seeds)
+                if window and _draws_nowhere():
+                    raise RuntimeError("there is no display")
             recorded += _play(policy, batch, started, max_steps)
     finally:
         batch.close()
@@ -75,6 +79,14 @@ def _naming_windows(window: bool) -> Iterator[None]:
         raise
 
 
+def _draws_nowhere() -> bool:
+    """Whether pygame, by which most environments open windows, has found no display, and was not told to do without."""
+    display = getattr(sys.modules.get("pygame"), "display", None)
+    if display is None or not display.get_init() or "SDL_VIDEODRIVER" in os.environ:
+        return False
+    return display.get_driver() in {"dummy", "offscreen"}
+
+
 def _play(policy: "TrainedPolicy", batch: HostBatch, started: Any, max_steps: int) -> list[Episode]:
     """Play one episode in each environment of a batch."""
     observation, mask = started
@@ -89,8 +101,9 @@ def _play(policy: "TrainedPolicy", batch: HostBatch, started: Any, max_steps: in
         pictures = [_painted(batch, i, painting) if running[i] else None for i in range(rows)]
         step = batch.step(action)
         for i in np.flatnonzero(running):
-            row = jax.tree.map(lambda x: x[i], (observation, action, step.reward, value))  # noqa: B023  used at once
-            moments[i].append(Moment(None, *row, pictures[i]))
+            row = (observation, action, step.reward, value)
+            shown, did, got, worth = jax.tree.map(lambda x: x[i], row)  # noqa: B023  used at once
+            moments[i].append(Moment(None, shown, did, got, worth, pictures[i]))
         observation, mask, reward = step.observation, step.action_mask, step.reward
         start = step.terminated | step.truncated
         running &= ~start

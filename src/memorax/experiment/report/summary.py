@@ -56,15 +56,15 @@ def write_summary(folder: Path, config: RunConfig, step: int, compile_seconds: f
 
 
 def final_numbers(rows: list[Row], metric: str) -> dict[str, Any] | None:
-    """Average a metric over the episodes that ended in the last tenth of a run, for each seed and over seeds.
+    """Average a metric over the last tenth of a run, for each seed and over seeds; `episode/*` over the episodes there.
 
     Args:
         rows: The run's metrics.
-        metric: `episode/return` or `episode/length`.
+        metric: Its name, `episode/return` for instance.
 
     Returns:
-        `per_seed` by number, and mean and interquartile mean over seeds with their 95 % intervals; None if no
-        episode ended.
+        `per_seed` by number, and mean and interquartile mean over seeds with their 95 % intervals; None if it has no
+        value.
     """
     last = max((row["step"] for row in rows), default=0)
     per_seed: dict[str, float] = {}
@@ -72,7 +72,7 @@ def final_numbers(rows: list[Row], metric: str) -> dict[str, Any] | None:
         found = [row for row in rows if row["seed"] == seed and metric in row]
         late = [row for row in found if row["step"] > (1.0 - _FINAL) * last] or found[-1:]
         if late:
-            weights = [max(1, row.get("episode/count", 1)) for row in late]
+            weights = [max(1, row.get("episode/count", 1)) if metric.startswith("episode/") else 1 for row in late]
             per_seed[str(seed)] = float(np.average([row[metric] for row in late], weights=weights))
     if not per_seed:
         return None

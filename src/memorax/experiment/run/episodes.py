@@ -10,6 +10,7 @@ import numpy as np
 from memorax import lox
 from memorax.core.types import Key, PyTree
 from memorax.experiment.config import RunConfig
+from memorax.experiment.devices import Devices
 from memorax.experiment.loggers.base import Row
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.run.python_environments import in_python, traceable_init
@@ -34,7 +35,7 @@ class Played:
 
 
 def episode_player(
-    agent: Any, episodes: int, max_steps: int, *, deterministic: bool = True
+    agent: Any, episodes: int, max_steps: int, *, deterministic: bool = True, devices: Devices | None = None
 ) -> Callable[[Key, Any], Played]:
     """Make a function of keys `[seeds]` and the state of all seeds that plays whole episodes.
 
@@ -43,17 +44,20 @@ def episode_player(
         episodes: Episodes of each seed.
         max_steps: Maximum number of steps of an episode.
         deterministic: Whether to act greedily, rather than as in training.
+        devices: The devices of the state; None for one.
     """
+    devices = devices or Devices()
 
     def one(key: Key, state: Any) -> dict[str, Any]:
         play = lox.spool(agent.evaluate)
         return play(key, state, num_steps=max_steps, num_episodes=episodes, deterministic=deterministic)[1]
 
-    program = one if in_python(agent) else jax.jit(jax.vmap(one))
+    program = one if in_python(agent) else jax.jit(devices.each_seed(one), out_shardings=devices.everywhere())
 
     def play(keys: Key, state: Any) -> Played:
         # Neither the environments nor the replay buffer of training are needed.
-        logs = jax.device_get(program(keys, dataclasses.replace(state, loop=None, buffer=None)))
+        with devices.inside():
+            logs = jax.device_get(program(devices.place(keys), dataclasses.replace(state, loop=None, buffer=None)))
         seeds = keys.shape[0]
         ended = logs["returned_episode"].reshape(seeds, -1)
         count = ended.sum(axis=1)
@@ -73,13 +77,14 @@ class Evaluator:
         config: The run; it has `eval_every`.
         agent: Its agent.
         keys: Keys of evaluation, `[seeds]`.
+        devices: The devices of the run; None for one.
 
     Raises:
         TypeError: The environment that is evaluated in does not take its options.
         ValueError: It has other observations or actions than the one of training.
     """
 
-    def __init__(self, config: RunConfig, agent: Any, keys: Key) -> None:
+    def __init__(self, config: RunConfig, agent: Any, keys: Key, devices: Devices | None = None) -> None:
         self._keys = keys
         options = (config.env_options if config.eval_env is None else {}) | config.eval_env_options
         other = dataclasses.replace(config, env=config.eval_env or config.env, env_options=options)
@@ -88,7 +93,7 @@ class Evaluator:
             _check_same_networks(trained, agent, other)
         self._agent = agent
         self._players = {
-            name: episode_player(agent, config.eval_episodes, MAX_STEPS, deterministic=not name)
+            name: episode_player(agent, config.eval_episodes, MAX_STEPS, deterministic=not name, devices=devices)
             for name in ("", "sampled_")
         }
 

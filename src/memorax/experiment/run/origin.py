@@ -36,13 +36,14 @@ class RowCount:
         self.count += len(rows)
 
 
-def describe(config: RunConfig, step: int, rows: RowCount) -> dict[str, Any]:
+def describe(config: RunConfig, step: int, rows: RowCount, devices: int = 1) -> dict[str, Any]:
     """Describe the run at a step, as a checkpoint holds it.
 
     Args:
         config: The run.
         step: Environment steps that each seed has been trained for.
         rows: Rows of `metrics.jsonl` up to that step.
+        devices: Number of devices that train it.
     """
     return {
         "config": numeric_fields(config),
@@ -51,10 +52,17 @@ def describe(config: RunConfig, step: int, rows: RowCount) -> dict[str, Any]:
         "rows": rows.count,
         "rows_checksum": rows.checksum,
         "versions": _versions(),
+        "devices": devices,
     }
 
 
-def check(origin: dict[str, Any] | None, config: RunConfig, path: Path, rows: RowCount | None = None) -> list[str]:
+def check(
+    origin: dict[str, Any] | None,
+    config: RunConfig,
+    path: Path,
+    rows: RowCount | None = None,
+    devices: int | None = None,
+) -> list[str]:
     """Check that a checkpoint is of this run.
 
     Args:
@@ -62,6 +70,7 @@ def check(origin: dict[str, Any] | None, config: RunConfig, path: Path, rows: Ro
         config: The run.
         path: The checkpoint's folder.
         rows: Rows of `metrics.jsonl` up to its step; None where they do not matter.
+        devices: Number of devices that train it from now on; None where it does not matter.
 
     Returns:
         Warnings: why the run may not go on with the same bits.
@@ -94,11 +103,18 @@ def check(origin: dict[str, Any] | None, config: RunConfig, path: Path, rows: Ro
             "or delete this checkpoint to go on from the one before it"
         )
     changed = {name: (before, _versions().get(name)) for name, before in origin["versions"].items()}
-    return [
+    warnings = [
         f"the checkpoint was written with {name} {before}, this is {after}: the same bits are no longer promised"
         for name, (before, after) in changed.items()
         if before != after
     ]
+    trained_on = origin.get("devices", 1)
+    if devices not in (None, trained_on):
+        warnings.append(
+            f"the checkpoint was written on {trained_on} device{'s' if trained_on > 1 else ''}, this is {devices}: the "
+            "same bits are no longer promised"
+        )
+    return warnings
 
 
 def check_not_lost(folder: Path, stored: RunConfig) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from memorax import lox
 from memorax.core.types import Array, Key, PyTree
+from memorax.experiment.devices import Devices
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run.metrics import Interval, reduce_logs
 from memorax.experiment.run.python_environments import in_python, python_interval, traceable_init
@@ -25,7 +26,9 @@ def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
     return keys[:, 0], keys[:, 1], keys[:, 2]
 
 
-def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> tuple[PyTree, np.ndarray]:
+def initialize(
+    agent: Any, init_keys: Key, keys: Key, warmup: int, devices: Devices | None = None
+) -> tuple[PyTree, np.ndarray]:
     """Initialize the state of all seeds.
 
     Args:
@@ -33,6 +36,7 @@ def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> tuple[PyTr
         init_keys: Keys of initialization, `[seeds]`.
         keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
         warmup: Environment steps of each seed with random actions.
+        devices: The devices; None for one.
 
     Returns:
         The state of all seeds, and the first fault of the warmup, as `faults.first_fault` numbers it, `[seeds]`.
@@ -49,11 +53,18 @@ def initialize(agent: Any, init_keys: Key, keys: Key, warmup: int) -> tuple[PyTr
         state, logs = lox.spool(agent.warmup)(key, state, warmup)
         return state, reduce_logs(logs, state.learner).fault
 
-    state, fault = jax.jit(jax.vmap(one))(init_keys, keys)
+    devices = devices or Devices()
+    function = devices.each_seed(one)
+    with devices.inside():
+        shapes, _ = jax.eval_shape(function, init_keys, keys)
+        where = (devices.shardings(shapes), devices.everywhere())
+        state, fault = jax.jit(function, out_shardings=where)(init_keys, keys)
     return state, jax.device_get(fault)
 
 
-def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Callable[..., tuple[PyTree, Interval]]:
+def compile_interval(
+    agent: Any, keys: Key, state: PyTree, length: int, devices: Devices | None = None
+) -> Callable[..., tuple[PyTree, Interval]]:
     """Compile `length` steps of training of all seeds, with their metrics reduced on the device.
 
     Args:
@@ -61,7 +72,9 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Calla
         keys: Training keys, `[seeds]`.
         state: Of all seeds, `[seeds, ...]`; its buffers are donated.
         length: Steps of each seed.
+        devices: The devices; None for one.
     """
+    devices = devices or Devices()
 
     def one(key: Key, state: PyTree) -> tuple[PyTree, Interval]:
         state, logs = lox.spool(agent.train)(key, state, length)
@@ -69,10 +82,19 @@ def compile_interval(agent: Any, keys: Key, state: PyTree, length: int) -> Calla
 
     if in_python(agent):
         return python_interval(agent, length)
-    return jax.jit(jax.vmap(one), donate_argnums=1).lower(keys, state).compile()
+    where = (devices.shardings(state), devices.everywhere())
+    with devices.inside():
+        program = jax.jit(devices.each_seed(one), donate_argnums=1, out_shardings=where)
+        return program.lower(keys, state).compile()
 
 
-def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[str, Any] | None], object]) -> PyTree:
+def restore_state(
+    agent: Any,
+    init_keys: Key,
+    path: Path,
+    check: Callable[[dict[str, Any] | None], object],
+    devices: Devices | None = None,
+) -> PyTree:
     """Read the state of all seeds from a checkpoint.
 
     Args:
@@ -80,9 +102,10 @@ def restore_state(agent: Any, init_keys: Key, path: Path, check: Callable[[dict[
         init_keys: Keys of initialization, `[seeds]`.
         path: The checkpoint's folder.
         check: Given what the checkpoint belongs to; raises to refuse it.
+        devices: The devices; None for one.
 
     Raises:
         ValueError: It is damaged, or of another configuration.
     """
     abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
-    return jax.tree.map(jnp.asarray, checkpoint.restore(path, abstract, check))
+    return (devices or Devices()).place(checkpoint.restore(path, abstract, check))

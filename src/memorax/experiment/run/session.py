@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from memorax.core.types import PyTree
 from memorax.environments import HostEnvironmentError
 from memorax.experiment.callbacks import Callback, stopping_rules
@@ -18,12 +16,12 @@ from memorax.experiment.run import checkpoint, origin, recovery
 from memorax.experiment.run.best import BestCheckpoint
 from memorax.experiment.run.diagnosis import Divergence, borne_faults, diagnose
 from memorax.experiment.run.display import Display
+from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import BEST, CHECKPOINTS, METRICS_FILE, remove_temporary_files
 from memorax.experiment.run.folders import Claim
 from memorax.experiment.run.interrupt import Interruption
-from memorax.experiment.run.metrics import Interval, rows
-from memorax.experiment.run.programs import compile_interval, initialize, restore_state, seed_keys
+from memorax.experiment.run.metrics import rows
 from memorax.experiment.run.series import Series
 
 
@@ -55,7 +53,7 @@ class Session:
 
     Args:
         config: The run; `log_every` is filled in.
-        agent: The agent of that configuration.
+        engine: The agent of that configuration on its devices.
         claim: The run's folder; released by `close`.
         logger: Where the metrics go; `metrics.jsonl` in the folder is read on resume. Closed by `close`.
         callbacks: Called at the end of every logging interval.
@@ -66,7 +64,6 @@ class Session:
         ValueError: A checkpoint is damaged or of another configuration, or the run is past its end already.
 
     Attributes:
-        state: The state of all seeds, `[seeds, ...]`.
         step: Environment steps that each seed has been trained for.
         total: Environment steps of each seed at the end.
         rows: Metrics of the last interval, one row per seed.
@@ -77,26 +74,22 @@ class Session:
     def __init__(
         self,
         config: RunConfig,
-        agent: Any,
+        engine: Engine,
         claim: Claim,
         logger: Composite,
         callbacks: Sequence[Callback] = (),
         begin: Callable[[PyTree], PyTree] = lambda state: state,
         evaluator: Evaluator | None = None,
     ) -> None:
-        self.config, self.agent, self.claim, self.logger = config, agent, claim, logger
+        self.config, self.engine, self.claim, self.logger = config, engine, claim, logger
         self.folder = folder = claim.folder
         self.seeds = config.seed_numbers()
-        self.total = config.steps // agent.steps_per_update * agent.steps_per_update
-        self.compile_seconds = 0.0
+        update = engine.agent.steps_per_update
+        self.total = config.steps // update * update
         self.received_signal: int | None = None
-        self._compiled: dict[int, Callable[..., tuple[PyTree, Interval]]] = {}
         self.rows: list[Row] = []
         self._rules, self._callbacks = stopping_rules(config), tuple(callbacks)
         self._evaluator = evaluator
-        init_keys, self._keys, _ = seed_keys(self.seeds)
-        if hasattr(agent, "vector_env"):
-            agent.vector_env.watched = True  # before anything is compiled
         latest = checkpoint.newest(folder / CHECKPOINTS)
         self.step = 0 if latest is None else int(latest.name)
         if self.step > self.total:
@@ -109,14 +102,12 @@ class Session:
 
         def check(found: dict[str, Any] | None) -> None:
             if latest is not None:
-                self.warnings += origin.check(found, config, latest, self._rows)
+                self.warnings += origin.check(found, config, latest, self._rows, engine.devices.number)
 
-        self._warmup = None
         if latest is None:
-            state, self._warmup = initialize(agent, init_keys, self._keys, config.warmup)
-            self.state = begin(state)
+            engine.begin(config.warmup, begin)
         else:
-            self.state = restore_state(agent, init_keys, latest, check)
+            engine.restore(latest, check)
         self._seen = frozenset(name for row in kept for name in row)
         self._borne: frozenset[int] = frozenset()
         self._elapsed = kept[-1].get("time/elapsed_seconds", 0.0) if kept else 0.0
@@ -151,6 +142,16 @@ class Session:
         complete = self.step >= self.total or stopped_by is not None
         return Outcome(self.folder, self.step, None if complete else interruption.signal, stopped_by)
 
+    @property
+    def agent(self) -> Any:
+        """The agent of all seeds."""
+        return self.engine.agent
+
+    @property
+    def state(self) -> PyTree:
+        """The state of all seeds, `[seeds, ...]`."""
+        return self.engine.state
+
     def series(self, metric: str) -> Sequence[tuple[int, float]]:
         """Give all values of a metric so far, as `memorax.experiment.callbacks.TrainingRun` has it."""
         return self._series.get(metric)
@@ -169,11 +170,11 @@ class Session:
         while self.step < self.total and interruption.signal is None and stopped_by is None:
             length = min(self._interval(), self.total - self.step)
             before = self.step
-            program = self._program(length)
+            self.engine.prepare(length)
             if interruption.signal is not None:
                 break
             try:
-                self._advance(program, length, display)
+                self._advance(length, display)
             except HostEnvironmentError as error:
                 raise self._saved_after(error) from error
             if not self._watch.is_intact():
@@ -219,27 +220,12 @@ class Session:
         every = self.config.log_every or self.agent.steps_per_update
         return every - self.step % every
 
-    def _program(self, length: int) -> Callable[..., tuple[PyTree, Interval]]:
-        """Compile an interval, once per length: all have the same length except the last."""
-        if length not in self._compiled:
-            start = time.perf_counter()
-            self._compiled[length] = compile_interval(self.agent, self._keys, self.state, length)
-            self.compile_seconds += time.perf_counter() - start
-        return self._compiled[length]
-
-    def _advance(self, program: Callable[..., tuple[PyTree, Interval]], length: int, display: Display) -> None:
+    def _advance(self, length: int, display: Display) -> None:
         start = time.perf_counter()
-        failure = None
-        try:
-            self.state, interval = program(self._keys, self.state)
-        except HostEnvironmentError as error:
-            if not error.steps:
-                raise
-            self.state, interval, length, failure = error.state, error.logs, error.steps, error
-        interval: Interval = jax.device_get(interval)
+        interval, length, failure = self.engine.advance(length)
         seconds = time.perf_counter() - start
         steps = self.step, self.step + length
-        suspicion = self._seen, self._borne, self._warmup
+        suspicion = self._seen, self._borne, self.engine.warmup
         problem = diagnose(interval, self.state.learner, steps, self.seeds, *suspicion)
         if problem is not None:
             raise DivergenceError(f"{problem.message}; {self._what_is_left(problem)}")
@@ -263,7 +249,7 @@ class Session:
             display.note(f"warning: {self.logger.notices.pop(0)}")
         if self._best.improved(self.step):
             self.logger.sync()
-            self._best.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
+            self._best.save(self.step, self.state, self._origin(self._rows))
         if failure is not None:
             raise failure
 
@@ -286,11 +272,15 @@ class Session:
         self.logger.sync()
         # A complete checkpoint stands for the best ones up to it.
         self._best.settle(checkpoint.newest(self.folder / CHECKPOINTS))
-        self.writer.save(self.step, self.state, origin.describe(self.config, self.step, self._rows))
+        self.writer.save(self.step, self.state, self._origin(self._rows))
 
     def _save_by(self, writer: checkpoint.CheckpointWriter, metrics: Path) -> None:
         rows = origin.RowCount(read_rows(metrics, self.step))
-        writer.save(self.step, self.state, origin.describe(self.config, self.step, rows))
+        writer.save(self.step, self.state, self._origin(rows))
+
+    def _origin(self, rows: origin.RowCount) -> dict[str, Any]:
+        """What a checkpoint of this step belongs to."""
+        return origin.describe(self.config, self.step, rows, self.engine.devices.number)
 
     def _what_is_left(self, problem: Divergence) -> str:
         self.writer.wait()

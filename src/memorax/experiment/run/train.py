@@ -15,12 +15,14 @@ from memorax.experiment.callbacks import Callback, check_callbacks
 from memorax.experiment.changes import apply_changes
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import check_same_run, load_config, save_config, to_dict
+from memorax.experiment.devices import Devices
 from memorax.experiment.loading import find_checkpoint, restore_run
 from memorax.experiment.loggers import LOGGERS, Composite, Logger, LoggerError, make_loggers
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
 from memorax.experiment.run.display import make_display
+from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
@@ -46,6 +48,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | Literal["last", "best"] = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    devices: int | Literal["all"] = 1,
     console: Console | None = None,
     return_on_signal: bool = False,
 ) -> Outcome:
@@ -71,6 +74,8 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         loggers: Where the metrics go besides `metrics.jsonl`: names, as `config.loggers` has them, or objects with the
             methods of `memorax.experiment.loggers.Logger`. Names are saved in the configuration, objects are not.
         callbacks: Objects with the method of `memorax.experiment.Callback`, called after every logging interval.
+        devices: How many devices train together, or `"all"`: seeds are split over them first, then the environments of
+            each seed. The result is the same up to rounding, and a run may be resumed on another number of them.
         console: Where to show the progress; None for standard output.
         return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcome, so that the caller
             decides what happens.
@@ -84,8 +89,9 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         ImportError: The library of a logger is not installed.
         KeyboardInterrupt: The run was stopped by SIGINT, and saved.
         OSError: The disk failed or is full, or a logger failed.
-        TypeError: No head serves the environment's action space, or the environment does not take `env_options`.
-        ValueError: The configuration is refused, or the folder cannot be used.
+        TypeError: No head serves the environment's action space, the environment does not take `env_options`, or it
+            runs in Python and there are several devices.
+        ValueError: The configuration is refused, the devices do not divide it, or the folder cannot be used.
     """
     session = prepare(
         config,
@@ -96,6 +102,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         fork_step=fork_step,
         loggers=loggers,
         callbacks=callbacks,
+        devices=devices,
     )
     try:
         return finish(session, console)
@@ -114,6 +121,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | str = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    devices: int | Literal["all"] = 1,
 ) -> Session:
     """Check everything that can be checked before training; takes and raises what `train` does.
 
@@ -133,7 +141,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         # What a run forked is read again only if it was killed before its first checkpoint.
         begun = newest(folder / CHECKPOINTS) is not None
         begin = _begin(dataclasses.replace(config, fork=None) if begun else config, agent)
-        evaluator = _evaluator(config, agent)
+        engine, evaluator = _on_devices(config, agent, devices)
         claim = Claim(folder)
     else:
         if changes:
@@ -143,7 +151,8 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
             step = int(find_checkpoint(Path(fork), fork_step).name)
             config = dataclasses.replace(config, fork=str(fork), fork_step=step)
         config, agent = _build(config)
-        begin, evaluator = _begin(config, agent), _evaluator(config, agent)
+        begin = _begin(config, agent)
+        engine, evaluator = _on_devices(config, agent, devices)
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
     try:
@@ -152,7 +161,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         logger = make_loggers(config.loggers, objects, claim.folder, to_dict(config))
         if not resume:
             save_config(claim.folder, config)
-        session = Session(config, agent, claim, logger, callbacks, begin, evaluator)
+        session = Session(config, engine, claim, logger, callbacks, begin, evaluator)
         if resume:  # only now, so that a run that is refused stays as it is
             save_config(claim.folder, config)
     except BaseException:
@@ -188,8 +197,13 @@ def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
     return lambda state: begin_with(state, source)
 
 
-def _evaluator(config: RunConfig, agent: Any) -> Evaluator | None:
-    return Evaluator(config, agent, seed_keys(config.seed_numbers())[2]) if config.eval_every else None
+def _on_devices(config: RunConfig, agent: Any, number: int | Literal["all"]) -> tuple[Engine, Evaluator | None]:
+    """Choose the devices of a run, check that they fit it, and give what trains and what evaluates on them."""
+    devices = Devices(number, config.seeds, getattr(config.hyperparameters, "num_envs", None))
+    devices.check(agent)
+    keys = seed_keys(config.seed_numbers())[2]
+    evaluator = Evaluator(config, agent, keys, devices) if config.eval_every else None
+    return Engine(agent, config.seed_numbers(), devices), evaluator
 
 
 def finish(session: Session, console: Console | None = None) -> Outcome:
@@ -224,7 +238,7 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     if config.keep_best is not None and not session.series(config.keep_best):
         display.note(f"warning: `{config.keep_best}` had no value, so that no best checkpoint was kept")
     try:
-        summary = write_summary(session.folder, config, session.step, session.compile_seconds)
+        summary = write_summary(session.folder, config, session.step, session.engine.compile_seconds)
     except OSError as error:
         raise OSError(explain_summary(error, session.folder)) from error
     return dataclasses.replace(outcome, summary=summary)

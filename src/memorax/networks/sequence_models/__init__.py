@@ -37,6 +37,7 @@ from memorax.networks.sequence_models.retnet import RetNet, RetNetCell, RetNetCo
 from memorax.networks.sequence_models.rg_lru import RGLRU, RGLRUCell, RGLRUConfig
 from memorax.networks.sequence_models.rnn import RNN
 from memorax.networks.sequence_models.rtu import RTU, RTUCell, RTUConfig
+from memorax.networks.sequence_models.rwkv7 import RWKV7, RWKV7Cell, RWKV7Config
 from memorax.networks.sequence_models.s5 import S5, S5Cell, S5Config
 from memorax.networks.sequence_models.self_attention import Attention, SelfAttention, SelfAttentionConfig
 from memorax.networks.sequence_models.shm import SHM, SHMCell, SHMConfig
@@ -73,6 +74,7 @@ MODELS.register("gla", ModelEntry(GLA, example=_MATRIX | {"gate_rank": 2}))
 MODELS.register("hgrn2", ModelEntry(HGRN2, example=_MATRIX | {"lower_bound": 0.1}))
 MODELS.register("kda", ModelEntry(KDA, example=_MATRIX | {"gate_rank": 2}))
 MODELS.register("gated_deltanet2", ModelEntry(GatedDeltaNet2, example=_MATRIX | {"gate_rank": 2}))
+MODELS.register("rwkv7", ModelEntry(RWKV7, example={"num_heads": 3, "head_dim": 4, "gate_rank": 2}))
 MODELS.register("agalite", ModelEntry(AGaLiTe, example={"num_heads": 3, "head_dim": 4, "eta": 2, "rank": 3}))
 # The rectifier of the default would hide steps behind units that are off.
 MODELS.register("indrnn", ModelEntry(IndRNN, example={"activation": "tanh"}))
@@ -92,6 +94,7 @@ __all__ = [
     "RGLRU",
     "RNN",
     "RTU",
+    "RWKV7",
     "S5",
     "SHM",
     "AGaLiTe",
@@ -144,6 +147,8 @@ __all__ = [
     "RGLRUConfig",
     "RTUCell",
     "RTUConfig",
+    "RWKV7Cell",
+    "RWKV7Config",
     "RetNet",
     "RetNetCell",
     "RetNetConfig",

@@ -37,6 +37,8 @@ class mLSTMConfig:  # noqa: N801 (the paper's name)
     eps: float = 1e-6
     """Added to the normalizer, as in the authors' code. With 0 outputs do not depend on the stabilizer, but gradients
     are NaN where gates saturate."""
+    gate_soft_cap: float | None = None
+    """Bound `c` of the gates before their activations, `c tanh(x / c)`, above 0; 15 in xLSTM-7B. None: no bound."""
     chunk_size: int | None = None
     """Steps computed at once; None chooses by platform."""
     dtype: Any = None
@@ -60,6 +62,7 @@ class mLSTMConfig:  # noqa: N801 (the paper's name)
             qkv_block_size=size(),
             num_blocks=size(),
             eps=real(0),
+            gate_soft_cap=optional(real(above=0)),
             chunk_size=optional(size()),
             dtype=optional(floating()),
         )
@@ -98,7 +101,8 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         config: The hyper-parameters. The constructor takes them whole, or by field: see `mLSTMConfig`.
 
     Source:
-        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517
+        Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", https://arxiv.org/abs/2405.04517; bounded gates:
+        Beck et al. 2025, "xLSTM 7B: A Recurrent LLM for Fast and Efficient Inference", https://arxiv.org/abs/2503.13427
     """
 
     config: mLSTMConfig = mLSTMConfig()
@@ -160,7 +164,9 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
             return jnp.linspace(3.0, 6.0, shape[0], dtype=dtype)
 
         write = nn.Dense(heads, kernel_init=zeros, bias_init=nn.initializers.normal(0.1), name="write")(qkv)
-        return write, nn.Dense(heads, kernel_init=zeros, bias_init=remember, name="forget")(qkv)
+        forget = nn.Dense(heads, kernel_init=zeros, bias_init=remember, name="forget")(qkv)
+        cap = self.config.gate_soft_cap
+        return (write, forget) if cap is None else (cap * jnp.tanh(write / cap), cap * jnp.tanh(forget / cap))
 
 
 @torso(mLSTMConfig, inner_dim=None)

@@ -1,7 +1,7 @@
 """The matrix memory with the delta rule that Gated DeltaNet and DeltaProduct share."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -68,6 +68,14 @@ class DeltaCarry(NamedTuple):
     tail: Array
 
 
+class Rule(Protocol):
+    """A kernel that updates a matrix once a step."""
+
+    def __call__(self, steps: Any, reset: Array, state: Array, *, chunk: int | None = None) -> tuple[Array, Array]:
+        """Update the state by steps `[batch, time, heads, ...]`; return it, and what was read after each."""
+        ...
+
+
 class DeltaCell(ConfiguredModule):
     """One or more updates by the delta rule per time step, after a convolution and before a gated norm.
 
@@ -105,7 +113,8 @@ class DeltaCell(ConfiguredModule):
         taps = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # of width 1 / sqrt(steps)
         kernel = self.param("conv_kernel", taps, (config.conv_kernel_size, mixed.shape[-1])).astype(dtype)
         tail, mixed = causal_convolution(mixed, kernel, done, carry.tail)
-        state, outputs = _run(self._steps(u, wide(nn.silu(mixed))), done, carry.state, config.chunk_size)
+        steps = self._steps(u, wide(nn.silu(mixed)))
+        state, outputs = run_updates(delta_rule, steps, done, carry.state, config.chunk_size)
 
         values = config.num_heads * config.value_dim
         outputs = nn.RMSNorm(epsilon=config.eps, name="norm")(outputs).reshape(*u.shape[:2], values)
@@ -137,18 +146,29 @@ class DeltaCell(ConfiguredModule):
         return jnp.pad(first[:, :, None], ((0, 0), (0, 0), (0, self.updates - 1), (0, 0)))
 
 
-def _run(steps: DeltaSteps, reset: Array, state: Array, chunk: int | None) -> tuple[Array, Array]:
-    """Run over steps of several updates each, `[batch, time, updates, heads, ...]`, and read after the last."""
-    batch, time, many = steps.beta.shape[:3]
+def run_updates(rule: Rule, steps: Any, reset: Array, state: Array, chunk: int | None) -> tuple[Array, Array]:
+    """Run over steps of several updates each, and read after the last of them.
+
+    Args:
+        rule: `(steps [batch, time, heads, ...], reset [batch, time], state, *, chunk) -> (state, outputs)`.
+        steps: A pytree of arrays `[batch, time, updates, heads, ...]`.
+        reset: True where the state is forgotten before the first update of a step, `[batch, time]`.
+        state: Before the first step.
+        chunk: Updates computed at once; None chooses.
+
+    Returns:
+        The state after the last step, and the outputs `[batch, time, heads, ...]`.
+    """
+    batch, time, many = jax.tree.leaves(steps)[0].shape[:3]
     reset = jnp.pad(reset[:, :, None], ((0, 0), (0, 0), (0, many - 1)))
     if time > 1:
         flat = jax.tree.map(lambda x: x.reshape(batch, time * many, *x.shape[3:]), steps)
-        state, outputs = delta_rule(flat, reset.reshape(batch, -1), state, chunk=chunk)
+        state, outputs = rule(flat, reset.reshape(batch, -1), state, chunk=chunk)
         return state, outputs[:, many - 1 :: many]
     outputs = state  # of a loop that runs at least once
     for index in range(many):
         now = jax.tree.map(lambda x, index=index: x[:, :, index], steps)
-        state, outputs = delta_rule(now, reset[:, :, index], state)
+        state, outputs = rule(now, reset[:, :, index], state, chunk=chunk)
     return state, outputs
 
 

@@ -1,4 +1,4 @@
-"""The dense layers of a network see flat arrays, and compute what they would of sequences."""
+"""The dense layers and norms of a network see flat arrays, and compute what they would of sequences."""
 
 import contextlib
 
@@ -12,7 +12,7 @@ from jax.extend.core import jaxprs_in_params
 from memorax.core.types import Timestep
 from memorax.learning.reconstruction import Reconstruction
 from memorax.networks import MLP, FeatureExtractor, Network, SequenceModelWrapper, blocks, heads
-from memorax.networks.flat_dense import flat_dense
+from memorax.networks.flat_layers import flat_layers
 from memorax.networks.sequence_models import GRU
 
 BATCH, TIME = 3, 4
@@ -64,7 +64,7 @@ def test_outputs_and_gradients_are_those_of_sequences(key, timestep, monkeypatch
     network = Network(*parts(torso()))
     params = network.init(key, timestep)
     flat = jax.value_and_grad(loss(network, timestep))(params)
-    monkeypatch.setattr("memorax.networks.network.flat_dense", contextlib.nullcontext)
+    monkeypatch.setattr("memorax.networks.network.flat_layers", contextlib.nullcontext)
     plain = jax.value_and_grad(loss(network, timestep))(network.init(key, timestep))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), flat, plain)
 
@@ -78,16 +78,28 @@ class Positions(nn.Dense):
 
 def test_a_subclass_sees_sequences(key):
     layer, inputs = Positions(2), jnp.ones((BATCH, TIME, 5))
-    with flat_dense():
+    with flat_layers():
         outputs, params = layer.init_with_output(key, inputs)
     np.testing.assert_array_equal(outputs, layer.apply(params, inputs))
 
 
+@pytest.mark.parametrize("layer", [nn.Dense(2), nn.LayerNorm(), nn.RMSNorm()])
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 0, 5), (2, 3, 4, 5)])
-def test_layers_keep_the_axes_in_front(key, shape):
-    layer, inputs = nn.Dense(2), jnp.ones(shape)
+def test_layers_keep_the_axes_in_front(key, layer, shape):
+    inputs = jax.random.normal(key, shape)
     params = layer.init(key, inputs)
-    with flat_dense():
+    with flat_layers():
         outputs = layer.apply(params, inputs)
     np.testing.assert_allclose(outputs, layer.apply(params, inputs), rtol=1e-6)
-    assert outputs.shape == (*shape[:-1], 2)
+    assert outputs.shape[:-1] == shape[:-1]
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm(), nn.RMSNorm(), nn.LayerNorm(reduction_axes=(1, 2))])
+def test_a_norm_over_the_features_sees_flat_arrays(key, layer):
+    inputs = jax.random.normal(key, (BATCH, TIME, 5))
+    params = layer.init(key, inputs)
+    with flat_layers():
+        program = str(jax.make_jaxpr(layer.apply)(params, inputs))
+        outputs = layer.apply(params, inputs)
+    assert (f"{BATCH * TIME},5" in program) == (layer.reduction_axes == -1)
+    np.testing.assert_allclose(outputs, layer.apply(params, inputs), rtol=1e-6)

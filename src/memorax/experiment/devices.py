@@ -1,0 +1,116 @@
+"""The devices of a run: which of them train which seed and which environments, and where the parts of its state are."""
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from memorax.core.checks import check, integer
+from memorax.core.devices import ENVS, SEEDS
+from memorax.core.types import PyTree
+
+_ROWS = frozenset({"loop", "buffer", "traces", "running_return"})
+"""What a state holds for each environment: memory and environments, replay buffer, eligibility traces, returns."""
+
+
+class Devices:
+    """Devices that train together: seeds are split over them first, then the environments of each seed.
+
+    With 4 seeds, 8 devices are a mesh of 4 x 2: each seed has two devices, each of which has half of its environments.
+    Parameters are on all devices of their seed. The number of devices does not change the result, up to rounding.
+
+    Args:
+        number: How many devices, or `"all"`.
+        seeds: Number of seeds.
+        num_envs: Number of environments of each seed; None where nothing is known of them.
+
+    Raises:
+        TypeError: `number` is neither an integer nor `"all"`.
+        ValueError: There are fewer devices, or they do not divide seeds and environments.
+
+    Attributes:
+        mesh: The devices, with the axes `"seed"` and `"env"`; None for a single one.
+        number: How many devices.
+    """
+
+    def __init__(self, number: int | Literal["all"] = 1, seeds: int = 1, num_envs: int | None = None) -> None:
+        available = jax.devices()
+        number = len(available) if number == "all" else check("devices", number, integer(1))
+        if number > len(available):
+            raise ValueError(
+                f"`devices` must be at most the {len(available)} that JAX has here ({available[0].platform}), got "
+                f"{number}"
+            )
+        self.number, self._num_envs = number, num_envs
+        self.mesh: Mesh | None = None
+        if number == 1:
+            return
+        over_seeds = math.gcd(number, seeds)
+        over_envs = number // over_seeds
+        if over_envs > 1 and (num_envs is None or num_envs % over_envs):
+            fitting = [n for n in range(number, 0, -1) if (num_envs or 1) % (n // math.gcd(n, seeds)) == 0]
+            raise ValueError(
+                f"`devices` must divide the seeds ({seeds}), or what is left must divide `num_envs` ({num_envs}), got "
+                f"{number}; lower it to {fitting[0]}, or choose `seeds` or `num_envs` that are a multiple of {number}"
+            )
+        grid = np.array(available[:number]).reshape(over_seeds, over_envs)
+        self.mesh = Mesh(grid, (SEEDS, ENVS), axis_types=(AxisType.Auto, AxisType.Auto))
+
+    def check(self, agent: Any) -> None:
+        """Trace an update, so that sizes which these devices do not divide are refused when the run is prepared.
+
+        Raises:
+            TypeError: The environments run in Python, in one process and for one device.
+            ValueError: The devices do not divide what is learned from at once.
+        """
+        if self.mesh is None:
+            return
+        if getattr(agent, "host", None) is not None:
+            raise TypeError(
+                f"`devices` must be 1 for an environment that runs in Python, got {self.number}; train further seeds "
+                "in "
+                "processes of their own"
+            )
+        if self.mesh.shape[ENVS] > 1:
+            with self.inside():
+                key = jax.eval_shape(lambda: jax.random.key(0))
+                state = jax.eval_shape(agent.init, key)
+                jax.eval_shape(lambda key, state: agent.train(key, state, agent.steps_per_update), key, state)
+
+    def inside(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which programs for these devices are traced and compiled."""
+        return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
+
+    def each_seed(self, function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+        """Map a function over seeds, `[seeds, ...]`, on each device over its own; devices of other seeds stay apart."""
+        mapped = jax.vmap(function)
+        if self.mesh is None or self.mesh.shape[SEEDS] == 1:
+            return mapped
+        names = {SEEDS} if self.mesh.shape[ENVS] > 1 else {SEEDS, ENVS}
+        spec = PartitionSpec(SEEDS)
+        return jax.shard_map(mapped, mesh=self.mesh, in_specs=spec, out_specs=spec, axis_names=names, check_vma=False)
+
+    def shardings(self, tree: PyTree) -> PyTree:
+        """Say where the leaves of a state of all seeds are, `[seeds, ...]`, or of keys and the like; None anywhere."""
+        return jax.tree_util.tree_map_with_path(self._sharding, tree)
+
+    def everywhere(self) -> NamedSharding | None:
+        """Say that every device has the whole of an array."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
+
+    def place(self, tree: PyTree) -> PyTree:
+        """Put a state of all seeds, `[seeds, ...]`, or keys and the like, where they belong."""
+        if self.mesh is None:
+            return jax.tree.map(jax.numpy.asarray, tree)
+        return jax.tree.map(jax.device_put, tree, self.shardings(tree))
+
+    def _sharding(self, path: tuple[Any, ...], x: Any) -> NamedSharding | None:
+        if self.mesh is None:
+            return None
+        names = {getattr(part, "name", None) for part in path}
+        rows = names & _ROWS and len(x.shape) > 1 and x.shape[1] == self._num_envs
+        return NamedSharding(self.mesh, PartitionSpec(SEEDS, ENVS) if rows else PartitionSpec(SEEDS))
