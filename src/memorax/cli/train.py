@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
@@ -36,6 +36,9 @@ class TrainOptions(ImportOptions, Generic[R]):
     """Begin with the parameters of another run, whose options are the defaults; the environment may be another one."""
     fork_step: Step = "last"
     """Which checkpoint of the run to fork: the newest, the best, or the one at this step."""
+    devices: Annotated[int | Literal["all"], tyro.conf.arg(metavar="{all,INT}")] = 1
+    """How many devices train together: seeds are split over them first, then the environments of each seed. The result
+    is the same up to rounding, and a run may be resumed on another number of devices."""
 
 
 def run(arguments: list[str]) -> int:
@@ -100,7 +103,7 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[s
     options = _parse(arguments, default)
     modules = dict.fromkeys((*options.run.imports, *options.imports))  # for `evaluate` and `--resume`
     config = dataclasses.replace(options.run, imports=tuple(modules))
-    how = {name: getattr(options, name) for name in ("resume", "changes", "fork", "fork_step")}
+    how = {name: getattr(options, name) for name in ("resume", "changes", "fork", "fork_step", "devices")}
     return config, folder or options.out, how
 
 
