@@ -1,15 +1,18 @@
 """Steps per second through memorax over those of each library's own vectorised loop with automatic resets.
 
-Run as `python -m benchmarks.library_loops [--out FILE] [--only TEXT] [--envs 256] [--rounds 5] [--seconds 0.5]`. For
-every library that is installed both loops run in one process, by turns, with the same number of environments and the
-same actions, random and drawn beforehand; the ratio is the median over the rounds, by the clock and
-by the CPU time of the process, which tells more on a machine that is shared. What is written into `info`
-and not read is left out by the compiler on both sides. Most libraries lose the last observation of an episode, and
-some begin every episode in the same state; through memorax each episode has a start of its own. The last row is what
-`reset_pool` brings to an environment whose reset is expensive: with it over without it. The result is one JSON object.
+Run as `python -m benchmarks.library_loops [--out FILE] [--add] [--only TEXT] [--envs 256] [--rounds 5]
+[--seconds 0.5]`. For every library that is installed both loops run in one process, by turns, with the same number of
+environments and the same actions, random and drawn beforehand; the ratio is the median over the rounds, by the clock
+and by the CPU time of the process, which tells more on a machine that is shared. What is written into `info` and not
+read is left out by the compiler on both sides. Most libraries lose the last observation of an episode, and some begin
+every episode in the same state; through memorax each episode has a start of its own. For Brax the row `fresh resets`
+is beside the library's loop with resets of the same kind. The row `reset_pool` is what that brings to an environment
+whose reset is expensive: with it over without it. The result is one JSON object; `--add` keeps the rows that are in
+the file, since not all libraries can be installed together.
 """
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -71,6 +74,23 @@ def brax(name: str) -> Loop:
 
     env = envs.create(name, auto_reset=False, backend="spring")
     return brax_like(training.AutoResetWrapper(training.VmapWrapper(env)))
+
+
+def brax_with_fresh_resets(name: str) -> Loop:
+    """Without its wrapper for resets: as that computes them, for every environment in every step, but with new keys."""
+    from brax import envs  # noqa: PLC0415 - optional
+
+    env = envs.get_environment(name, backend="spring")
+
+    def advance(state: Any, actions: jax.Array, keys: jax.Array) -> tuple[Any, Any]:
+        stepped, fresh = jax.vmap(env.step)(state, actions), jax.vmap(env.reset)(keys)
+
+        def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(stepped.done.reshape(-1, *[1] * (old.ndim - 1)) > 0, new, old)
+
+        return jax.tree.map(choose, fresh, stepped), (stepped.obs, stepped.reward, stepped.done)
+
+    return jax.vmap(env.reset), advance
 
 
 def playground(name: str) -> Loop:
@@ -161,6 +181,7 @@ def pgx(name: str) -> Loop:
 ROWS: dict[str, tuple[Callable[[str], Loop], dict[str, Any]]] = {
     "gymnax::CartPole-v1": (gymnax, {}),
     "brax::inverted_pendulum": (brax, {"backend": "spring"}),
+    "brax::ant": (brax, {"backend": "spring"}),
     "craftax::Craftax-Classic-Symbolic-v1": (craftax, {}),
     "jumanji::Maze-v0": (jumanji, {}),
     "navix::Navix-DoorKey-5x5-v0": (navix, {}),
@@ -221,12 +242,15 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_output_option(parser, "library_loops")
+    parser.add_argument("--add", action="store_true", help="keep the rows that are in the file of results")
     parser.add_argument("--only", default="", help="measure only environments whose name contains this")
     parser.add_argument("--envs", type=int, default=256, help="number of environments at once")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of one walk")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts")
     arguments = parser.parse_args()
     ratios: dict[str, dict[str, Any]] = {}
+    if arguments.add and arguments.out.exists():
+        ratios = json.loads(arguments.out.read_text())["ratio"]
 
     def measure(name: str, first: Loop, second: Loop, space: Any) -> None:
         walks = (compiled(loop, space, arguments.envs) for loop in (first, second))
@@ -244,6 +268,8 @@ def main() -> None:
             print(f"{env_id} left out: {error}")
             continue
         measure(env_id, loop, library_loop(env_id.split("::")[1]), space)
+        if env_id.startswith("brax::"):
+            measure(f"{env_id}, fresh resets", loop, brax_with_fresh_resets(env_id.split("::")[1]), space)
         if env_id == POOLED[0]:
             space, loop = ours(env_id, reset_pool=POOLED[1])
             _, plain = ours(env_id, reset_pool=None)

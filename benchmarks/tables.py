@@ -161,6 +161,27 @@ def replay_agents(report: dict[str, Any]) -> str:
     return agents(["algorithm", "positions"], rows, report)
 
 
+def library_loops(report: dict[str, Any]) -> str:
+    """Show the speed through memorax beside each library's own loop."""
+    head = ["environment", "ratio, by the clock", "by CPU time", "range of the rounds"]
+    rows = []
+    for name, row in sorted(report["ratio"].items()):
+        low, high = min(row["rounds_cpu"]), max(row["rounds_cpu"])
+        what, _, how = name.partition(",") if "," in name else name.partition(" ")
+        label = f"`{what}`" + (f", {how.strip()}" if how else "")
+        rows.append([label, f"{row['median_clock']:.2f}", f"{row['median_cpu']:.2f}", f"{low:.2f} to {high:.2f}"])
+    return f"{table(head, rows)}\n\n{report['num_envs']} environments. {caption(report)}"
+
+
+def host_environments(report: dict[str, Any]) -> str:
+    """Show the speed in environments in Python, beside other libraries where they were measured."""
+    measured = report["steps_per_second"]
+    names = list(dict.fromkeys(name for rates in measured.values() for name in rates))
+    rows = [[f"`{env}`", *(f"{rates[n]:,}" if n in rates else "" for n in names)] for env, rates in measured.items()]
+    sizes = f"{report['num_envs']} environments, rollouts of {report['num_steps']} steps."
+    return f"{table(['environment', *names], rows)}\n\n{sizes} {caption(report)}"
+
+
 def whole_agents(report: dict[str, Any]) -> str:
     """Show whole agents beside those of other libraries."""
     head = ["work", "library", "steps/s", "memorax to it", "of the rounds", "trace + compile", "memory"]
@@ -183,6 +204,8 @@ def whole_agents(report: dict[str, Any]) -> str:
 
 
 TABLES = {
+    "library_loops": library_loops,
+    "host_environments": host_environments,
     "agents": whole_agents,
     "ppo": ppo,
     "rnn": rnn,

@@ -7,8 +7,8 @@ head. The names below are all that a first script needs:
 * `make` and `register` for environments,
 * `Network`, `FeatureExtractor`, `MLP`, `CNN`, `RNN`, `Memoroid` and `heads` for networks,
 * `lox` for logging from inside compiled code,
-* `RunConfig`, `default_run` and `train` for whole runs with checkpoints, metrics and learning curves, and `load` for
-  the policies they have learned.
+* `RunConfig`, `default_run`, `train` and `train_many` for whole runs with checkpoints, metrics and learning curves, and
+  `load` for the policies they have learned.
 
 The subpackages have everything else: `memorax.networks`, `memorax.environments.wrappers` and so on. `import memorax`
 loads none of them; each is imported when one of its names is first used.
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         StreamACConfig,
     )
     from memorax.environments import make, register
-    from memorax.experiment import RunConfig, default_run, load, train
+    from memorax.experiment import RunConfig, default_run, load, train, train_many
     from memorax.networks import CNN, MLP, RNN, FeatureExtractor, Memoroid, Network, heads
 
 __version__ = "0.1.0"
@@ -101,6 +101,7 @@ __all__ = [
     "register",
     "testing",
     "train",
+    "train_many",
 ]
 
 _HOMES = {
@@ -108,6 +109,7 @@ _HOMES = {
     "default_run": "experiment",
     "load": "experiment",
     "train": "experiment",
+    "train_many": "experiment",
     "make": "environments",
     "register": "environments",
     **dict.fromkeys(("CNN", "FeatureExtractor", "MLP", "Memoroid", "Network", "RNN", "heads"), "networks"),

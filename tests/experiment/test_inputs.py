@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +22,8 @@ from memorax.algorithms import (
 )
 from memorax.core.spaces import Box, Dict, Discrete
 from memorax.environments import Environment
-from memorax.experiment import RunConfig, TrainedPolicy, build_agent, default_run
+from memorax.experiment import RunConfig, TrainedPolicy, build_agent, default_run, load, train
+from memorax.experiment.export.step import ExportedStep
 from memorax.learning.unroll import add_time
 
 ON_POLICY = {"num_envs": 16, "num_steps": 16, "num_minibatches": 2}
@@ -208,6 +210,53 @@ def test_acting_does_not_need_what_only_the_critic_sees():
     with pytest.raises(ValueError, match="`observation` must be one of"):
         policy.value(part)
     assert policy.value(whole).shape == (3,)
+
+
+class NoisyInPython(gymnasium.Env):
+    """The same in Python."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {"cue": gymnasium.spaces.Box(0, 1, (1,)), "state": gymnasium.spaces.Box(-np.inf, np.inf, (1,))}
+    )
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def _draw(self):
+        self.cue, self.noise = int(self.np_random.integers(2)), self.np_random.normal()
+        return {"cue": np.array([self.cue], np.float32), "state": np.array([self.noise], np.float32)}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self._draw(), {}
+
+    def step(self, action):
+        self.time += 1
+        reward = float(action == self.cue) + 20.0 * self.noise
+        return self._draw(), reward, self.time >= 4, False, {}
+
+
+def noisy_in_python():
+    return NoisyInPython()
+
+
+def test_a_run_in_python_hides_entries_and_can_be_loaded_evaluated_and_exported(tmp_path):
+    fields = ASYMMETRIC | {"env": "tests.experiment.test_inputs:noisy_in_python", "steps": 512, "seeds": 1}
+    outcome = train(config(**fields, eval_every=256, eval_episodes=2), tmp_path / "run")
+    assert outcome.step == 512
+    policy = load(tmp_path / "run")
+    part = {"cue": np.array([[0.0], [1.0]], np.float32)}
+    whole = [part | {"state": np.full((2, 1), x, np.float32)} for x in (-5.0, 5.0)]
+    actions = [policy.predict(seen, deterministic=True)[0] for seen in (part, *whole)]
+    np.testing.assert_array_equal(actions[0], actions[1])
+    np.testing.assert_array_equal(actions[0], actions[2])
+    assert not np.array_equal(*(policy.value(seen) for seen in whole))
+    step = ExportedStep(policy.agent, policy.state, policy.config.critic_only)
+    assert list(step.observation) == ["observation/cue"]
+    carry = {name: np.stack([x, x]) for name, x in step.initial_carry.items()}
+    seen = {"observation/cue": part["cue"]}
+    action, _ = step(carry, seen, np.zeros(2, np.float32), np.ones(2, bool))
+    np.testing.assert_array_equal(action, actions[0])
+    policy.agent.close()
 
 
 @pytest.mark.slow

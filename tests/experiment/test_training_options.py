@@ -1,30 +1,23 @@
 """Optimizers, schedules, reward scale: what they do, and that a run without them is as it was."""
 
 import dataclasses
-import io
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rich.console import Console
-from tests.experiment.fake_agent import UPDATE, FakeAgent, config
 
 from memorax import lox
-from memorax.acting import Normalizer
+from memorax.acting import StepCount
 from memorax.algorithms import ALGORITHMS, DQNConfig, PPOConfig
 from memorax.cli.train import train_options
-from memorax.experiment import OPTIMIZERS, RunConfig, build_agent, default_run, train
-from memorax.experiment.adjustments import adjust
+from memorax.experiment import OPTIMIZERS, RunConfig, build_agent, default_run
 from memorax.experiment.build import gradient_steps
 from memorax.experiment.config_file import from_dict, to_dict
-from memorax.experiment.loggers import read_rows
 from memorax.experiment.optimizers import make_optimizer
-from memorax.experiment.run import train as training
 from memorax.experiment.schedules import Schedule, read_schedule
 
-QUIET = {"console": Console(file=io.StringIO())}
 PARAMS = {"kernel": jnp.arange(6.0).reshape(2, 3) - 2.0, "bias": jnp.ones(3)}
 GRADIENTS = jax.tree.map(lambda x: 0.3 * jnp.cos(x), PARAMS)
 
@@ -156,7 +149,7 @@ def test_schedules_go_where_they_say(text, expected):
         (
             {"epsilon": "linear"},
             ValueError,
-            "must be of learning_rate, .*, clip_coefficient with this algorithm, got eps",
+            "must be of learning_rate, .*, value_coefficient with this algorithm, got eps",
         ),
         ("linear", TypeError, "`schedules` must map names to texts such as"),
     ],
@@ -198,36 +191,28 @@ def test_epsilon_follows_its_schedule(algorithm):
     )
 
 
-class Scheduled(FakeAgent):
-    """Says in its logs what its configuration is."""
-
-    class Part(FakeAgent):
-        pass
-
-    def __init__(self):
-        super().__init__()
-        self.config = PPOConfig()
-
-    def train(self, key, state, num_steps):
-        def body(state, _):
-            return self.update(key, state), None
-
-        return jax.lax.scan(body, state, None, length=num_steps // UPDATE)[0]
-
-    def update(self, key, state):
-        lox.log({"losses": {"entropy": jnp.asarray(self.config.entropy_coefficient)}})
-        return super().train(key, state, UPDATE)
+def test_hyperparameters_are_what_their_schedules_say():
+    own = PPOConfig(num_envs=2, num_steps=6, num_minibatches=1)
+    schedules = {"entropy_coefficient": "linear:0.002", "gamma": "cosine:0.9", "max_grad_norm": "linear:1"}
+    agent = build_agent(run(features=4, steps=120, hyperparameters=own, schedules=schedules))
+    start = agent.init(jax.random.key(0)).with_hyperparameters(gamma=0.8)
+    for fraction in (0.0, 0.25, 1.0):
+        state = dataclasses.replace(start, step=StepCount.of(int(120 * fraction)))
+        bound = agent.bound(state)
+        np.testing.assert_allclose(bound.config.entropy_coefficient, 0.01 - 0.008 * fraction, rtol=1e-5)
+        cosine = 0.5 * (1 + np.cos(np.pi * fraction))
+        np.testing.assert_allclose(bound.config.gamma, 0.9 + (0.8 - 0.9) * cosine, rtol=1e-5)
+        clip = bound.optimizers["critic"].values["max_grad_norm"]
+        np.testing.assert_allclose(clip, 0.5 + 0.5 * fraction, rtol=1e-5)
+    assert agent.config.gamma == 0.99
+    after, logs = lox.spool(agent.train)(jax.random.key(1), start, 24)
+    np.testing.assert_allclose(logs["schedules/entropy_coefficient"], [0.01, 0.01 - 0.0008], rtol=1e-5)
+    assert_equal(after.hyperparameters, start.hyperparameters)
 
 
-def test_hyperparameters_are_what_their_schedules_say(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "build_agent", lambda config: adjust(Scheduled(), config))
-    monkeypatch.setattr(training, "write_summary", lambda *args: {})
-    chosen = config(log_every=UPDATE, seeds=1, schedules={"entropy_coefficient": "linear:0.002"})
-    train(chosen, tmp_path / "run", **QUIET)
-    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
-    expected = np.linspace(0.01, 0.002, 11)[:-1]
-    np.testing.assert_allclose([row["losses/entropy"] for row in rows], expected, rtol=1e-5)
-    np.testing.assert_allclose([row["schedules/entropy_coefficient"] for row in rows], expected, rtol=1e-5)
+def test_a_schedule_ends_at_a_value_that_is_allowed():
+    with pytest.raises(ValueError, match=r"`gamma` of `schedules` must end at a value .* linear:END \(`gamma` must be"):
+        run(schedules={"gamma": "linear:1.5"})
 
 
 SMALL = {
@@ -262,7 +247,6 @@ def test_every_algorithm_follows_a_schedule(algorithm):
 def test_the_scale_of_rewards_is_that_of_what_is_learned_from():
     config = run(features=4, seeds=1, hyperparameters=PPOConfig(num_envs=2, num_steps=6, num_minibatches=1))
     agents = [build_agent(dataclasses.replace(config, reward_scale=scale)) for scale in (1.0, 0.25)]
-    assert type(agents[0].normalizer) is Normalizer
     key = jax.random.key(0)
     state = agents[0].init(key)
     transitions = [agent.rollout(key, state, 6)[1] for agent in agents]
@@ -280,9 +264,7 @@ def test_a_scaled_reward_is_learned_from_as_if_the_environment_had_it():
 
 
 def test_the_defaults_of_dqn_know_no_entropy():
-    with pytest.raises(
-        ValueError, match="`schedules` must be of learning_rate, critic_learning_rate, epsilon with this"
-    ):
+    with pytest.raises(ValueError, match=r"`schedules` must be of learning_rate, .*, epsilon, gamma, .* with this"):
         RunConfig(algorithm="dqn", env="x", hyperparameters=DQNConfig(), schedules={"entropy_coefficient": "linear"})
     assert Schedule("constant").end is None
     assert gradient_steps(default_run("ppo")) > 1

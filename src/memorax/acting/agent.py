@@ -1,12 +1,13 @@
-"""An agent: the state of a run, and how a run is begun, trained, evaluated and rolled out."""
+"""An agent: how a run is begun, trained, evaluated and rolled out."""
 
 import abc
+import copy
 import dataclasses
-from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
 import jax
-from flax import struct
 
 from memorax import lox
 from memorax.acting import faults
@@ -14,12 +15,14 @@ from memorax.acting.checks import check_config, check_state, whole_updates
 from memorax.acting.compiled import HoldsPrograms, compiled
 from memorax.acting.episodes import play_episodes
 from memorax.acting.in_python import RunsInPython
-from memorax.acting.normalization import Normalizer, Scales
+from memorax.acting.normalization import Normalizer
 from memorax.acting.policy import AgentMemory, AgentPolicy, AlgorithmConfig
+from memorax.acting.state import State
 from memorax.acting.vector_env import RolloutState, Value, VectorEnv
 from memorax.core.checks import boolean, check, integer, optional
+from memorax.core.hyperparameters import Values, as_arrays, bind_config, bind_part, config_values, part_values
 from memorax.core.step_count import StepCount
-from memorax.core.types import Carry, Key, PyTree, Transition, vary_alike
+from memorax.core.types import Array, Carry, Key, PyTree, Transition, vary_alike
 
 Behavior: TypeAlias = Literal["explore", "exploit", "random"]
 """How to act: as in training, greedily, or uniformly at random."""
@@ -29,25 +32,6 @@ ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
 
 
 NetworksT = TypeVar("NetworksT", bound=AgentMemory)
-
-
-@struct.dataclass
-class State:
-    """A whole run: arrays only, so that it can be saved, mapped over seeds and sharded over devices.
-
-    Attributes:
-        step: Transitions of all environments so far; `int(state.step)` is the number.
-        loop: State of the environments, and of the agent's memory in them.
-        learner: Parameters, optimizer states and whatever else the algorithm learns.
-        buffer: State of the replay buffer; None for on-policy algorithms.
-        scales: Running statistics that observations and rewards are normalized by; None without normalization.
-    """
-
-    step: StepCount
-    loop: RolloutState
-    learner: PyTree
-    buffer: PyTree = None
-    scales: Scales | None = None
 
 
 class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT]):
@@ -83,6 +67,9 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
     """Steps of each environment per update."""
     store_carry: bool = False
     """Whether transitions are recorded with the memory before them."""
+    schedules: Mapping[str, Callable[[Array, StepCount], Array]] = MappingProxyType({})
+    """Schedules of hyperparameters by name: functions of the value in the state and of the transitions so far. They are
+    logged as `schedules/*`, and the value in the state stays what it is."""
 
     def __init__(
         self, config: ConfigT, env: Any, env_params: PyTree, *, vector_env: Callable[..., VectorEnv] = VectorEnv
@@ -92,6 +79,29 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         self.vector_env = vector_env(env, env_params, config.num_envs)
         self.normalizer = Normalizer(config, self.vector_env)
         self.run_in_python()
+
+    def hyperparameters(self) -> dict[str, float]:
+        """Give the hyperparameters that are in the state of a run: real numbers, by name."""
+        parts = (part_values(part) for part in vars(self).values())
+        return {name: value for values in (config_values(self.config), *parts) for name, value in values.items()}
+
+    def with_hyperparameters(self, values: Values) -> Self:
+        """Copy the agent with other values of hyperparameters, which are not checked and may be traced."""
+        agent = copy.copy(self)
+        for name, part in vars(self).items():
+            setattr(agent, name, bind_part(part, values))
+        agent.config = bind_config(self.config, values)
+        return agent
+
+    def scheduled(self, state: State) -> dict[str, Array]:
+        """Give the hyperparameters that follow a schedule, as they are in a state."""
+        start = state.hyperparameters
+        return {name: schedule(start[name], state.step) for name, schedule in self.schedules.items()}
+
+    def bound(self, state: State) -> Self:
+        """Copy the agent with the hyperparameters that hold in a state."""
+        values = state.hyperparameters | self.scheduled(state)
+        return self.with_hyperparameters(values) if values else self
 
     @property
     def recurrent(self) -> bool:
@@ -141,7 +151,8 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
 
     def acting(self, state: State, behavior: Behavior) -> tuple[AgentPolicy, Value | None]:
         """Give policy and value function in a state; both take observations as the environments give them."""
-        policy, value = self.policy(state.learner, state.step, behavior), self.value(state.learner)
+        agent = self.bound(state)
+        policy, value = agent.policy(state.learner, state.step, behavior), agent.value(state.learner)
         return self.normalizer.policy(state.scales, policy), self.normalizer.value(state.scales, value)
 
     @compiled
@@ -162,7 +173,7 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         """Make the state of a run whose environments have begun."""
         learner = self.init_learner(key, rollout_state)
         buffer, scales = self.init_buffer(rollout_state), self.normalizer.init(rollout_state)
-        return State(StepCount.of(0), rollout_state, learner, buffer, scales)
+        return State(StepCount.of(0), rollout_state, learner, buffer, scales, as_arrays(self.hyperparameters()))
 
     def init_buffer(self, rollout_state: RolloutState) -> PyTree:
         """Make an empty replay buffer; None for on-policy algorithms."""
@@ -187,7 +198,9 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
         check_state(state, self.config.num_envs)
 
         def body(state: State, _: None) -> tuple[State, None]:
-            after = self.update(state.step.fold_into(key), state)
+            if self.schedules:
+                lox.log({"schedules": self.scheduled(state)})
+            after = self.bound(state).update(state.step.fold_into(key), state)
             if self.vector_env.watched:
                 lox.log({faults.LEARNER: ~faults.finite(after.learner)})
             return vary_alike(after, state), None

@@ -179,7 +179,9 @@ def learn(
     The state is given in two parts: only what is `learned` may give up its memory.
     """
     trajectory, state = join(agent, kept), dataclasses.replace(learned, loop=before)
-    state, logs = lox.spool(agent.learn_from)(key, state, _join_rows(loops), trajectory)
+    state, logs = lox.spool(agent.bound(state).learn_from)(key, state, _join_rows(loops), trajectory)
+    if agent.schedules:
+        logs |= {f"schedules/{name}": value[None] for name, value in agent.scheduled(learned).items()}
     if agent.vector_env.watched:
         logs[faults.LEARNER] = ~faults.finite(state.learner)[None]
     return state, lox.Logs(_statistics(trajectory) | logs, logs.present)
@@ -187,7 +189,8 @@ def learn(
 
 def store(agent: Any, learned: Any, before: RolloutState, loops: list[RolloutState], kept: list[Transition]) -> Any:
     """Put a rollout into the replay buffer; arguments as `learn` has them."""
-    return agent.store(dataclasses.replace(learned, loop=before), _join_rows(loops), join(agent, kept))
+    state = dataclasses.replace(learned, loop=before)
+    return agent.bound(state).store(state, _join_rows(loops), join(agent, kept))
 
 
 def go_on(agent: Any, state: Any, loops: list[RolloutState], kept: list[Transition]) -> Any:

@@ -1,8 +1,9 @@
 """Observation and reward normalization by running statistics."""
 
+import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from memorax.acting.policy import AgentPolicy
 from memorax.acting.vector_env import RolloutState, Value, VectorEnv
 from memorax.core.broadcasting import with_rank
 from memorax.core.checks import boolean, check_fields
-from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
+from memorax.core.hyperparameters import Values
+from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition, weak
 from memorax.objectives import RunningStatistics
 
 _LIMIT = 10.0
@@ -75,6 +77,16 @@ class Normalizer:
                     "`normalize_observations` needs floating-point observations, got "
                     f"{', '.join(str(x.dtype) for x in jax.tree.leaves(observation))} only; leave it off"
                 )
+
+    def hyperparameters(self) -> dict[str, float]:
+        """Give none: its discount factor is the algorithm's."""
+        return {}
+
+    def with_hyperparameters(self, values: Values) -> Self:
+        """Copy it with another discount factor."""
+        normalizer = copy.copy(self)
+        normalizer.gamma = weak(values["gamma"]) if "gamma" in values else self.gamma
+        return normalizer
 
     def init(self, rollout_state: RolloutState) -> Scales | None:
         """Start with the first observations."""

@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeVar, cast
 import jax
 import jax.numpy as jnp
 
-from memorax.acting.agent import Algorithm, AlgorithmConfig, Behavior, NetworksT, State
+from memorax.acting.agent import Algorithm, AlgorithmConfig, Behavior, NetworksT
 from memorax.acting.checks import check_state
 from memorax.acting.compiled import compiled
 from memorax.acting.normalization import Scales
+from memorax.acting.state import State
 from memorax.acting.vector_env import RolloutState
 from memorax.buffers.protocol import Buffer, PrioritizedBuffer
 from memorax.core.checks import check, integer
@@ -232,4 +233,4 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
         if num_steps < self.vector_env.num_envs:
             return state
         steps = num_steps // self.vector_env.num_envs
-        return self.collect(state.step.fold_into(key), state, steps, "random")
+        return self.bound(state).collect(state.step.fold_into(key), state, steps, "random")

@@ -1,10 +1,12 @@
 """The driver of on-policy algorithms: roll out, learn from the rollout, discard it."""
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from memorax.acting.agent import Algorithm, AlgorithmConfig, NetworksT, State
+from memorax.acting.agent import Algorithm, AlgorithmConfig, NetworksT
+from memorax.acting.state import State
 from memorax.acting.vector_env import RolloutState, VectorEnv
 from memorax.core.types import Carry, Key, PyTree, Transition
 
@@ -64,4 +66,5 @@ class OnPolicy(Algorithm[OnPolicyConfigT, NetworksT]):
         seen = self.normalizer.transition(scales, trajectory), self.normalizer.rollout_state(scales, rollout_state)
         learner = self.learn(key, state.learner, *seen, state.loop.carry)
         scales = self.normalizer.after_observations(scales, trajectory, rollout_state)
-        return State(state.step + self.steps_per_update, rollout_state, learner, scales=scales)
+        step = state.step + self.steps_per_update
+        return dataclasses.replace(state, step=step, loop=rollout_state, learner=learner, scales=scales)

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, cast
 import jax.numpy as jnp
 import optax
 
-from memorax.acting import State, StepCount
+from memorax.acting import FromConfig, State, StepCount, Values
 from memorax.algorithms.dqn import DQN
 from memorax.buffers import compute_importance_weights, make_prioritised_episode_buffer
 from memorax.buffers.protocol import Buffer, PrioritizedBuffer
@@ -128,20 +128,29 @@ class R2D2(DQN):
             )
         # Of the configuration DQN reads what both have.
         super().__init__(cast(Any, config), env, env_params, q_network, optimizer, buffer, epsilon_schedule)
-        exponent = optax.constant_schedule(config.importance_sampling_exponent)
+        self.own_buffer = buffer is None
+        exponent = FromConfig(lambda config, step: config.importance_sampling_exponent, config)
         self.beta_schedule = check_schedule("beta_schedule", beta_schedule, exponent)
 
     def default_epsilon(self) -> Schedule:
         """Give every environment a constant epsilon of its own."""
-        config = self.config
-        epsilon = epsilon_per_actor(config.num_envs, config.epsilon_base, config.epsilon_exponent)
-        return optax.constant_schedule(epsilon)
+
+        def epsilon(config: R2D2Config, step: Array) -> Array:
+            return epsilon_per_actor(config.num_envs, config.epsilon_base, config.epsilon_exponent)
+
+        return FromConfig(epsilon, self.config)
 
     def default_buffer(self) -> Buffer:
         """Make the prioritized replay buffer of the configuration."""
         config = self.config
         make, exponent = make_prioritised_episode_buffer, config.priority_exponent
         return default_buffer(config, self.recurrent, config.n_step, make, priority_exponent=exponent)
+
+    def with_hyperparameters(self, values: Values) -> "R2D2":
+        """Copy the agent with other values, of which the replay buffer needs the priority exponent."""
+        agent = super().with_hyperparameters(values)
+        agent.buffer = agent.default_buffer() if self.own_buffer else self.buffer
+        return agent
 
     def targets(self, batch: Transition, gamma: float | None = None) -> NStepTargets:
         """Give the rescaled n-step returns of a batch, with the discount of the configuration or another one."""

@@ -11,6 +11,7 @@ from memorax.buffers import sum_tree
 from memorax.buffers.episode_buffer import append, draw, holds_enough
 from memorax.buffers.layout import Layout
 from memorax.buffers.starts import get_start_flags_from_done
+from memorax.core.checks import check, real
 from memorax.core.types import Array, Key, PyTree
 
 if TYPE_CHECKING:
@@ -84,14 +85,13 @@ def make_prioritised_episode_buffer(  # noqa: PLR0913, PLR0917
         add_batch_size,
         period=period,
     )
-    if not 0 <= priority_exponent <= 1:
-        raise ValueError(f"`priority_exponent` must be in [0, 1], got {priority_exponent}")
+    exponent = check("priority_exponent", priority_exponent, real(0, 1))
     if device not in DEVICES:
         raise ValueError(f"`device` must be one of {', '.join(DEVICES)}, got {device!r}")
     functions = {"init": init, "add": add, "sample": sample, "can_sample": can_sample}
     return PrioritisedEpisodeBuffer(
         layout=layout,
-        set_priorities=functools.partial(set_priorities, layout, priority_exponent),
+        set_priorities=functools.partial(set_priorities, layout, exponent),
         **{name: functools.partial(f, layout) for name, f in functions.items()},
     )
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.extend.core.primitives import convert_element_type_p
 
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
@@ -111,6 +112,12 @@ def _varies_over(x: Any) -> frozenset[Any]:
     """The axes of the mesh of `jax.shard_map` along which an array varies."""
     described: Any = jax.typeof(x)
     return described.manual_axis_type.varying if hasattr(described, "manual_axis_type") else described.vma
+
+
+def weak(x: Any) -> Array:
+    """Make a scalar weakly typed, as a Python number is: what it is multiplied with keeps its type."""
+    x = jnp.asarray(x)
+    return convert_element_type_p.bind(x, new_dtype=x.dtype, weak_type=True, sharding=None)
 
 
 def strong(tree: PyTree) -> PyTree:

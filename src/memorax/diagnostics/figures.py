@@ -62,7 +62,7 @@ def draw_recall(axes: Any, recall: RecallOverLag) -> None:
             axes.plot(recall.lags, relative, style, color=color, label=f"{name}, {kind}", linewidth=1.8)
     axes.set(xlabel="lag (steps back)", ylabel="effect, relative to the largest", ylim=(-0.03, 1.06))
     axes.set_title(f"Recall over lag: mean lag of the value {recall.mean_lag():.1f}", fontsize=11)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(edgecolor="none", framealpha=0.85, fontsize=8)
 
 
 def draw_ablation(axes: Any, ablation: MemoryAblation) -> None:
@@ -75,7 +75,7 @@ def draw_ablation(axes: Any, ablation: MemoryAblation) -> None:
     axes.set_xticks(list(ablation.reset), [str(k) for k in ablation.reset])
     axes.set(xlabel="k (steps)", ylabel="mean episode return")
     axes.set_title("Ablation of memory", fontsize=11)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(edgecolor="none", framealpha=0.85, fontsize=8)
 
 
 def draw_recovery(axes: Any, ablation: MemoryAblation) -> None:
@@ -84,8 +84,9 @@ def draw_recovery(axes: Any, ablation: MemoryAblation) -> None:
         top = change.max()
         axes.plot(change / top if top > 0 else change, label=name, linewidth=1.8)
     axes.set(xlabel="steps after a strange observation", ylabel="change, relative to the largest", ylim=(-0.03, 1.06))
+    axes.locator_params("x", integer=True)
     axes.set_title("Recovery", fontsize=11)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(edgecolor="none", framealpha=0.85, fontsize=8)
 
 
 def draw_horizons(axes: Any, horizons: HorizonGeneralization) -> None:
@@ -102,7 +103,7 @@ def draw_horizons(axes: Any, horizons: HorizonGeneralization) -> None:
     axes.set_xticks(range(len(names)), names, parse_math=False)
     axes.set(xlabel="variant", ylabel="mean episode return")
     axes.set_title("Horizon generalization", fontsize=11)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(edgecolor="none", framealpha=0.85, fontsize=8)
 
 
 def draw_probes(axes: Any, probes: dict[str, Probe]) -> None:
@@ -117,7 +118,7 @@ def draw_probes(axes: Any, probes: dict[str, Probe]) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="score of a linear read-out", xlim=(0, 1.03))
     axes.set_title("Probes of the hidden state", fontsize=11)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(edgecolor="none", framealpha=0.85, fontsize=8)
 
 
 def _errorbars(axes: Any, returns: dict[int, Returns], label: str) -> None:

@@ -41,8 +41,7 @@ class Subject:
         if getattr(self.agent, "host", None) is not None:
             raise TypeError(
                 f"`policy` must act in an environment of JAX, got {self.agent.vector_env.env.name}, which runs in "
-                "Python: "
-                "diagnostics repeat and change steps inside of compiled programs"
+                "Python: diagnostics repeat and change steps inside of compiled programs"
             )
         self.behavior = check("behavior", behavior, choice("exploit", "explore"))
         own, single = (

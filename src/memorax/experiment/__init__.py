@@ -27,8 +27,10 @@ if TYPE_CHECKING:
         performance_profile,
         probability_of_improvement,
     )
+    from memorax.experiment.run.grouping import differences, group_runs
     from memorax.experiment.run.session import DivergenceError, Outcome
     from memorax.experiment.run.train import train
+    from memorax.experiment.run.train_many import train_many
 
 _WHERE = {
     "Callback": "callbacks",
@@ -50,7 +52,9 @@ _WHERE = {
     "build_agent": "recipes",
     "compare_runs": "report.comparison",
     "default_run": "recipes",
+    "differences": "run.grouping",
     "evaluate": "evaluation",
+    "group_runs": "run.grouping",
     "interquartile_mean": "report.statistics",
     "load": "loading",
     "load_config": "config_file",
@@ -63,6 +67,7 @@ _WHERE = {
     "probability_of_improvement": "report.statistics",
     "register_algorithm": "recipes",
     "train": "run.train",
+    "train_many": "run.train_many",
     "write_report": "report.report",
 }
 
@@ -86,7 +91,9 @@ __all__ = [
     "build_agent",
     "compare_runs",
     "default_run",
+    "differences",
     "evaluate",
+    "group_runs",
     "interquartile_mean",
     "load",
     "load_config",
@@ -99,6 +106,7 @@ __all__ = [
     "probability_of_improvement",
     "register_algorithm",
     "train",
+    "train_many",
     "write_report",
 ]
 

@@ -1,21 +1,19 @@
 """What the configuration of a run changes in an agent that was built: schedules of hyperparameters, reward scale."""
 
-import copy
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import jax.numpy as jnp
 
-from memorax import lox
-from memorax.acting import Algorithm, Normalizer, Scales, State
-from memorax.core.types import Array, Key, Transition
+from memorax.acting import FromConfig, Normalizer, Scales, StepCount, Values
+from memorax.core.types import Array, Transition, weak
 from memorax.experiment.config import RunConfig
-from memorax.experiment.schedules import COEFFICIENTS, EPSILON, read_schedule
+from memorax.experiment.schedules import EPSILON, LEARNING_RATES, Schedule, read_schedule
 
 
 def adjust(agent: Any, config: RunConfig) -> Any:
-    """Give an agent the schedules and the reward scale of a run; without any, it is left as it is.
+    """Give an agent the schedules and the reward scale of a run.
 
     Args:
         agent: The agent, which only this run uses.
@@ -24,54 +22,29 @@ def adjust(agent: Any, config: RunConfig) -> Any:
     Returns:
         The agent.
     """
-    if config.reward_scale != 1.0:
-        agent.normalizer = ScaledRewards(agent.normalizer, config.reward_scale)
+    agent.normalizer = ScaledRewards(agent.normalizer, config.reward_scale)
     schedules = {name: read_schedule(name, text) for name, text in config.schedules.items()}
     if EPSILON in schedules:
-        own = config.hyperparameters
-        values = schedules[EPSILON].values(own.epsilon_start, own.epsilon_end)
-        agent.epsilon_schedule = lambda step: values(jnp.asarray(step, jnp.float32) / own.epsilon_steps)
-    changing = {
-        name: schedule.values(getattr(config.hyperparameters, name), 0.0)
-        for name, schedule in schedules.items()
-        if name in COEFFICIENTS
-    }
-    return with_schedules(agent, changing, config) if changing else agent
-
-
-def with_schedules(agent: Any, values: Mapping[str, Callable[[Any], Array]], config: RunConfig) -> Any:
-    """Let hyperparameters follow schedules, which are logged as `schedules/*`.
-
-    Args:
-        agent: The agent.
-        values: Functions of the fraction of the run that is over, by hyperparameter.
-        config: The run.
-
-    Returns:
-        The agent: each of its updates is one of an agent with the values of its first step.
-    """
-    base: Any = type(agent)
-
-    class Scheduled(base):
-        def update(self, key: Key, state: State) -> State:
-            fraction = (state.step.as_float() - config.warmup) / config.steps
-            now = {name: value(fraction) for name, value in values.items()}
-            lox.log({"schedules": now})
-            return base.update(_with_hyperparameters(self, now), key, state)
-
-    Scheduled.__name__, Scheduled.__qualname__ = base.__name__, base.__qualname__
-    agent.__class__ = Scheduled
+        agent.epsilon_schedule = FromConfig(_epsilon(schedules[EPSILON]), config.hyperparameters)
+    # Those of learning rates are over gradient steps, and the optimizer's.
+    over_steps = schedules.keys() - {EPSILON, *LEARNING_RATES}
+    agent.schedules = {name: _over_steps(schedules[name], config) for name in schedules if name in over_steps}
     return agent
 
 
-def _with_hyperparameters(agent: Any, values: dict[str, Array]) -> Any:
-    """Copy an agent, and the agents that it is made of, with other hyperparameters."""
-    changed = copy.copy(agent)
-    changed.config = dataclasses.replace(agent.config, **values)
-    for name, part in vars(agent).items():
-        if isinstance(part, Algorithm):
-            setattr(changed, name, _with_hyperparameters(part, values))
-    return changed
+def _epsilon(schedule: Schedule) -> Callable[[Any, Any], Array]:
+    def epsilon(config: Any, step: Any) -> Array:
+        values = schedule.values(config.epsilon_start, config.epsilon_end)
+        return values(jnp.asarray(step, jnp.float32) / config.epsilon_steps)
+
+    return epsilon
+
+
+def _over_steps(schedule: Schedule, config: RunConfig) -> Callable[[Array, StepCount], Array]:
+    def value(start: Array, step: StepCount) -> Array:
+        return schedule.values(start, 0.0)((step.as_float() - config.warmup) / config.steps)
+
+    return value
 
 
 class ScaledRewards(Normalizer):
@@ -86,7 +59,17 @@ class ScaledRewards(Normalizer):
         vars(self).update(vars(normalizer))
         self.scale = scale
 
+    def hyperparameters(self) -> dict[str, float]:
+        """Give the factor."""
+        return super().hyperparameters() | {"reward_scale": self.scale}
+
+    def with_hyperparameters(self, values: Values) -> Self:
+        """Copy it with another factor."""
+        normalizer = super().with_hyperparameters(values)
+        normalizer.scale = weak(values["reward_scale"]) if "reward_scale" in values else self.scale
+        return normalizer
+
     def transition(self, scales: Scales | None, transition: Transition) -> Transition:
         """Normalize, then scale the reward."""
         transition = super().transition(scales, transition)
-        return dataclasses.replace(transition, reward=transition.reward * jnp.float32(self.scale))
+        return dataclasses.replace(transition, reward=transition.reward * self.scale)

@@ -6,7 +6,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import optax
 
 from memorax.acting import update_schedule
 from memorax.acting.multi_agent import SingleAgentView
@@ -15,6 +14,7 @@ from memorax.core.types import Array, PyTree
 from memorax.experiment.config import RunConfig
 from memorax.experiment.modules import observation_extractor, policy_head, value_head
 from memorax.experiment.optimizers import make_optimizer
+from memorax.learning.adjustable_optimizer import AdjustableOptimizer
 from memorax.learning.replay import default_buffer
 from memorax.networks import MLP, RTRL, FeatureExtractor, Network, heads, streaming_network
 from memorax.networks.blocks import PostNorm
@@ -58,12 +58,12 @@ class Parts:
         action, reward = (_identity if name in self.config.inputs else None for name in ("action", "reward"))
         return FeatureExtractor(observation, action, reward)
 
-    def optimizer(self, learning_rate: str = "learning_rate") -> optax.GradientTransformation:
+    def optimizer(self, learning_rate: str = "learning_rate") -> AdjustableOptimizer:
         """Make an optimizer, with gradient clipping; critics have `critic_learning_rate`."""
         self.used.add(learning_rate)
         return make_optimizer(self.config, lambda: gradient_steps(self.config), learning_rate)
 
-    def critic_optimizer(self) -> optax.GradientTransformation:
+    def critic_optimizer(self) -> AdjustableOptimizer:
         """Make an optimizer of a critic."""
         return self.optimizer("critic_learning_rate")
 

@@ -1,18 +1,17 @@
 """Resuming with other values: which fields may change, and what a run was like at an earlier step."""
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from typing import Any
 
+from memorax.core.hyperparameters import real_fields
 from memorax.core.registry import suggest
 from memorax.experiment.config import RunConfig
 
 
 def changeable_fields(config: RunConfig) -> list[str]:
     """Name the fields that a resumed run may change though they decide about its numbers: all real numbers."""
-    return sorted({*_reals(type(config)), *_reals(type(config.hyperparameters))} - {"stop_at"})
+    return sorted({*real_fields(type(config)), *real_fields(type(config.hyperparameters))} - {"stop_at"})
 
 
 def apply_changes(config: RunConfig, changes: Mapping[str, Any], step: int) -> RunConfig:
@@ -71,14 +70,3 @@ def _with(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 def _is_own(name: str) -> bool:
     return name in RunConfig.__dataclass_fields__
-
-
-def _reals(cls: type) -> list[str]:
-    """The fields of a dataclass that hold a real number, or None."""
-    hints = typing.get_type_hints(cls)
-    return [field.name for field in dataclasses.fields(cls) if _is_real(hints[field.name])]
-
-
-def _is_real(hint: Any) -> bool:
-    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return float in choices and set(choices) <= {float, types.NoneType}

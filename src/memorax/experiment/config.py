@@ -19,6 +19,8 @@ _MOST_FEATURES = 2**16
 _MOST = 2**31 - 1
 EVAL_METRICS = tuple(f"eval/{kind}{name}" for kind in ("", "sampled_") for name in ("return", "length", "episodes"))
 """What an evaluation while training measures."""
+FACTORS = ("max_grad_norm", "weight_decay", "reward_scale")
+"""Hyperparameters of a run besides the learning rates."""
 _WITHOUT_DECAY = ("adam", "radam", "rmsprop", "sgd")
 
 
@@ -70,9 +72,9 @@ class RunConfig(Generic[C]):
     max_grad_norm: float = 0.5
     """Maximum global norm of the gradients; larger gradients are scaled down to it."""
     schedules: Schedules = dataclasses.field(default_factory=dict)
-    """Schedules over the run of `learning_rate`, `critic_learning_rate`, `entropy_coefficient`, `clip_coefficient` or
-    `epsilon`: from its value, `constant`, or `linear` or as a `cosine` to END (0), perhaps after a linear warm-up from
-    zero over a fraction WARMUP of the run. `learning_rate=cosine:0:0.1` warms up for a tenth of it."""
+    """Schedules over the run of `epsilon`, or of any hyperparameter that is a real number, such as `learning_rate` or
+    `entropy_coefficient`: from its value, `constant`, or `linear` or as a `cosine` to END (0), perhaps after a linear
+    warm-up from zero over a fraction WARMUP of the run. `learning_rate=cosine:0:0.1` warms up for a tenth of it."""
     reward_scale: float = 1.0
     """Factor of the rewards that are learned from; logged returns are not scaled."""
     checkpoint_every: int = 100_000
@@ -174,7 +176,9 @@ class RunConfig(Generic[C]):
                 raise ValueError(f"`{field.name}` must be at most {most}, got {value}")
 
     def _check_optimizer(self) -> None:
-        check_schedules(self.schedules, self.hyperparameters)
+        check_schedules(
+            self.schedules, self.hyperparameters, [name for name in FACTORS if getattr(self, name) is not None]
+        )
         if self.anneal_learning_rate and "learning_rate" in self.schedules:
             raise ValueError("`anneal_learning_rate` must be off where `schedules` has `learning_rate`; leave it out")
         if self.weight_decay is not None and self.optimizer in _WITHOUT_DECAY:

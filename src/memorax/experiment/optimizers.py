@@ -9,6 +9,7 @@ import optax.contrib
 from memorax.core.registry import Registry
 from memorax.experiment.config import RunConfig
 from memorax.experiment.schedules import LEARNING_RATES, read_schedule
+from memorax.learning.adjustable_optimizer import AdjustableOptimizer
 
 LearningRate: TypeAlias = float | Callable[[Any], Any]
 """A number, or a function of the number of gradient steps so far."""
@@ -35,8 +36,10 @@ OPTIMIZERS.register("sgd", optax.sgd)
 
 def make_optimizer(
     config: RunConfig, gradient_steps: Callable[[], int], name: str = "learning_rate"
-) -> optax.GradientTransformation:
+) -> AdjustableOptimizer:
     """Make an optimizer as a run is configured: gradient clipping, then the optimizer with its learning rate.
+
+    Learning rate, weight decay and the maximum norm of gradients are hyperparameters in the state of the run.
 
     Args:
         config: The run.
@@ -48,25 +51,32 @@ def make_optimizer(
         TypeError: What is registered under the name makes no optimizer.
         ValueError: There is no such optimizer.
     """
-    make = OPTIMIZERS.get(config.optimizer)
-    decay = {} if config.weight_decay is None else {"weight_decay": config.weight_decay}
-    optimizer = make(learning_rate(config, gradient_steps, name), **decay)
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(f"optimizer `{config.optimizer}` must make an optax optimizer, got {optimizer!r}")
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optimizer)
+    own = LEARNING_RATES[0] if getattr(config, name) is None else name
+    scheduled = schedule_of(config, gradient_steps, name)
+
+    def make(**values: Any) -> optax.GradientTransformation:
+        decay = {"weight_decay": values["weight_decay"]} if "weight_decay" in values else {}
+        optimizer = OPTIMIZERS.get(config.optimizer)(scheduled(values[own]), **decay)
+        if not isinstance(optimizer, optax.GradientTransformation):
+            raise TypeError(f"optimizer `{config.optimizer}` must make an optax optimizer, got {optimizer!r}")
+        return optax.chain(optax.clip_by_global_norm(values["max_grad_norm"]), optimizer)
+
+    names = [own, "max_grad_norm", *(["weight_decay"] if config.weight_decay is not None else [])]
+    optimizer = AdjustableOptimizer(make, {name: getattr(config, name) for name in names})
+    make(**optimizer.values)
+    return optimizer
 
 
-def learning_rate(config: RunConfig, gradient_steps: Callable[[], int], name: str) -> LearningRate:
-    """Give a learning rate of a run, as a function of the gradient steps so far where it has a schedule."""
-    own = getattr(config, name)
-    value = config.learning_rate if own is None else own
+def schedule_of(config: RunConfig, gradient_steps: Callable[[], int], name: str) -> Callable[[Any], LearningRate]:
+    """Give what makes of the value of a learning rate a function of the gradient steps, where it has a schedule."""
     if config.anneal_learning_rate:
-        return optax.linear_schedule(value, 0.0, gradient_steps())
+        total = gradient_steps()
+        return lambda value: optax.linear_schedule(value, 0.0, total)
     text = config.schedules.get(name, config.schedules.get(LEARNING_RATES[0]))
     if text is None:
-        return value
-    values, total = read_schedule(name, text).values(value, 0.0), gradient_steps()
-    return lambda count: values(count / total)
+        return lambda value: value
+    schedule, total = read_schedule(name, text), gradient_steps()
+    return lambda value: lambda count: schedule.values(value, 0.0)(count / total)
 
 
 def check_optimizer_options(config: RunConfig, used: Collection[str]) -> None:

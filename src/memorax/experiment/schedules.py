@@ -1,20 +1,20 @@
 """Schedules of hyperparameters over a run: `linear`, `cosine:0.001`, `constant:0:0.1`."""
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import jax.numpy as jnp
 
+from memorax.core.hyperparameters import config_values
 from memorax.core.types import Array
 from memorax.experiment.env_options import pairs, read_pairs
 
 KINDS = ("constant", "linear", "cosine")
 LEARNING_RATES = ("learning_rate", "critic_learning_rate")
 EPSILON = "epsilon"
-COEFFICIENTS = ("entropy_coefficient", "clip_coefficient")
-"""Hyperparameters that are read anew in every update, so that a schedule may set them."""
 _EXAMPLE = "learning_rate=cosine:0:0.1"
 
 
@@ -82,12 +82,13 @@ def read_schedule(name: str, text: Any) -> Schedule:
     return Schedule(kind, None if kind == "constant" else end, warmup or 0.0)
 
 
-def check_schedules(schedules: Any, hyperparameters: Any) -> None:
-    """Check schedules, and that the algorithm has what they change.
+def check_schedules(schedules: Any, hyperparameters: Any, others: Collection[str] = ()) -> None:
+    """Check schedules, and that the run has what they change.
 
     Args:
         schedules: Texts by name of the hyperparameter.
         hyperparameters: The algorithm's configuration.
+        others: Further hyperparameters, of the run.
 
     Raises:
         TypeError: They are not a dictionary of strings.
@@ -95,12 +96,25 @@ def check_schedules(schedules: Any, hyperparameters: Any) -> None:
     """
     if not isinstance(schedules, dict):
         raise TypeError(f"`schedules` must map names to texts such as linear or cosine:0:0.1, got {schedules!r}")
-    coefficients = [name for name in COEFFICIENTS if hasattr(hyperparameters, name)]
-    known = [*LEARNING_RATES, *([EPSILON] if hasattr(hyperparameters, "epsilon_start") else []), *coefficients]
+    epsilon = [EPSILON] if hasattr(hyperparameters, "epsilon_start") else []
+    values = config_values(hyperparameters)
+    known = [*LEARNING_RATES, *others, *epsilon, *values]
     for name, text in schedules.items():
-        read_schedule(name, text)
+        schedule = read_schedule(name, text)
         if name not in known:
             raise ValueError(f"`schedules` must be of {', '.join(known)} with this algorithm, got {name}")
+        if name in values and schedule.kind != "constant":
+            _check_end(name, schedule, hyperparameters)
+
+
+def _check_end(name: str, schedule: Schedule, hyperparameters: Any) -> None:
+    """Refuse a value at the end that the algorithm's configuration refuses."""
+    try:
+        dataclasses.replace(hyperparameters, **{name: schedule.end or 0.0})
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` of `schedules` must end at a value that it may have; write {schedule.kind}:END ({error})"
+        ) from error
 
 
 def read_schedules(words: list[str]) -> dict[str, Any]:

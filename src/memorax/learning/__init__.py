@@ -1,6 +1,7 @@
 """What algorithms learn with: networks in their environments, replay, minibatches, targets and auxiliary losses."""
 
 from memorax.learning.actor_critic import ActorCritic, ActorCriticLearner
+from memorax.learning.adjustable_optimizer import AdjustableOptimizer
 from memorax.learning.agent_networks import AgentNetworks, SingleNetwork
 from memorax.learning.auxiliary import Auxiliary
 from memorax.learning.minibatches import as_single_steps, minibatch_epochs, minibatch_indices, take
@@ -15,6 +16,7 @@ from memorax.learning.unroll import add_time, remove_time, unroll, unroll_with_l
 __all__ = [
     "ActorCritic",
     "ActorCriticLearner",
+    "AdjustableOptimizer",
     "AgentNetworks",
     "Auxiliary",
     "ImageDecoder",

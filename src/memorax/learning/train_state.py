@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import jax.numpy as jnp
 import optax
 from flax import struct
 
+from memorax.core.hyperparameters import FromConfig
 from memorax.core.types import Array, PyTree, strong
 
 Schedule: TypeAlias = Callable[[Array], Any]
@@ -53,16 +55,20 @@ def check_optimizers(**optimizers: Any) -> None:
             )
 
 
-def linear_epsilon(config: Any, default_steps: int) -> Schedule:
+def linear_epsilon(config: Any, default_steps: int) -> FromConfig:
     """Make the schedule of a configuration: from `epsilon_start` to `epsilon_end` over `epsilon_steps` transitions.
 
     Args:
         config: The configuration.
         default_steps: What `epsilon_steps` is where it is None.
     """
-    # optax hands it to JAX, where an integer must fit 32 bits.
-    steps: Any = float(config.epsilon_steps or default_steps)
-    return optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)
+
+    def epsilon(config: Any, step: Array) -> Array:
+        # optax hands it to JAX, where an integer must fit 32 bits.
+        steps: Any = float(config.epsilon_steps or default_steps)
+        return jnp.asarray(optax.linear_schedule(config.epsilon_start, config.epsilon_end, steps)(step))
+
+    return FromConfig(epsilon, config)
 
 
 def check_schedule(name: str, schedule: Any, default: Schedule) -> Schedule:

@@ -57,7 +57,8 @@ def export_policy(policy: "TrainedPolicy", folder: str | Path, form: str = "stab
     check("format", form, choice(*FORMATS))
     folder = Path(folder)
     check_new_folder(folder)
-    step = ExportedStep(policy.agent, policy.state)
+    hidden = () if policy.config is None else policy.config.critic_only
+    step = ExportedStep(policy.agent, policy.state, hidden)
     program = FORMATS[form](step)
     spaces = {"observation_space": policy.observation_space, "action_space": policy.action_space}
     card = make_card(form, step, program, spaces, describe_origin(policy.agent, policy.state, policy.config))

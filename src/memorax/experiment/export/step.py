@@ -1,6 +1,7 @@
 """The deterministic step of a policy as a pure function of arrays by name."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ class ExportedStep:
     Args:
         agent: The agent.
         state: Its state after training, of a single seed.
+        hidden: Entries of the observation that acting does without, and that are left out.
 
     Attributes:
         learned: Its state without environments and replay buffer, on the host.
@@ -41,7 +43,7 @@ class ExportedStep:
         TypeError: The actions are nested.
     """
 
-    def __init__(self, agent: Any, state: State) -> None:
+    def __init__(self, agent: Any, state: State, hidden: Sequence[str] = ()) -> None:
         self.agent = agent
         # On the host, so that the parameters are constants for every platform.
         self.learned: State = jax.device_get(dataclasses.replace(state, loop=None, buffer=None))
@@ -56,7 +58,11 @@ class ExportedStep:
         self._carry_structure = jax.tree.structure(memory.carry)
         arrays = {**flatten({"memory": memory.carry}), PREVIOUS_ACTION: memory.action}
         self.initial_carry: dict[str, np.ndarray] = {name: np.asarray(x)[0] for name, x in arrays.items()}
-        self.observation: Shapes = jax.tree.map(_one, flatten({"observation": first.observation}))
+        self._whole: Shapes = jax.tree.map(_one, flatten({"observation": first.observation}))
+        left_out = {f"observation/{name}" for name in hidden}
+        self.observation: Shapes = {
+            name: x for name, x in self._whole.items() if "/".join(name.split("/")[:2]) not in left_out
+        }
         self.reward: jax.ShapeDtypeStruct = _one(first.reward)
         action, _ = jax.eval_shape(self, *self.arguments(1))
         self.action: jax.ShapeDtypeStruct = _one(action)
@@ -79,7 +85,12 @@ class ExportedStep:
             jnp.uint32(0),
             jnp.uint32(0),
         )
-        seen = jax.tree.unflatten(self._observation_structure, [observation[name] for name in self.observation])
+        batch = jax.tree.leaves(observation)[0].shape[0]
+        parts = [
+            observation[name] if name in self.observation else jnp.zeros((batch, *x.shape), x.dtype)
+            for name, x in self._whole.items()
+        ]
+        seen = jax.tree.unflatten(self._observation_structure, parts)
         action, after, aux = act(self.agent, learned, before, seen, reward, episode_start, "exploit")
         return action, {**flatten({"memory": after.carry}), PREVIOUS_ACTION: after.action}, aux
 

@@ -18,6 +18,8 @@ div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { overflow-wrap: break-word; max-width: 28rem; } th { background: var(--soft); white-space: nowrap; }
+tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; max-width: 16rem; }
+@media (max-width: 40rem) { th, td { padding: 0.2rem 0.4rem; } thead th { white-space: normal; } }
 tr.differs td { background: var(--mark); }
 nav a { margin-right: 1rem; } details summary { cursor: pointer; }
 """

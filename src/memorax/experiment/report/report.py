@@ -79,19 +79,20 @@ def _results(body: Element, results: Sequence[RunResult]) -> None:
         rows.append(
             (
                 result.label,
+                "no episode ended" if summary is None else interval_text(summary, "mean"),
+                "" if summary is None else interval_text(summary, "iqm"),
+                "" if evaluation is None else interval_text(evaluation, "mean"),
                 result.config.task(),
                 result.config.algorithm,
                 result.config.model,
                 str(result.config.seeds),
                 f"{max((row['step'] for row in result.rows), default=0):,}",
-                "no episode ended" if summary is None else interval_text(summary, "mean"),
-                "" if summary is None else interval_text(summary, "iqm"),
-                "" if evaluation is None else interval_text(evaluation, "mean"),
                 f"{wrote['steps_per_second']:,.0f}" if wrote.get("steps_per_second") else "",
             )
         )
-    header = ("run", "task", "algorithm", "model", "seeds", "steps per seed", "mean return", "interquartile mean")
-    add_table(section, (*header, "evaluated", "steps/s"), rows)
+    # On a phone the first columns are seen at once.
+    header = ("run", "mean return", "interquartile mean", "evaluated", "task", "algorithm", "model", "seeds")
+    add_table(section, (*header, "steps per seed", "steps/s"), rows)
 
 
 def _curves(body: Element, results: Sequence[RunResult]) -> None:
@@ -136,15 +137,15 @@ def _comparison(body: Element, results: Sequence[RunResult]) -> None:
     rows = [
         (
             f"{pair.first} against {pair.second}",
-            pair.task,
+            pair.verdict,
             f"{pair.difference:+.3f}",
             f"{pair.probability:.2f} [{pair.interval[0]:.2f}, {pair.interval[1]:.2f}]",
             f"{pair.p_value:.3f}",
-            pair.verdict,
+            pair.task,
         )
         for pair in pairs
     ]
-    add_table(section, ("runs", "task", "difference", "probability of improvement", "p-value", "verdict"), rows)
+    add_table(section, ("runs", "verdict", "difference", "probability of improvement", "p-value", "task"), rows)
 
 
 def _methods(body: Element, results: Sequence[RunResult]) -> None:
@@ -188,12 +189,17 @@ def _losses(body: Element, results: Sequence[RunResult]) -> None:
         for i, name in enumerate(names):
             axes = figure.add_subplot(rows, 3, i + 1)
             for result in results:
-                axes.plot(*_series(result.rows, name), linewidth=1.0)
+                axes.plot(*_series(result.rows, name), linewidth=1.0, label=result.label if i == 0 else None)
             axes.set_title(name.removeprefix("losses/"), fontsize=9, parse_math=False)
             axes.tick_params(labelsize=7)
+            axes.locator_params("x", nbins=4)
             axes.grid(alpha=0.25)
+        legend = figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
-    add_figure(section, draw_all, ", ".join(result.label for result in results), (9.0, 2.2 * rows))
+    height = 2.2 * rows + 0.2 * len(results)
+    add_figure(section, draw_all, "Losses by environment steps of each seed", (9.0, height))
 
 
 def _settings(body: Element, results: Sequence[RunResult]) -> None:
@@ -201,12 +207,15 @@ def _settings(body: Element, results: Sequence[RunResult]) -> None:
     fields = all_fields(results)
     differs = {name: len(set(values)) > 1 for name, values in fields.items()}
     order = sorted(fields, key=lambda name: not differs[name])
-    note = "Settings in which the runs differ come first, highlighted." if any(differs.values()) else ""
-    section = add_section(body, "settings", "Settings", note)
-    inside = SubElement(section, "details", {} if len(results) == 1 else {"open": "open"})
-    add(inside, "summary", f"{len(fields)} settings")
-    rows = [(name, *fields[name]) for name in order]
-    add_table(inside, ("setting", *(result.label for result in results)), rows, [differs[name] for name in order])
+    section = add_section(
+        body, "settings", "Settings", "Those in which the runs differ." if any(differs.values()) else ""
+    )
+    header, rows = ("setting", *(result.label for result in results)), [(name, *fields[name]) for name in order]
+    if any(differs.values()):
+        add_table(section, header, rows[: sum(differs.values())])
+    inside = SubElement(section, "details")
+    add(inside, "summary", f"all {len(fields)} settings")
+    add_table(inside, header, rows, [differs[name] for name in order])
 
 
 def _memory(body: Element, results: Sequence[RunResult]) -> None:

@@ -7,16 +7,15 @@ pickle; every array carries a checksum.
 
 import contextlib
 import errno
-import functools
 import json
 import os
 import re
 import shutil
-import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -26,6 +25,7 @@ import numpy as np
 from memorax.core.types import PyTree
 from memorax.experiment.run.files import is_open, open_folder, reason, sync_folder
 from memorax.experiment.run.integrity import check_sealed, seal
+from memorax.experiment.run.orbax_noise import silence_late_callbacks
 
 KEEP = 3
 """Number of checkpoints of a run that are kept."""
@@ -52,7 +52,7 @@ class CheckpointWriter:
     def __init__(self, folder: Path, keep: int = KEEP) -> None:
         import orbax.checkpoint as ocp
 
-        _silence_late_callbacks()
+        silence_late_callbacks()
         self.folder = folder.absolute()
         self.keep = keep
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,10 @@ def newest(folder: Path) -> Path | None:
 
 
 def restore(
-    path: Path, abstract: PyTree, check: Callable[[dict[str, Any] | None], object] = lambda origin: None
+    path: Path,
+    abstract: PyTree,
+    check: Callable[[dict[str, Any] | None], object] = lambda origin: None,
+    defaults: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> PyTree:
     """Restore a checkpoint.
 
@@ -175,6 +178,7 @@ def restore(
         path: Its folder.
         abstract: A tree of the arrays' shapes and dtypes, as `jax.eval_shape` makes it.
         check: Given what the checkpoint belongs to, None if it does not say; raises to refuse it.
+        defaults: Leaves by name that checkpoints of earlier versions lack.
 
     Returns:
         The state, of the same tree, on the host.
@@ -185,7 +189,7 @@ def restore(
     """
     import orbax.checkpoint as ocp
 
-    _silence_late_callbacks()
+    silence_late_callbacks()
     path = path.absolute()
     wanted = flatten(abstract)
     expected = {name: jax.eval_shape(_plain, leaf) if _is_key(leaf) else leaf for name, leaf in wanted.items()}
@@ -203,6 +207,8 @@ def restore(
         if one_word:
             del stored[f"{_STEP}/high"]
             stored[_STEP] = stored.pop(f"{_STEP}/low")
+        lacking = {name: array for name, array in defaults.items() if name in stored and name not in found}
+        stored = {name: leaf for name, leaf in stored.items() if name not in lacking}
         _compare(path, stored, found)
         target = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in stored.items()}
         if origin is not None:
@@ -215,6 +221,7 @@ def restore(
     check(None if origin is None else json.loads(arrays.pop(_ORIGIN).tobytes()))
     if one_word:
         arrays[f"{_STEP}/low"] = arrays.pop(_STEP)
+    arrays |= lacking
     arrays |= {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in expected.items() if name not in arrays}
     leaves = [_typed(arrays[name], leaf) if _is_key(leaf) else arrays[name] for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
@@ -224,21 +231,6 @@ def flatten(tree: PyTree) -> dict[str, Any]:
     """List a tree's leaves by name: `learner/actor/params/...`, in the order of the tree."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-@functools.cache
-def _silence_late_callbacks() -> None:
-    """Keep quiet about one error that orbax causes after it has failed: its other tasks find the event loop closed.
-
-    Python reports it by the hook, because nobody is left to catch it.
-    """
-    hook = sys.unraisablehook
-
-    def quiet(unraisable: Any) -> None:
-        if unraisable.object is not None or str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
-
-    sys.unraisablehook = quiet
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What a run computes on its devices: the state of all seeds, and the programs that train it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from memorax.core.types import PyTree
 from memorax.environments import HostEnvironmentError
 from memorax.experiment.devices import Devices
 from memorax.experiment.run.metrics import Interval
-from memorax.experiment.run.programs import compile_interval, initialize, restore_state, seed_keys
+from memorax.experiment.run.programs import compile_interval, initialize, own_values, restore_state, seed_keys
 
 
 class Engine:
@@ -22,23 +22,42 @@ class Engine:
         agent: The agent of all seeds.
         seeds: Numbers of the seeds.
         devices: The devices; None for one.
+        values: Hyperparameters of the run by name; None for those that the agent was made with.
 
     Attributes:
-        state: The state of all seeds, `[seeds, ...]`.
+        keys: Keys of training, `[seeds]`.
         warmup: The first fault of the random steps before training, `[seeds]`; None where a run was resumed.
         compile_seconds: How long compiling has taken.
+        seconds: How long the last interval took to train.
     """
 
-    def __init__(self, agent: Any, seeds: list[int], devices: Devices | None = None) -> None:
+    def __init__(
+        self,
+        agent: Any,
+        seeds: list[int],
+        devices: Devices | None = None,
+        values: Mapping[str, float] | None = None,
+    ) -> None:
         self.agent, self.devices = agent, devices or Devices()
+        self.values = own_values(agent) if values is None else dict(values)
         init_keys, keys, _ = seed_keys(seeds)
-        self._init_keys, self._keys = self.devices.place((init_keys, keys))
+        self._init_keys, self.keys = self.devices.place((init_keys, keys))
         if hasattr(agent, "vector_env"):
             agent.vector_env.watched = True  # before anything is compiled
-        self.state: PyTree = None
+        self._state: PyTree = None
         self.warmup: np.ndarray | None = None
-        self.compile_seconds = 0.0
+        self.compile_seconds = self.seconds = 0.0
         self._compiled: dict[int, Callable[..., tuple[PyTree, Interval]]] = {}
+
+    @property
+    def state(self) -> PyTree:
+        """The state of all seeds, `[seeds, ...]`."""
+        return self._state
+
+    @property
+    def learner(self) -> PyTree:
+        """What is learned by all seeds."""
+        return self.state.learner
 
     def begin(self, warmup: int, change: Callable[[PyTree], PyTree]) -> None:
         """Make the state before the first step.
@@ -47,18 +66,18 @@ class Engine:
             warmup: Environment steps of each seed with random actions.
             change: Changes what was initialized.
         """
-        state, self.warmup = initialize(self.agent, self._init_keys, self._keys, warmup, self.devices)
-        self.state = self.devices.place(change(state))
+        state, self.warmup = initialize(self.agent, self._init_keys, self.keys, warmup, self.values, self.devices)
+        self._state = self.devices.place(change(state))
 
     def restore(self, path: Path, check: Callable[[dict[str, Any] | None], object]) -> None:
         """Read the state from a checkpoint; raises what `programs.restore_state` does."""
-        self.state = restore_state(self.agent, self._init_keys, path, check, self.devices)
+        self._state = restore_state(self.agent, self._init_keys, path, check, self.values, self.devices)
 
     def prepare(self, length: int) -> None:
         """Compile an interval of so many steps, once per length: all have the same length except the last."""
         if length not in self._compiled:
             start = time.perf_counter()
-            self._compiled[length] = compile_interval(self.agent, self._keys, self.state, length, self.devices)
+            self._compiled[length] = compile_interval(self.agent, self.keys, self.state, length, self.devices)
             self.compile_seconds += time.perf_counter() - start
 
     def advance(self, length: int) -> tuple[Interval, int, HostEnvironmentError | None]:
@@ -71,11 +90,13 @@ class Engine:
         Raises:
             HostEnvironmentError: An environment failed before anything was learned.
         """
-        failure = None
+        start, failure = time.perf_counter(), None
         try:
-            self.state, interval = self._compiled[length](self._keys, self.state)
+            self._state, interval = self._compiled[length](self.keys, self.state)
         except HostEnvironmentError as error:
             if not error.steps:
                 raise
-            self.state, interval, length, failure = error.state, error.logs, error.steps, error
-        return jax.device_get(interval), length, failure
+            self._state, interval, length, failure = error.state, error.logs, error.steps, error
+        interval = jax.device_get(interval)
+        self.seconds = time.perf_counter() - start
+        return interval, length, failure

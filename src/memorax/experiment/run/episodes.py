@@ -1,8 +1,9 @@
 """Whole episodes with the agent of a run: evaluation, while it trains and afterwards."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -96,6 +97,12 @@ class Evaluator:
             name: episode_player(agent, config.eval_episodes, MAX_STEPS, deterministic=not name, devices=devices)
             for name in ("", "sampled_")
         }
+
+    def with_keys(self, keys: Key) -> Self:
+        """Copy it for other keys, `[seeds]`, with the same programs."""
+        other = copy.copy(self)
+        other._keys = keys
+        return other
 
     def close(self) -> None:
         """Release environments that run in Python."""

@@ -1,6 +1,7 @@
 """What a run computes on the device, all seeds at once: its keys, its initial state, an interval of training."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,12 @@ def seed_keys(seeds: list[int]) -> tuple[Key, Key, Key]:
 
 
 def initialize(
-    agent: Any, init_keys: Key, keys: Key, warmup: int, devices: Devices | None = None
+    agent: Any,
+    init_keys: Key,
+    keys: Key,
+    warmup: int,
+    values: Mapping[str, float] | None = None,
+    devices: Devices | None = None,
 ) -> tuple[PyTree, np.ndarray]:
     """Initialize the state of all seeds.
 
@@ -36,6 +42,7 @@ def initialize(
         init_keys: Keys of initialization, `[seeds]`.
         keys: Keys of training, `[seeds]`; the warmup's randomness is that of step 0.
         warmup: Environment steps of each seed with random actions.
+        values: Hyperparameters by name; None for those that the agent was made with.
         devices: The devices; None for one.
 
     Returns:
@@ -45,21 +52,28 @@ def initialize(
         state = agent.init(init_keys)
         fault = np.zeros(init_keys.shape[0], np.int8)
         return (agent.warmup(keys, state, warmup) if warmup else state), fault
+    given = _of_all_seeds(values or {}, init_keys)
+    function, devices = initialization(agent, warmup), devices or Devices()
+    mapped = devices.each_seed(function)
+    with devices.inside():
+        shapes, _ = jax.eval_shape(mapped, init_keys, keys, given)
+        where = (devices.shardings(shapes), devices.everywhere())
+        state, fault = jax.jit(mapped, out_shardings=where)(init_keys, keys, given)
+    return state, jax.device_get(fault)
 
-    def one(init_key: Key, key: Key) -> tuple[PyTree, Array]:
+
+def initialization(agent: Any, warmup: int) -> Callable[[Key, Key, dict[str, Any]], tuple[PyTree, Array]]:
+    """Give what initializes one seed: a function of two keys and of hyperparameters by name, as `initialize` is."""
+
+    def one(init_key: Key, key: Key, values: dict[str, Any]) -> tuple[PyTree, Array]:
         state = agent.init(init_key)
+        state = state.with_hyperparameters(**values) if values else state
         if not warmup:
             return state, jnp.zeros((), jnp.int8)
         state, logs = lox.spool(agent.warmup)(key, state, warmup)
         return state, reduce_logs(logs, state.learner).fault
 
-    devices = devices or Devices()
-    function = devices.each_seed(one)
-    with devices.inside():
-        shapes, _ = jax.eval_shape(function, init_keys, keys)
-        where = (devices.shardings(shapes), devices.everywhere())
-        state, fault = jax.jit(function, out_shardings=where)(init_keys, keys)
-    return state, jax.device_get(fault)
+    return one
 
 
 def compile_interval(
@@ -93,6 +107,7 @@ def restore_state(
     init_keys: Key,
     path: Path,
     check: Callable[[dict[str, Any] | None], object],
+    values: Mapping[str, float] | None = None,
     devices: Devices | None = None,
 ) -> PyTree:
     """Read the state of all seeds from a checkpoint.
@@ -102,10 +117,24 @@ def restore_state(
         init_keys: Keys of initialization, `[seeds]`.
         path: The checkpoint's folder.
         check: Given what the checkpoint belongs to; raises to refuse it.
+        values: Hyperparameters from here on, by name; None for those that the agent was made with.
         devices: The devices; None for one.
 
     Raises:
         ValueError: It is damaged, or of another configuration.
     """
     abstract = jax.eval_shape(jax.vmap(traceable_init(agent)), init_keys)
-    return (devices or Devices()).place(checkpoint.restore(path, abstract, check))
+    given = _of_all_seeds(own_values(agent) if values is None else values, init_keys)
+    lacking = {f"hyperparameters/{name}": value for name, value in given.items()}
+    state = checkpoint.restore(path, abstract, check, lacking)
+    return (devices or Devices()).place(dataclasses.replace(state, hyperparameters=given) if given else state)
+
+
+def own_values(agent: Any) -> dict[str, float]:
+    """Give the hyperparameters that an agent was made with."""
+    return agent.hyperparameters() if hasattr(agent, "hyperparameters") else {}
+
+
+def _of_all_seeds(values: Mapping[str, float], keys: Key) -> dict[str, np.ndarray]:
+    """Give every seed these hyperparameters, `[seeds]`."""
+    return {name: np.full(keys.shape, value, np.float32) for name, value in values.items()}

@@ -2,8 +2,7 @@
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ class Outcome:
         signal: Number of the signal that stopped the run early; None if it is complete.
         stopped_by: The callback that ended the run before all steps were made; None if none did.
         summary: The content of `summary.json`; empty if the run was stopped early.
+        error: How the run diverged, if it did beside others; a run alone raises it.
     """
 
     folder: Path
@@ -46,6 +46,7 @@ class Outcome:
     signal: int | None = None
     stopped_by: Callback | None = None
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    error: DivergenceError | None = None
 
 
 class Session:
@@ -128,16 +129,25 @@ class Session:
             OSError: The disk failed or is full, or the folder was removed or moved; the message says what is kept.
         """
         with Interruption() as interruption:
-            stopped_by = None
-            try:
-                stopped_by = self._train(display, interruption)
-            except BaseException as error:
-                self._failed = True
-                if isinstance(error, OSError):
-                    raise self._explained(error) from error
-                raise
-            finally:
-                self.received_signal = interruption.signal
+            training = self.intervals(display, interruption)
+            while True:
+                try:
+                    next(training)
+                except StopIteration as stop:
+                    return stop.value
+
+    def intervals(self, display: Display, interruption: Interruption) -> Generator[int, None, Outcome]:
+        """Train as `run` does, but yield before each interval, whose length it says: so several runs take turns."""
+        stopped_by = None
+        try:
+            stopped_by = yield from self._train(display, interruption)
+        except BaseException as error:
+            self._failed = True
+            if isinstance(error, OSError):
+                raise self._explained(error) from error
+            raise
+        finally:
+            self.received_signal = interruption.signal
         # A signal in the last interval has nothing left to stop.
         complete = self.step >= self.total or stopped_by is not None
         return Outcome(self.folder, self.step, None if complete else interruption.signal, stopped_by)
@@ -162,7 +172,7 @@ class Session:
         self.writer.wait()
         return checkpoint.complete(self.folder / CHECKPOINTS)[-1]
 
-    def _train(self, display: Display, interruption: Interruption) -> Callback | None:
+    def _train(self, display: Display, interruption: Interruption) -> Generator[int, None, Callback | None]:
         """Train until the end, a signal, or a callback that ends the run, and give that callback."""
         if self.step == 0 and self.config.fork is not None:
             self._save()  # what it began with may be gone when it is resumed
@@ -173,6 +183,7 @@ class Session:
             self.engine.prepare(length)
             if interruption.signal is not None:
                 break
+            yield length
             try:
                 self._advance(length, display)
             except HostEnvironmentError as error:
@@ -221,12 +232,10 @@ class Session:
         return every - self.step % every
 
     def _advance(self, length: int, display: Display) -> None:
-        start = time.perf_counter()
         interval, length, failure = self.engine.advance(length)
-        seconds = time.perf_counter() - start
-        steps = self.step, self.step + length
+        seconds, steps = self.engine.seconds, (self.step, self.step + length)
         suspicion = self._seen, self._borne, self.engine.warmup
-        problem = diagnose(interval, self.state.learner, steps, self.seeds, *suspicion)
+        problem = diagnose(interval, self.engine.learner, steps, self.seeds, *suspicion)
         if problem is not None:
             raise DivergenceError(f"{problem.message}; {self._what_is_left(problem)}")
         self._borne |= borne_faults(interval)

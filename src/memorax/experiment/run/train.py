@@ -21,7 +21,7 @@ from memorax.experiment.loggers import LOGGERS, Composite, Logger, LoggerError, 
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
-from memorax.experiment.run.display import make_display
+from memorax.experiment.run.display import Display, make_display
 from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
@@ -122,13 +122,16 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
     devices: int | Literal["all"] = 1,
+    maker: "Maker | None" = None,
 ) -> Session:
     """Check everything that can be checked before training; takes and raises what `train` does.
+
+    A `maker` makes what the run computes with; None: an agent of its own, on these devices.
 
     Returns:
         The run, ready to be trained by `finish`; its folder belongs to it until it is closed.
     """
-    folder = None if folder is None else Path(folder)
+    folder, maker = None if folder is None else Path(folder), maker or Maker(devices)
     check_callbacks(callbacks)
     names = (*config.loggers, *(name for name in loggers if isinstance(name, str)))
     config = dataclasses.replace(config, loggers=tuple(dict.fromkeys(names)))
@@ -137,11 +140,11 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         LOGGERS.get(name)
     if resume:
         folder = folder or latest_folder(default_folder(config))
-        config, agent = _resumed(config, folder, changes or {}, fork)
+        config, agent = _resumed(config, folder, changes or {}, fork, maker)
         # What a run forked is read again only if it was killed before its first checkpoint.
         begun = newest(folder / CHECKPOINTS) is not None
         begin = _begin(dataclasses.replace(config, fork=None) if begun else config, agent)
-        engine, evaluator = _on_devices(config, agent, devices)
+        engine, evaluator = maker.equip(config, agent)
         claim = Claim(folder)
     else:
         if changes:
@@ -150,9 +153,9 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         if fork is not None:
             step = int(find_checkpoint(Path(fork), fork_step).name)
             config = dataclasses.replace(config, fork=str(fork), fork_step=step)
-        config, agent = _build(config)
+        config, agent = maker.build(config)
         begin = _begin(config, agent)
-        engine, evaluator = _on_devices(config, agent, devices)
+        engine, evaluator = maker.equip(config, agent)
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
     try:
@@ -173,7 +176,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
 
 
 def _resumed(
-    config: RunConfig, folder: Path, changes: Mapping[str, Any], fork: str | Path | None
+    config: RunConfig, folder: Path, changes: Mapping[str, Any], fork: str | Path | None, maker: "Maker"
 ) -> tuple[RunConfig, Any]:
     """Check that a run is the one in a folder, and change it from its newest checkpoint on."""
     stored = load_config(folder)
@@ -181,11 +184,11 @@ def _resumed(
         raise ValueError(f"`fork` must be left out to resume {folder}, got {fork}; it begins a new run")
     own = {name: getattr(stored, name) for name in ("fork", "fork_step", "history")}
     config = dataclasses.replace(config, log_every=config.log_every or stored.log_every, **own)
-    config, agent = _build(with_exploration(config, stored))
+    config, agent = maker.build(with_exploration(config, stored))
     check_same_run(stored, config, folder)
     latest = newest(folder / CHECKPOINTS)
     changed = apply_changes(config, changes, 0 if latest is None else int(latest.name))
-    return (config, agent) if changed == config else _build(changed)
+    return (config, agent) if changed == config else maker.build(changed)
 
 
 def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
@@ -197,13 +200,29 @@ def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
     return lambda state: begin_with(state, source)
 
 
-def _on_devices(config: RunConfig, agent: Any, number: int | Literal["all"]) -> tuple[Engine, Evaluator | None]:
-    """Choose the devices of a run, check that they fit it, and give what trains and what evaluates on them."""
-    devices = Devices(number, config.seeds, getattr(config.hyperparameters, "num_envs", None))
-    devices.check(agent)
-    keys = seed_keys(config.seed_numbers())[2]
-    evaluator = Evaluator(config, agent, keys, devices) if config.eval_every else None
-    return Engine(agent, config.seed_numbers(), devices), evaluator
+class Maker:
+    """Makes what a run computes with.
+
+    Args:
+        devices: How many devices, or `"all"`.
+    """
+
+    def __init__(self, devices: int | Literal["all"] = 1) -> None:
+        self.devices: int | Literal["all"] = devices
+
+    def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
+        """Build the agent, and fill in what follows from it."""
+        config = with_exploration(config)
+        agent = build_agent(config)
+        return with_log_interval(config, agent.steps_per_update), agent
+
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
+        """Check that the devices fit the run, and give what trains and what evaluates on them."""
+        devices = Devices(self.devices, config.seeds, getattr(config.hyperparameters, "num_envs", None))
+        devices.check(agent)
+        keys = seed_keys(config.seed_numbers())[2]
+        evaluator = Evaluator(config, agent, keys, devices) if config.eval_every else None
+        return Engine(agent, config.seed_numbers(), devices), evaluator
 
 
 def finish(session: Session, console: Console | None = None) -> Outcome:
@@ -216,8 +235,19 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     Returns:
         How the run ended; SIGINT and SIGTERM have no other effect than this.
     """
-    config = session.config
     display = make_display(console or Console(), session.total, session.step)
+    announce(session, display)
+    try:
+        outcome = session.run(display)
+    finally:
+        display.close()
+        session.close()
+    return conclude(session, outcome, display)
+
+
+def announce(session: Session, display: Display) -> None:
+    """Say what is about to be trained."""
+    config = session.config
     seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
     display.note(f"{config.algorithm} with {config.model} on {config.task()}, {seeds} -> {session.folder}")
     if config.fork is not None and not session.step:
@@ -226,11 +256,11 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
         display.note(f"resuming from step {session.step:,}")
     for warning in session.warnings:
         display.note(f"warning: {warning}")
-    try:
-        outcome = session.run(display)
-    finally:
-        display.close()
-        session.close()
+
+
+def conclude(session: Session, outcome: Outcome, display: Display) -> Outcome:
+    """Summarize a run that was closed, unless it was stopped by a signal."""
+    config = session.config
     if outcome.signal is not None:
         return outcome
     if outcome.stopped_by is not None and outcome.step < session.total:
@@ -242,13 +272,6 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     except OSError as error:
         raise OSError(explain_summary(error, session.folder)) from error
     return dataclasses.replace(outcome, summary=summary)
-
-
-def _build(config: RunConfig) -> tuple[RunConfig, Any]:
-    """Build the agent, and fill in what follows from it."""
-    config = with_exploration(config)
-    agent = build_agent(config)
-    return with_log_interval(config, agent.steps_per_update), agent
 
 
 def with_log_interval(config: RunConfig, update: int) -> RunConfig:

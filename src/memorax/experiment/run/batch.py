@@ -1,0 +1,140 @@
+"""The states of several runs in one program: every run has its own part of one axis of seeds."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from memorax.core.types import Key, PyTree
+from memorax.environments import HostEnvironmentError
+from memorax.experiment.run.engine import Engine
+from memorax.experiment.run.metrics import Interval
+from memorax.experiment.run.programs import compile_interval, initialization
+
+
+class Batch:
+    """Trains several runs side by side, whose agents differ in hyperparameters alone.
+
+    A run that has ended is computed along, and ignored, until half of the runs have: that costs less than to compile
+    another program.
+
+    Args:
+        agent: The agent of all runs.
+    """
+
+    def __init__(self, agent: Any) -> None:
+        self.agent = agent
+        self._together: list[Lane] = []
+        self._keys: Any = None
+        self._state: PyTree = None
+        self._programs: dict[tuple[int, int], Callable[..., tuple[PyTree, Interval]]] = {}
+        self._initializations: dict[int, Callable[..., Any]] = {}
+
+    def initialize(self, init_keys: Key, keys: Key, warmup: int, values: Mapping[str, float]) -> tuple[PyTree, Any]:
+        """Make the state of one run, as `programs.initialize` does; compiled once for all."""
+        if warmup not in self._initializations:
+            one = jax.vmap(initialization(self.agent, warmup), in_axes=(0, 0, None))
+            self._initializations[warmup] = jax.jit(one)
+        state, fault = self._initializations[warmup](init_keys, keys, dict(values))
+        return state, jax.device_get(fault)
+
+    def advance(self, lengths: Mapping["Lane", int]) -> None:
+        """Train runs, those by intervals of one length together.
+
+        Args:
+            lengths: The length of the next interval, of each run that has not ended.
+        """
+        for length in sorted(set(lengths.values())):
+            self._advance([lane for lane, own in lengths.items() if own == length], length, lengths)
+
+    def part(self, lane: "Lane", choose: Callable[[PyTree], PyTree] = lambda state: state) -> PyTree:
+        """Give the state of one run, or what is chosen of it, `[seeds, ...]`."""
+        start = sum(other.seeds for other in self._together[: self._together.index(lane)])
+        return jax.tree.map(lambda x: x[start : start + lane.seeds], choose(self._state))
+
+    def _advance(self, lanes: list["Lane"], length: int, alive: Mapping["Lane", int]) -> None:
+        waiting = [lane for lane in self._together if lane in alive and lane not in lanes]
+        known = set(lanes) <= set(self._together) and not waiting
+        if not known or 2 * len(lanes) <= len(self._together):
+            self._put_together(lanes, alive)
+        program = (len(self._together), length)
+        if program not in self._programs:
+            start = time.perf_counter()
+            self._programs[program] = compile_interval(self.agent, self._keys, self._state, length)
+            for lane in lanes:
+                lane.compile_seconds += (time.perf_counter() - start) / len(lanes)
+        start = time.perf_counter()
+        self._state, interval = self._programs[program](self._keys, self._state)
+        interval = jax.device_get(interval)
+        seconds, first = time.perf_counter() - start, 0
+        for lane in self._together:
+            rows = slice(first, first + lane.seeds)
+            lane.interval = jax.tree.map(lambda x, rows=rows: x[rows], interval)
+            lane.seconds, first = seconds, first + lane.seeds
+
+    def _put_together(self, lanes: list["Lane"], alive: Mapping["Lane", int]) -> None:
+        """Make these runs those that the next program trains; the others keep their states."""
+        for lane in self._together:
+            if lane in alive:
+                lane.own = self.part(lane)
+        states, self._state = [lane.own for lane in lanes], None
+        for lane in lanes:
+            lane.own = None
+        self._together = lanes
+        self._keys = jnp.concatenate([lane.keys for lane in lanes])
+        self._state = jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
+
+
+class Lane(Engine):
+    """The engine of one run in a batch: it only takes what the batch has computed for it.
+
+    Args:
+        batch: The batch.
+        seeds: Numbers of the seeds.
+        values: Hyperparameters of the run by name.
+
+    Attributes:
+        interval: Metrics of the last interval.
+        seeds: Number of seeds.
+    """
+
+    def __init__(self, batch: Batch, seeds: Sequence[int], values: Mapping[str, float]) -> None:
+        super().__init__(batch.agent, list(seeds), values=values)
+        self.batch, self.seeds = batch, len(seeds)
+        self.interval: Interval | None = None
+
+    @property
+    def own(self) -> PyTree:
+        """The state of all seeds while it is not in the batch; else None."""
+        return self._state
+
+    @own.setter
+    def own(self, state: PyTree) -> None:
+        self._state = state
+
+    @property
+    def state(self) -> PyTree:
+        """The state of all seeds, `[seeds, ...]`."""
+        return self.batch.part(self) if self.own is None else self.own
+
+    @property
+    def learner(self) -> PyTree:
+        """What is learned by all seeds."""
+        return self.batch.part(self, lambda state: state.learner) if self.own is None else self.own.learner
+
+    def begin(self, warmup: int, change: Callable[[PyTree], PyTree]) -> None:
+        """Make the state before the first step; compiled once for all runs of the batch."""
+        state, self.warmup = self.batch.initialize(self._init_keys, self.keys, warmup, self.values)
+        self.own = change(state)
+
+    def prepare(self, length: int) -> None:
+        """Leave it to the batch."""
+
+    def advance(self, length: int) -> tuple[Interval, int, HostEnvironmentError | None]:
+        """Take what the batch has computed."""
+        if self.interval is None:
+            raise RuntimeError("the batch must advance before its runs do")
+        interval, self.interval = self.interval, None
+        return interval, length, None

@@ -1,0 +1,250 @@
+"""Training several runs side by side, in one program."""
+
+import contextlib
+import signal
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from memorax.experiment.build import with_exploration
+from memorax.experiment.callbacks import Callback
+from memorax.experiment.config import RunConfig
+from memorax.experiment.loggers import Logger, Row
+from memorax.experiment.recipes import build_agent
+from memorax.experiment.run.batch import Batch, Lane
+from memorax.experiment.run.display import Display, make_display
+from memorax.experiment.run.engine import Engine
+from memorax.experiment.run.episodes import Evaluator
+from memorax.experiment.run.files import CONFIG_FILE
+from memorax.experiment.run.grouping import differences, run_hyperparameters
+from memorax.experiment.run.interrupt import Interruption
+from memorax.experiment.run.programs import own_values, seed_keys
+from memorax.experiment.run.python_environments import in_python
+from memorax.experiment.run.session import DivergenceError, Outcome, Session
+from memorax.experiment.run.train import Maker, announce, conclude, prepare, with_log_interval
+
+
+def train_many(
+    configs: Sequence[RunConfig],
+    folders: Sequence[str | Path | None] | None = None,
+    *,
+    resume: bool = False,
+    loggers: Sequence[str | Logger] = (),
+    callbacks: Sequence[Callback] = (),
+    console: Console | None = None,
+    return_on_signal: bool = False,
+) -> list[Outcome]:
+    """Train several runs side by side in one compiled program, mapped over all their seeds.
+
+    Each is an ordinary run in a folder of its own, what `train(config, folder)` makes of it up to rounding: it can be
+    stopped, killed and resumed, alone or beside others. Signals take effect as in `train`, on all runs. A run that
+    diverges, that a callback ends, or that is complete does not end the others.
+
+    The runs may differ in every hyperparameter that is a real number, in `seed`, and in what is saved, logged and
+    stopped by; `group_runs` groups those that may be trained together.
+
+    Args:
+        configs: The runs.
+        folders: Where to save each; as `train` takes them. None: new folders in `runs`.
+        resume: Whether to resume the runs in those folders that hold one; the others begin.
+        loggers: Where the metrics of each run go besides `metrics.jsonl`.
+        callbacks: Called after every logging interval, for each run; True ends that run alone.
+        console: Where to show the progress; None for standard output.
+        return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcomes.
+
+    Returns:
+        How each run ended; that of one that diverged holds the error.
+
+    Raises:
+        KeyboardInterrupt: The runs were stopped by SIGINT, and saved.
+        OSError: The disk failed or is full, or a logger failed.
+        TypeError: The environment runs in Python, or does not take `env_options`.
+        ValueError: A configuration is refused, two runs cannot share a program, or a folder cannot be used.
+    """
+    sessions, batch = prepare_many(configs, folders, resume=resume, loggers=loggers, callbacks=callbacks)
+    try:
+        return finish_many(sessions, batch, console)
+    finally:
+        signals = [session.received_signal for session in sessions if session.received_signal is not None]
+        if signals and not return_on_signal:
+            signal.raise_signal(signals[0])
+
+
+def prepare_many(
+    configs: Sequence[RunConfig],
+    folders: Sequence[str | Path | None] | None = None,
+    *,
+    resume: bool = False,
+    loggers: Sequence[str | Logger] = (),
+    callbacks: Sequence[Callback] = (),
+) -> tuple[list[Session], Batch]:
+    """Check everything that can be checked before training; takes and raises what `train_many` does.
+
+    Returns:
+        The runs and their batch, ready to be trained by `finish_many`.
+    """
+    folders = [None] * len(configs) if folders is None else [None if x is None else Path(x) for x in folders]
+    _check_runs(configs, folders)
+    maker = SharedMaker(configs[0])
+    sessions: list[Session] = []
+    with contextlib.ExitStack() as stack:
+        for config, folder in zip(configs, folders, strict=True):
+            known = resume and folder is not None and (folder / CONFIG_FILE).is_file()
+            how: dict[str, Any] = {"resume": known, "loggers": loggers, "callbacks": callbacks, "maker": maker}
+            sessions.append(prepare(config, folder, **how))
+            stack.callback(sessions[-1].close)
+        stack.pop_all()
+    return sessions, maker.batch
+
+
+def finish_many(sessions: Sequence[Session], batch: Batch, console: Console | None = None) -> list[Outcome]:
+    """Train what was prepared, show the progress, and summarize; raises what `train_many` does.
+
+    Args:
+        sessions: The runs; they are closed.
+        batch: Their batch.
+        console: Where to show the progress; None for standard output.
+
+    Returns:
+        How each run ended; SIGINT and SIGTERM have no other effect than this.
+    """
+    display = make_display(console or Console(), sessions[0].total, min(session.step for session in sessions))
+    views = [Part(display, session.folder) for session in sessions]
+    ended: dict[int, Outcome] = {}
+    try:
+        with Interruption() as interruption:
+            for session, view in zip(sessions, views, strict=True):
+                announce(session, view)
+            training = {i: sessions[i].intervals(views[i], interruption) for i in range(len(sessions))}
+            while training:
+                lengths: dict[Lane, int] = {}
+                for i in list(training):
+                    length = _next(training[i], sessions[i])
+                    if isinstance(length, Outcome):
+                        del training[i]
+                        ended[i] = length
+                    else:
+                        lengths[_lane(sessions[i])] = length
+                _show(display, views)
+                if lengths:
+                    batch.advance(lengths)
+    finally:
+        display.close()
+        with contextlib.ExitStack() as stack:
+            for session in sessions:
+                stack.callback(session.close)
+    for i, outcome in ended.items():
+        if outcome.error is None:
+            ended[i] = conclude(sessions[i], outcome, views[i])
+        else:
+            views[i].note(f"error: {outcome.error}")
+    return [ended[i] for i in range(len(sessions))]
+
+
+class SharedMaker(Maker):
+    """Makes what several runs compute with, of which only the hyperparameters differ.
+
+    Args:
+        config: One of the runs.
+
+    Raises:
+        TypeError: The environment runs in Python.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self.agent = build_agent(config)
+        if in_python(self.agent):
+            self.agent.close()
+            raise TypeError(
+                f"`env` of runs that share a program must be compiled, got {config.env}, which runs in Python; train "
+                "one run at a time"
+            )
+        self.batch = Batch(self.agent)
+        self._evaluator: Evaluator | None = None
+
+    def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
+        """Give the agent that all runs have, and fill in what follows from it."""
+        return with_log_interval(with_exploration(config), self.agent.steps_per_update), self.agent
+
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
+        """Give the run's part of the batch, and what evaluates it in programs that all runs have."""
+        lane = Lane(self.batch, config.seed_numbers(), run_hyperparameters(config, list(own_values(agent))))
+        if config.eval_every is None:
+            return lane, None
+        keys = seed_keys(config.seed_numbers())[2]
+        if self._evaluator is None:
+            self._evaluator = Evaluator(config, agent, keys)
+        return lane, self._evaluator.with_keys(keys)
+
+
+class Part:
+    """Shows one of several runs: its messages with its name before them, its metrics together with those of the others.
+
+    Args:
+        display: Shows all runs.
+        folder: The run's folder.
+    """
+
+    def __init__(self, display: Display, folder: Path) -> None:
+        self.display, self.name, self.rows, self.step = display, folder.name, [], 0
+
+    def note(self, text: str) -> None:
+        """Print a message."""
+        self.display.note(f"{self.name}: {text}")
+
+    def show(self, step: int, rows: list[Row]) -> None:
+        """Keep the rows until all runs have theirs."""
+        self.step, self.rows = step, rows
+
+    def close(self) -> None:
+        """Leave it to the display of all runs."""
+
+
+def _show(display: Display, parts: Sequence[Part]) -> None:
+    """Show the rows that runs have kept, in one line."""
+    rows = [row for part in parts for row in part.rows]
+    if rows:
+        speed = sum(part.rows[0]["time/steps_per_second"] for part in parts if part.rows)
+        display.show(max(part.step for part in parts), [rows[0] | {"time/steps_per_second": speed}, *rows[1:]])
+    for part in parts:
+        part.rows = []
+
+
+def _next(training: Generator[int, None, Outcome], session: Session) -> int | Outcome:
+    """Let a run log and save the interval that was computed; the length of the next one, or how the run ended."""
+    try:
+        return next(training)
+    except StopIteration as stop:
+        return stop.value
+    except DivergenceError as error:
+        return Outcome(session.folder, session.step, error=error)
+
+
+def _lane(session: Session) -> Lane:
+    engine = session.engine
+    assert isinstance(engine, Lane)  # noqa: S101
+    return engine
+
+
+def _check_runs(configs: Sequence[RunConfig], folders: Sequence[Path | None]) -> None:
+    """Refuse runs that cannot share a program.
+
+    Raises:
+        TypeError: They are no runs.
+        ValueError: There are none, two cannot share a program, or the number of folders is another one.
+    """
+    if not configs or not all(isinstance(config, RunConfig) for config in configs):
+        kind, error = ("at least one run", ValueError) if not configs else ("runs, objects of RunConfig", TypeError)
+        raise error(f"`configs` must be {kind}, got {configs!r}")
+    if len(folders) != len(configs):
+        raise ValueError(f"`folders` must be one for each of {len(configs)} runs, got {len(folders)}")
+    for i, config in enumerate(configs):
+        found = differences(configs[0], config)
+        if found:
+            raise ValueError(
+                f"`configs` must differ in hyperparameters that are real numbers only, got run 0 and run {i} with "
+                f"different {', '.join(found)}; `group_runs` groups those that may be trained together"
+            )
