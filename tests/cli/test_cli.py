@@ -109,7 +109,7 @@ def test_list_names_everything(what):
 
 
 def test_what_is_misspelt_is_answered_with_what_is_near(here):
-    assert_refused(run("trian"), "unknown command `trian`; nearest: train; known: train, evaluate")
+    assert_refused(run("trian"), "unknown command `trian`; nearest: train; known: train, sweep, evaluate")
     assert_refused(run("list", "model"), "unknown list `model`; nearest: models")
     assert_refused(run("train", "pppo"), "unknown algorithm `pppo`; nearest: ppo")
     assert_refused(run("train", "--env", "memory::RepeatPreviousEasi"), "nearest: memory::RepeatPreviousEasy")

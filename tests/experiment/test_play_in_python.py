@@ -17,7 +17,7 @@ from memorax.experiment.play import record_episodes, write_film
 from memorax.experiment.play.episodes import show_in_window
 from memorax.experiment.play.film import make_painter
 from memorax.experiment.play.python_episodes import NoWindowError
-from memorax.experiment.run.session import seed_keys
+from memorax.experiment.run.programs import seed_keys
 
 
 @pytest.fixture(scope="module")

@@ -122,5 +122,7 @@ def _devices(state: Any) -> tuple[Any, Any]:
     (learner, *others) = jax.tree.leaves(state)[0].devices()
     if others:
         return None, None
-    beside = [*jax.local_devices(), *jax.local_devices(backend="cpu")]
+    beside = list(jax.local_devices())
+    with contextlib.suppress(RuntimeError):  # JAX can be told to do without the CPU
+        beside += jax.local_devices(backend="cpu")
     return learner, next((device for device in beside if device != learner), None)

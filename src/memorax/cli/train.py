@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 import tyro
 
 from memorax.cli.compilation_cache import keep_compiled_programs
+from memorax.cli.grid import combinations, grid_configs, is_grid, run_grid, runs_in
 from memorax.cli.options import ImportOptions, Pairs, Step, given_values, parse
 from memorax.cli.output import print_result, silence_libraries
 from memorax.cli.refusal import FAILED, refusing
@@ -44,6 +45,9 @@ class TrainOptions(ImportOptions, Generic[R]):
 def run(arguments: list[str]) -> int:
     """Train; see `memorax.cli.commands` for the exit code."""
     silence_libraries()
+    resumed = given_values(arguments, "--out") if "--resume" in arguments else []
+    if is_grid(arguments) or (resumed and runs_in(Path(resumed[-1]))):
+        return _run_grid(arguments)
     config, folder, how = refusing(train_options, arguments)
     from memorax.environments import HostEnvironmentError
     from memorax.experiment.run.session import DivergenceError
@@ -62,6 +66,15 @@ def run(arguments: list[str]) -> int:
         return 128 + outcome.signal
     print_outcome(session.config, outcome)
     return 0
+
+
+def _run_grid(arguments: list[str]) -> int:
+    """Train every combination of several values of options."""
+    resume, arguments = "--resume" in arguments, [word for word in arguments if word != "--resume"]
+    read = {name: refusing(train_options, words) for name, words in combinations(arguments).items()}
+    runs = refusing(grid_configs, {name: config for name, (config, _, _) in read.items()})
+    _, folder, how = next(iter(read.values()))
+    return run_grid(runs, folder, how | {"resume": resume})
 
 
 def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[str, Any]]":

@@ -32,7 +32,7 @@ class Schedule:
     end: float | None = None
     warmup: float = 0.0
 
-    def values(self, start: float, end: float) -> Callable[[Any], Array]:
+    def values(self, start: float | Array, end: float) -> Callable[[Any], Array]:
         """Give the value as a function of the fraction of the run that is over.
 
         Args:

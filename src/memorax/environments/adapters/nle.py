@@ -62,7 +62,7 @@ def _seeded(env_id: str, options: dict[str, Any]) -> Callable[[], Any]:
             """Draws the seeds of each game: the library ignores the seed of `reset`."""
 
             def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-                inner = self.env.unwrapped
+                inner: Any = self.env.unwrapped
                 if seed is not None:
                     gymnasium.Env.reset(inner, seed=seed)
                 core, display, levels = (int(x) for x in inner.np_random.integers(2**31, size=3))

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from memorax.experiment.run.session import DivergenceError, Outcome, Session
 from memorax.experiment.run.train import Maker, announce, conclude, prepare, with_log_interval
 
 
-def train_many(
+def train_many(  # noqa: PLR0913  how to run them, by keyword
     configs: Sequence[RunConfig],
     folders: Sequence[str | Path | None] | None = None,
     *,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
     console: Console | None = None,
@@ -49,6 +50,7 @@ def train_many(
         configs: The runs.
         folders: Where to save each; as `train` takes them. None: new folders in `runs`.
         resume: Whether to resume the runs in those folders that hold one; the others begin.
+        changes: New values, by field, from where runs are resumed on, as `train` takes them.
         loggers: Where the metrics of each run go besides `metrics.jsonl`.
         callbacks: Called after every logging interval, for each run; True ends that run alone.
         console: Where to show the progress; None for standard output.
@@ -63,7 +65,8 @@ def train_many(
         TypeError: The environment runs in Python, or does not take `env_options`.
         ValueError: A configuration is refused, two runs cannot share a program, or a folder cannot be used.
     """
-    sessions, batch = prepare_many(configs, folders, resume=resume, loggers=loggers, callbacks=callbacks)
+    how: dict[str, Any] = {"resume": resume, "changes": changes, "loggers": loggers, "callbacks": callbacks}
+    sessions, batch = prepare_many(configs, folders, **how)
     try:
         return finish_many(sessions, batch, console)
     finally:
@@ -77,6 +80,7 @@ def prepare_many(
     folders: Sequence[str | Path | None] | None = None,
     *,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
 ) -> tuple[list[Session], Batch]:
@@ -93,7 +97,7 @@ def prepare_many(
         for config, folder in zip(configs, folders, strict=True):
             known = resume and folder is not None and (folder / CONFIG_FILE).is_file()
             how: dict[str, Any] = {"resume": known, "loggers": loggers, "callbacks": callbacks, "maker": maker}
-            sessions.append(prepare(config, folder, **how))
+            sessions.append(prepare(config, folder, changes=changes if known or not resume else None, **how))
             stack.callback(sessions[-1].close)
         stack.pop_all()
     return sessions, maker.batch
@@ -118,18 +122,11 @@ def finish_many(sessions: Sequence[Session], batch: Batch, console: Console | No
             for session, view in zip(sessions, views, strict=True):
                 announce(session, view)
             training = {i: sessions[i].intervals(views[i], interruption) for i in range(len(sessions))}
-            while training:
-                lengths: dict[Lane, int] = {}
-                for i in list(training):
-                    length = _next(training[i], sessions[i])
-                    if isinstance(length, Outcome):
-                        del training[i]
-                        ended[i] = length
-                    else:
-                        lengths[_lane(sessions[i])] = length
+            while len(ended) < len(sessions):
+                came = {i: _next(training[i], sessions[i]) for i in range(len(sessions)) if i not in ended}
+                ended |= {i: outcome for i, outcome in came.items() if isinstance(outcome, Outcome)}
                 _show(display, views)
-                if lengths:
-                    batch.advance(lengths)
+                batch.advance({_lane(sessions[i]): n for i, n in came.items() if isinstance(n, int)})
     finally:
         display.close()
         with contextlib.ExitStack() as stack:

@@ -125,8 +125,8 @@ class RWKV7Cell(ConfiguredModule):
 
         # What is erased is read before the decay in the equation, and after it in the kernel.
         zero = jnp.zeros_like(key)
-        first = GatedSteps(zero, rate * erase, zero, log_decay, erase * jnp.exp(-log_decay))
-        updates = zip(first, GatedSteps(receive, key, value, zero, zero), strict=True)
+        first = (zero, rate * erase, zero, log_decay, erase * jnp.exp(-log_decay))
+        updates = zip(first, (receive, key, value, zero, zero), strict=True)
         steps = GatedSteps(*(jnp.stack(pair, axis=2) for pair in updates))
         state, read = run_updates(gated_memory, steps, done, carry.state, config.chunk_size)
 
