@@ -73,7 +73,9 @@ def measure(rounds: int, against: str | None, only: list[str], place: Path) -> d
     if against is not None:
         archive = subprocess.run(["git", "archive", against, "src"], check=True, capture_output=True).stdout
         subprocess.run(["tar", "-x", "-C", str(place)], check=True, input=archive)
-    variants = {name: (fields, None) for name, fields in VARIANTS.items() if name == "plain" or name in only}
+    variants: dict[str, tuple[dict[str, Any], str | None]] = {
+        name: (fields, None) for name, fields in VARIANTS.items() if name == "plain" or name in only
+    }
     if importlib.util.find_spec("tensorboardX") is None:
         variants.pop("tensorboard", None)
     if against is not None:

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "api"
 ENTRY = re.compile(r"^\.\. (?P<kind>currentmodule|auto\w+|py:data):: (?P<name>[\w.]+)$", re.MULTILINE)
 HIDDEN = re.compile(r"memorax\.(cli|__main__)(\.|$)|\.parts(\.|$)")
 """The command line is no Python interface, and mechanisms that siblings share are not public."""
-MODULES = ["memorax.core.types", "memorax.core.distributions", "memorax.networks.architectures"]
+MODULES = ["memorax.core.types", "memorax.core.devices", "memorax.core.distributions", "memorax.networks.architectures"]
 """Public modules that no package takes its names from; all that they define is public."""
 PARTLY_PUBLIC = re.compile(r"memorax\.(kernels\.\w+|core\.registry)")
 """Modules of which the reference has what users need."""

@@ -17,6 +17,7 @@ SLOW = {
     "docs/diagnostics.md",
     "docs/getting-started.md",
     "docs/reports.md",
+    "docs/results/index.md",
     "docs/seeds.md",
     "docs/sweeps.md",
     "docs/training.md",
@@ -94,6 +95,7 @@ def check_command(words: list[str]) -> None:
     """Parse a command as the command line would, and look its names up; nothing is run."""
     from memorax.cli import sweep, train
     from memorax.cli.commands import COMMANDS
+    from memorax.cli.grid import combinations, is_grid
     from memorax.cli.options import parse
     from memorax.environments.missing import MissingExtraError
     from memorax.experiment.imports import make_environment
@@ -107,6 +109,8 @@ def check_command(words: list[str]) -> None:
         if forks:
             place = arguments.index("--fork")
             del arguments[place : place + 2]
+        if is_grid(arguments):
+            arguments = next(iter(combinations(arguments).values()))
         run, _, _ = train.train_options(arguments)
         if forks:
             return  # its environment is that of the other run

@@ -1,4 +1,4 @@
-"""A small run on one device and on eight, for `test_eight_devices.py`; writes the difference as JSON."""
+"""A small run on one device and on eight, for `test_devices.py`; writes the difference as JSON."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ def trained(config, number):
     devices = Devices(number, config.seeds, config.hyperparameters.num_envs)
     devices.check(agent)
     init_keys, keys, _ = devices.place(seed_keys(config.seed_numbers()))
-    state, _ = initialize(agent, init_keys, keys, config.warmup, devices)
+    state, _ = initialize(agent, init_keys, keys, config.warmup, devices=devices)
     before = jax.device_get(state.learner)
     program = compile_interval(agent, keys, state, UPDATES * agent.steps_per_update, devices)
     state, interval = program(keys, state)

@@ -1,7 +1,7 @@
 """A run that an earlier version wrote and stopped half way resumes, and ends as that version ended it.
 
 `folders/NAME` is what the version before the redesign left behind after 96 steps of each of two seeds, and
-`folders/NAME.jsonl` has the metrics of its run over all 192 steps; those of PPO's second half differ from that version's
+`folders/NAME.jsonl` has the metrics of its run over all 192 steps; PPO's second half differs from that version's
 in the last digits, since hyperparameters are arrays. Both were made by `memorax train` with the options
 in `config.json`, under the flags that the tests give to XLA.
 """

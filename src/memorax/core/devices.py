@@ -75,7 +75,7 @@ def by_rows(function: Callable[..., PyTree], shared: PyTree, *rows: PyTree) -> P
         lambda *args: jax.tree.leaves(function(*args)),
         in_specs=(PartitionSpec(), *(PartitionSpec(ENVS) for _ in rows)),
         out_specs=specs,
-        axis_names={ENVS},
+        axis_names={SEEDS, ENVS},  # `jax.vmap` over seeds adds the other one to the specs
         check_vma=False,  # nothing is exchanged, and constants inside need not be marked as those of one device
     )
     return jax.tree.unflatten(structure, mapped(shared, *rows))

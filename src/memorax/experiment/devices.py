@@ -72,8 +72,7 @@ class Devices:
         if getattr(agent, "host", None) is not None:
             raise TypeError(
                 f"`devices` must be 1 for an environment that runs in Python, got {self.number}; train further seeds "
-                "in "
-                "processes of their own"
+                "in processes of their own"
             )
         if self.mesh.shape[ENVS] > 1:
             with self.inside():
@@ -86,13 +85,12 @@ class Devices:
         return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
 
     def each_seed(self, function: Callable[..., PyTree]) -> Callable[..., PyTree]:
-        """Map a function over seeds, `[seeds, ...]`, on each device over its own; devices of other seeds stay apart."""
-        mapped = jax.vmap(function)
-        if self.mesh is None or self.mesh.shape[SEEDS] == 1:
-            return mapped
-        names = {SEEDS} if self.mesh.shape[ENVS] > 1 else {SEEDS, ENVS}
+        """Map a function over seeds, `[seeds, ...]`, on each device over its own."""
+        if self.mesh is None or self.mesh.shape[ENVS] > 1:
+            return jax.vmap(function, spmd_axis_name=SEEDS if self.mesh is not None else None)
         spec = PartitionSpec(SEEDS)
-        return jax.shard_map(mapped, mesh=self.mesh, in_specs=spec, out_specs=spec, axis_names=names, check_vma=False)
+        # Whole seeds exchange nothing: each device runs a program of its own.
+        return jax.shard_map(jax.vmap(function), mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
 
     def shardings(self, tree: PyTree) -> PyTree:
         """Say where the leaves of a state of all seeds are, `[seeds, ...]`, or of keys and the like; None anywhere."""

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import jax
 import jax.numpy as jnp
 
+from memorax.core.devices import row_devices
 from memorax.core.types import Array
 from memorax.kernels.platform import on_cpu
 
@@ -83,7 +84,9 @@ def _choose(first: _Parts) -> Method:
     if GPU_METHOD == "pallas":
         from memorax.kernels.linear_scan_gpu import is_supported  # noqa: PLC0415  as above
 
-        return "pallas" if is_supported(first[0].dtype, first[0][0].size) else "associative"
+        # XLA cannot split a kernel of our own over the devices of rows.
+        whole = row_devices() == 1
+        return "pallas" if whole and is_supported(first[0].dtype, first[0][0].size) else "associative"
     return GPU_METHOD
 
 

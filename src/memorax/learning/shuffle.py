@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from memorax.core.types import Array, Key
 
 EXACT = 1024
-"""Numbers up to which an order is drawn from all of them; no more are sorted as fast as they are used."""
+"""Numbers up to which an order is drawn from all of them, which sorting does in a fraction of a millisecond."""
 _ROUNDS = 6
-"""Rounds of mixing; the statistics of fewer than four differ from those of exact orders."""
+"""Rounds of mixing. Of 64 numbers, how many pairs share a minibatch varies 1.3 times as much as in exact orders with
+three rounds, 1.1 times with four, and within 3 % as much with six; of more numbers, four rounds differ less."""
 
 
 def shuffled(key: Key, size: int, *, exact: int = EXACT) -> Array:
@@ -18,8 +19,8 @@ def shuffled(key: Key, size: int, *, exact: int = EXACT) -> Array:
 
     For at most `exact` numbers all orders are equally likely. For more, each number is mapped by a random bijection of
     `0 .. 2^k - 1`, rounds of multiplications by random odd numbers, additions and shifts, and again where the result is
-    not below `size`. What falls into one minibatch is then as independent as of exact orders, within what tests of
-    thousands of orders can tell, at a hundredth of the cost of sorting random numbers.
+    not below `size`. Which numbers fall into a minibatch together, and how much that varies, is then as of exact orders
+    within what thousands of orders can tell; other statistics were not compared.
 
     Args:
         key: Random key.

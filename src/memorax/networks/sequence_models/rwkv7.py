@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -125,9 +126,9 @@ class RWKV7Cell(ConfiguredModule):
 
         # What is erased is read before the decay in the equation, and after it in the kernel.
         zero = jnp.zeros_like(key)
-        first = (zero, rate * erase, zero, log_decay, erase * jnp.exp(-log_decay))
-        updates = zip(first, (receive, key, value, zero, zero), strict=True)
-        steps = GatedSteps(*(jnp.stack(pair, axis=2) for pair in updates))
+        first = GatedSteps(zero, rate * erase, zero, log_decay, erase * jnp.exp(-log_decay))
+        second = GatedSteps(receive, key, value, zero, zero)
+        steps = jax.tree.map(lambda *updates: jnp.stack(updates, axis=2), first, second)
         state, read = run_updates(gated_memory, steps, done, carry.state, config.chunk_size)
 
         read = nn.LayerNorm(epsilon=config.eps, use_scale=False, use_bias=False, name="norm")(read)
