@@ -21,6 +21,7 @@ from benchmarks._report import write
 
 from memorax import lox
 from memorax.experiment import RunConfig, build_agent, default_run
+from memorax.experiment.env_options import read_env_options
 from memorax.experiment.presets import FOLDER, with_fields
 
 
@@ -29,7 +30,7 @@ class Search:
     """What is searched.
 
     Attributes:
-        tasks: Names of environments; returns of all of them are on one scale.
+        tasks: Environments, with their options; returns of all of them are on one scale.
         space: Lowest and highest value by hyperparameter, drawn uniformly on a logarithmic scale.
         one_minus: Lowest and highest value of 1 - x, for fields that are close to 1, such as discounts.
         fixed: Fields of the run that differ from its defaults.
@@ -45,33 +46,49 @@ class Search:
     space: Mapping[str, tuple[float, float]]
     one_minus: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    steps: int = 65_536
-    trials: int = 6
+    steps: int = 262_144
+    trials: int = 24
     seeds: int = 2
-    check_seeds: int = 6
+    check_seeds: int = 24
     points: int = 4
     episodes: int = 32
 
 
-POPGYM = ("memory::RepeatPreviousEasy", "memory::CountRecallEasy")
+POPGYM = ("memory::RepeatPreviousEasy", "memory::CountRecallEasy", "memory::AutoencodeEasy")
+CONTROL = ("memory::PositionOnlyCartPoleEasy", "memory::VelocityOnlyCartPoleEasy", "memory::NoisyPositionOnlyCartPoleEasy")
+CORRIDORS = ("memory::MemoryChain length=10", "memory::TMazePassive length=10")
+RATE = {"learning_rate": (3e-4, 5e-3)}
+POLICY = {"entropy_coefficient": (1e-3, 3e-2), "clip_coefficient": (0.1, 0.4)}
+LAMBDA, DISCOUNT = {"gae_lambda": (0.02, 0.5)}, {"gamma": (0.002, 0.2)}
+ON_POLICY = Search(tasks=POPGYM, space=RATE | POLICY, one_minus=DISCOUNT | LAMBDA)
+Q_LAMBDA = Search(tasks=POPGYM, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT | {"td_lambda": (0.05, 0.5)})
+Q_REPLAY = Search(tasks=POPGYM, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT, steps=131_072)
+PRIORITY = {"priority_exponent": (0.3, 1.0), "importance_sampling_exponent": (0.2, 1.0)}
+SOFT = {"tau": (2e-3, 0.1), "target_entropy_scale": (0.02, 0.6)}
+R2D2 = Search(tasks=POPGYM, space=RATE | PRIORITY, one_minus=DISCOUNT, steps=131_072)
+SAC = Search(tasks=POPGYM, space=RATE | SOFT, one_minus=DISCOUNT, steps=65_536)
+FAMILIES = {"popgym": POPGYM, "control": CONTROL, "corridors": CORRIDORS}
+BY_ALGORITHM = {
+    "ppo": ON_POLICY,
+    "gradient_ppo": ON_POLICY,
+    "pqn": Q_LAMBDA,
+    "dqn": Q_REPLAY,
+    "r2d2": R2D2,
+    "sac": SAC,
+}
 SEARCHES = {
-    ("ppo", "popgym"): Search(
-        tasks=POPGYM,
-        space={"learning_rate": (3e-4, 5e-3), "entropy_coefficient": (1e-3, 3e-2), "clip_coefficient": (0.1, 0.4)},
-        one_minus={"gamma": (0.005, 0.2), "gae_lambda": (0.02, 0.2)},
-    ),
-    ("pqn", "popgym"): Search(
-        tasks=POPGYM,
-        space={"learning_rate": (3e-4, 5e-3), "epsilon_end": (5e-3, 5e-2)},
-        one_minus={"gamma": (0.005, 0.2), "td_lambda": (0.05, 0.5)},
-    ),
+    (name, family): dataclasses.replace(search, tasks=tasks)
+    for name, search in BY_ALGORITHM.items()
+    for family, tasks in FAMILIES.items()
 }
 """By algorithm and family."""
 
 
 def base(algorithm: str, search: Search, task: str) -> RunConfig:
     """Give the default run of an algorithm on a task of a search."""
-    return with_fields(default_run(algorithm), {"env": task, "env_options": {}, "steps": search.steps, **search.fixed})
+    env, *options = task.split()
+    fields = {"env": env, "env_options": read_env_options(options), "steps": search.steps, **search.fixed}
+    return with_fields(default_run(algorithm), fields)
 
 
 def as_preset(config: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +102,10 @@ def draw(algorithm: str, search: Search, rng: np.random.Generator) -> list[dict[
     """Draw the trials; the first has the defaults. Values have two digits that count."""
     default = base(algorithm, search, search.tasks[0])
     names = [*search.space, *search.one_minus]
-    first = {n: float(getattr(default if hasattr(default, n) else default.hyperparameters, n)) for n in names}
+    agent = build_agent(default)
+    found = {name: getattr(default if hasattr(default, name) else default.hyperparameters, name) for name in names}
+    # What depends on the environment is None in the configuration.
+    first = {name: float(getattr(agent, name) if value is None else value) for name, value in found.items()}
     trials = [first]
     for _ in range(search.trials - 1):
         trial = {}
