@@ -1,4 +1,4 @@
-"""Tune the presets: `python -m benchmarks.presets ppo popgym`.
+"""Tune the presets: `python -m benchmarks.presets ppo recall`.
 
 Draws values of hyperparameters at random, trains an agent with each on a few tasks of a family, and writes the best
 of them, by its mean return over the tasks and over the run, as a preset of the package, with all trials beside it.
@@ -54,20 +54,20 @@ class Search:
     episodes: int = 32
 
 
-POPGYM = ("memory::RepeatPreviousEasy", "memory::CountRecallEasy", "memory::AutoencodeEasy")
+RECALL = ("memory::RepeatPreviousEasy", "memory::CountRecallEasy", "memory::AutoencodeEasy")
 CONTROL = ("memory::PositionOnlyCartPoleEasy", "memory::VelocityOnlyCartPoleEasy", "memory::NoisyPositionOnlyCartPoleEasy")
 CORRIDORS = ("memory::MemoryChain length=10", "memory::TMazePassive length=10")
 RATE = {"learning_rate": (3e-4, 5e-3)}
 POLICY = {"entropy_coefficient": (1e-3, 3e-2), "clip_coefficient": (0.1, 0.4)}
 LAMBDA, DISCOUNT = {"gae_lambda": (0.02, 0.5)}, {"gamma": (0.002, 0.2)}
-ON_POLICY = Search(tasks=POPGYM, space=RATE | POLICY, one_minus=DISCOUNT | LAMBDA)
-Q_LAMBDA = Search(tasks=POPGYM, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT | {"td_lambda": (0.05, 0.5)})
-Q_REPLAY = Search(tasks=POPGYM, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT, steps=131_072)
+ON_POLICY = Search(tasks=RECALL, space=RATE | POLICY, one_minus=DISCOUNT | LAMBDA)
+Q_LAMBDA = Search(tasks=RECALL, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT | {"td_lambda": (0.05, 0.5)})
+Q_REPLAY = Search(tasks=RECALL, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT, steps=131_072)
 PRIORITY = {"priority_exponent": (0.3, 1.0), "importance_sampling_exponent": (0.2, 1.0)}
 SOFT = {"tau": (2e-3, 0.1), "target_entropy_scale": (0.02, 0.6)}
-R2D2 = Search(tasks=POPGYM, space=RATE | PRIORITY, one_minus=DISCOUNT, steps=131_072)
-SAC = Search(tasks=POPGYM, space=RATE | SOFT, one_minus=DISCOUNT, steps=65_536)
-FAMILIES = {"popgym": POPGYM, "control": CONTROL, "corridors": CORRIDORS}
+R2D2 = Search(tasks=RECALL, space=RATE | PRIORITY, one_minus=DISCOUNT, steps=131_072)
+SAC = Search(tasks=RECALL, space=RATE | SOFT, one_minus=DISCOUNT, steps=65_536)
+FAMILIES = {"recall": RECALL, "control": CONTROL, "corridors": CORRIDORS}
 BY_ALGORITHM = {
     "ppo": ON_POLICY,
     "gradient_ppo": ON_POLICY,

@@ -13,8 +13,8 @@ PRESETS = [tuple(path.stem.rsplit("_", 1)) for path in sorted(FOLDER.glob("*.tom
 
 
 def test_there_are_presets():
-    assert ("ppo", "popgym") in PRESETS
-    assert preset_names("ppo") == ["popgym"]
+    assert ("ppo", "recall") in PRESETS
+    assert preset_names("ppo") == ["recall"]
     assert preset_names("no_algorithm") == []
 
 
@@ -32,11 +32,11 @@ def test_a_preset_is_the_best_trial_of_its_recorded_search(algorithm, family):
 
 
 def test_options_beside_a_preset_take_precedence():
-    preset, default = preset_run("ppo", "popgym"), default_run("ppo")
+    preset, default = preset_run("ppo", "recall"), default_run("ppo")
     assert (preset.env, preset.steps) == (default.env, default.steps)
     assert preset.hyperparameters != default.hyperparameters
-    assert train_options(["ppo", "--preset", "popgym"])[0] == preset
-    assert train_options(["--preset=popgym", "--learning-rate", "0.5"])[0] == dataclasses.replace(
+    assert train_options(["ppo", "--preset", "recall"])[0] == preset
+    assert train_options(["--preset=recall", "--learning-rate", "0.5"])[0] == dataclasses.replace(
         preset, learning_rate=0.5
     )
 
@@ -45,12 +45,12 @@ def test_options_beside_a_preset_take_precedence():
     ("arguments", "message"),
     [
         (
-            ["ppo", "--preset", "popgim"],
-            "`preset` must be one that ppo has, got popgim; nearest: popgym; known: popgym",
+            ["ppo", "--preset", "recal"],
+            "`preset` must be one that ppo has, got recal; nearest: recall; known: recall",
         ),
-        (["mappo", "--preset", "popgym"], "`preset` must be one that mappo has, got popgym; known: none"),
-        (["--preset", "popgym", "--resume"], "`preset` must be left out with `--resume` and `--fork`, got popgym"),
-        (["--preset", "popgym", "--fork", "runs/x"], "`preset` must be left out with `--resume` and `--fork`"),
+        (["mappo", "--preset", "recall"], "`preset` must be one that mappo has, got recall; known: none"),
+        (["--preset", "recall", "--resume"], "`preset` must be left out with `--resume` and `--fork`, got recall"),
+        (["--preset", "recall", "--fork", "runs/x"], "`preset` must be left out with `--resume` and `--fork`"),
     ],
 )
 def test_wrong_presets_are_refused(arguments, message):

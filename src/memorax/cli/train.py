@@ -26,7 +26,7 @@ class TrainOptions(ImportOptions, Generic[R]):
 
     run: R
     preset: str | None = None
-    """Hyperparameters that were tuned for a family of tasks, such as `popgym`; options beside it take precedence."""
+    """Hyperparameters that were tuned for a family of tasks, such as `recall`; options beside it take precedence."""
     out: Path | None = None
     """Folder of the run. None: `runs/ALGORITHM-ENV-MODEL`, followed by a number if that folder is taken."""
     resume: bool = False

@@ -1,4 +1,4 @@
-"""Presets: hyperparameters that were tuned for a family of tasks, `memorax train ppo --preset popgym`.
+"""Presets: hyperparameters that were tuned for a family of tasks, `memorax train ppo --preset recall`.
 
 `ALGORITHM_FAMILY.toml` holds fields of the run, and under `[hyperparameters]` those of the algorithm, that differ
 from the default run. `ALGORITHM_FAMILY.json` beside it records the search they come from: tasks, seeds, budget, the
@@ -31,7 +31,7 @@ def preset_run(algorithm: str, family: str) -> RunConfig:
 
     Args:
         algorithm: Name of the algorithm.
-        family: Name of the family, such as `popgym`.
+        family: Name of the family, such as `recall`.
 
     Returns:
         The run; environment and number of steps are those of the default run.
