@@ -55,13 +55,19 @@ class Search:
 
 
 RECALL = ("memory::RepeatPreviousEasy", "memory::CountRecallEasy", "memory::AutoencodeEasy")
-CONTROL = ("memory::PositionOnlyCartPoleEasy", "memory::VelocityOnlyCartPoleEasy", "memory::NoisyPositionOnlyCartPoleEasy")
+CONTROL = (
+    "memory::PositionOnlyCartPoleEasy",
+    "memory::VelocityOnlyCartPoleEasy",
+    "memory::NoisyPositionOnlyCartPoleEasy",
+)
 CORRIDORS = ("memory::MemoryChain length=10", "memory::TMazePassive length=10")
 RATE = {"learning_rate": (3e-4, 5e-3)}
 POLICY = {"entropy_coefficient": (1e-3, 3e-2), "clip_coefficient": (0.1, 0.4)}
 LAMBDA, DISCOUNT = {"gae_lambda": (0.02, 0.5)}, {"gamma": (0.002, 0.2)}
 ON_POLICY = Search(tasks=RECALL, space=RATE | POLICY, one_minus=DISCOUNT | LAMBDA)
-Q_LAMBDA = Search(tasks=RECALL, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT | {"td_lambda": (0.05, 0.5)})
+Q_LAMBDA = Search(
+    tasks=RECALL, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT | {"td_lambda": (0.05, 0.5)}
+)
 Q_REPLAY = Search(tasks=RECALL, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT, steps=131_072)
 PRIORITY = {"priority_exponent": (0.3, 1.0), "importance_sampling_exponent": (0.2, 1.0)}
 SOFT = {"tau": (2e-3, 0.1), "target_entropy_scale": (0.02, 0.6)}

@@ -103,7 +103,10 @@ def test_aggregates_are_over_tasks_that_all_methods_have(results):
 
 def test_a_method_with_few_tasks_does_not_take_the_others_out_of_the_comparison(results):
     cell = next(r for r in results["results"] if r["method"] == "gru")
-    late = results | {"methods": [*results["methods"], "late"], "results": [*results["results"], cell | {"method": "late"}]}
+    late = results | {
+        "methods": [*results["methods"], "late"],
+        "results": [*results["results"], cell | {"method": "late"}],
+    }
     assert [entry.method for entry in aggregates(late, 64)] == ["gru", "no memory"]
 
 

@@ -14,6 +14,8 @@ from memorax.core.registry import suggest
 from memorax.experiment.config import RunConfig
 from memorax.experiment.recipes import default_run
 
+__all__ = ["preset_names", "preset_run"]
+
 FOLDER = Path(__file__).parent
 
 
