@@ -105,7 +105,8 @@ def popjaxrl(checkout: Path, wrappers: Path, config: dict[str, Any]) -> Contende
     """Make popjaxrl's PPO with a GRU; its wrapper is that of purejaxrl, of which it is a copy for older gymnax."""
     env, params = environment("CartPole-v1")
     modules = {"envs": types.ModuleType("envs"), "envs.wrappers": program(wrappers / "purejaxrl" / "wrappers.py")}
-    module = program(checkout / "algorithms" / "ppo_gru.py", GRU, modules)
+    returns = ('traj_batch.info["return_info"][...,1]', 'traj_batch.info["returned_episode_returns"]')
+    module = program(checkout / "algorithms" / "ppo_gru.py", (*GRU, returns), modules)
     return _from_scratch("popjaxrl", module.make_train(_settings(config) | {"ENV": env, "ENV_PARAMS": params}), config)
 
 
