@@ -108,6 +108,12 @@ def test_list_names_everything(what):
         assert name in out
 
 
+def test_models_are_listed_without_compiling_them(monkeypatch):
+    monkeypatch.setattr("memorax.experiment.report.costs.measure_costs", lambda name: pytest.fail(f"{name} is compiled"))
+    code, out, _ = run("list", "models")
+    assert (code, "mamba2" in out) == (0, True)
+
+
 def test_what_is_misspelt_is_answered_with_what_is_near(here):
     assert_refused(run("trian"), "unknown command `trian`; nearest: train; known: train, sweep, evaluate")
     assert_refused(run("list", "model"), "unknown list `model`; nearest: models")

@@ -76,7 +76,9 @@ def begun(tmp_path):
 
 def test_a_resumed_run_may_go_on_with_other_values(begun):
     longer = dataclasses.replace(first(), steps=10 * UPDATE)
-    train(longer, begun, resume=True, changes={"learning_rate": 0.25, "gamma": 0.4}, **QUIET)
+    said = Console(file=io.StringIO())
+    train(longer, begun, resume=True, changes={"learning_rate": 0.25, "gamma": 0.4}, console=said)
+    assert "step 72 with learning_rate=0.25 instead of 0.5, gamma=0.4 instead of 0.8\n" in said.file.getvalue()
     assert rates(begun) == pytest.approx({24: 0.4, 48: 0.4, 72: 0.4, 96: 0.1, 120: 0.1})
     stored = load_config(begun)
     assert (stored.learning_rate, stored.hyperparameters.gamma) == (0.25, 0.4)

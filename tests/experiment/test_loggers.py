@@ -291,7 +291,7 @@ def test_an_unknown_logger_is_refused_before_anything_is_written(agent, tmp_path
 @pytest.mark.parametrize(("name", "library"), NEEDS.items())
 def test_a_missing_library_names_the_command_that_installs_it(agent, tmp_path, monkeypatch, name, library):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=rf"logger `{name}` needs {library}, .*run `pip install memorax\[{name}\]`"):
+    with pytest.raises(ImportError, match=rf'logger `{name}` needs {library}, .*run `pip install "memorax\[{name}\]"`'):
         prepare(config(), tmp_path / "run", loggers=[name])
     prepare(config(), tmp_path / "run").close()  # the folder is still free
 

@@ -1,5 +1,6 @@
 """Reports and comparisons: the statistics against SciPy, and what a page says of runs with awkward names."""
 
+import dataclasses
 import re
 import shutil
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from scipy import stats
 from tests.experiment.test_plot import write_run
 
 from memorax.experiment import compare_runs, load_results, write_report
+from memorax.experiment.changes import apply_changes
 from memorax.experiment.report.comparison import differing_fields, score_methods
 from memorax.experiment.report.statistics import (
     holm_adjusted,
@@ -94,6 +96,24 @@ def test_methods_are_scored_over_the_tasks_they_share(runs):
     assert best.interval[0] < best.iqm < best.interval[1]
     assert score_methods(results[:2]) == [], "a single task"
     assert list(differing_fields(results[:2])) == ["model"]
+
+
+def test_settings_are_written_as_the_command_line_takes_them(runs):
+    (result,) = load_results([runs / "gru"])
+    changed = apply_changes(result.config, {"gamma": 0.5, "learning_rate": 0.01}, 65_536)
+    changed = dataclasses.replace(
+        changed, steps=200_000, env_options={"length": 3}, schedules={"learning_rate": "cosine:0:0.1"}
+    )
+    found = differing_fields([result, dataclasses.replace(result, config=changed)])
+    assert {name: values[1] for name, values in found.items()} == {
+        "env_options": "length=3",
+        "steps": "200_000",
+        "schedules": "learning_rate=cosine:0:0.1",
+        "learning_rate": "0.01",
+        "gamma": "0.5",
+        "history": "from step 65,536: gamma=0.5, learning_rate=0.01",
+    }
+    assert found["history"][0] == ""
 
 
 class Page(HTMLParser):

@@ -46,8 +46,9 @@ def run(arguments: list[str]) -> int:
     """Train; see `memorax.cli.commands` for the exit code."""
     silence_libraries()
     resumed = given_values(arguments, "--out") if "--resume" in arguments else []
-    if is_grid(arguments) or (resumed and runs_in(Path(resumed[-1]))):
-        return _run_grid(arguments)
+    known = runs_in(Path(resumed[-1])) if resumed else []
+    if is_grid(arguments) or known:
+        return _run_grid(arguments, known)
     config, folder, how = refusing(train_options, arguments)
     from memorax.environments import HostEnvironmentError
     from memorax.experiment.run.session import DivergenceError
@@ -68,13 +69,20 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _run_grid(arguments: list[str]) -> int:
-    """Train every combination of several values of options."""
-    resume, arguments = "--resume" in arguments, [word for word in arguments if word != "--resume"]
-    read = {name: refusing(train_options, words) for name, words in combinations(arguments).items()}
+def _run_grid(arguments: list[str], known: list[Path]) -> int:
+    """Train every combination of several values of options, or go on with the runs of a grid."""
+    if known and not is_grid(arguments):
+        # Each as it was started, but for what is said now; of several `--out` the last one counts.
+        read = {path.name: refusing(train_options, [*arguments, "--out", str(path)]) for path in known}
+        folder: Path | None = known[0].parent
+        how = next(iter(read.values()))[2]
+    else:
+        resume, arguments = "--resume" in arguments, [word for word in arguments if word != "--resume"]
+        read = {name: refusing(train_options, words) for name, words in combinations(arguments).items()}
+        _, folder, how = next(iter(read.values()))
+        how |= {"resume": resume}
     runs = refusing(grid_configs, {name: config for name, (config, _, _) in read.items()})
-    _, folder, how = next(iter(read.values()))
-    return run_grid(runs, folder, how | {"resume": resume})
+    return run_grid(runs, folder, how)
 
 
 def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[str, Any]]":

@@ -58,6 +58,17 @@ def config_at(config: RunConfig, step: int) -> RunConfig:
     return config
 
 
+def describe_changes(config: RunConfig, step: int) -> str:
+    """Say what was changed at a step, ` with gamma=0.99 instead of 0.9`; empty where nothing was."""
+    texts = [
+        f"{name}={change['after'][name]} instead of {before}"
+        for change in config.history
+        if change["step"] == step
+        for name, before in change["before"].items()
+    ]
+    return f" with {', '.join(texts)}" if texts else ""
+
+
 def _get(config: RunConfig, name: str) -> Any:
     return getattr(config if _is_own(name) else config.hyperparameters, name)
 

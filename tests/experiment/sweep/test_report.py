@@ -75,11 +75,11 @@ def test_importance_needs_optuna_and_says_so(sweep, tmp_path, monkeypatch):
     from memorax.experiment.sweep import report
 
     def missing(config, trials):
-        raise ImportError("engine optuna needs optuna, which is not installed; run `pip install memorax[optuna]`")
+        raise ImportError('engine optuna needs optuna, which is not installed; run `pip install "memorax[optuna]"`')
 
     monkeypatch.setattr(report, "importance", missing)
     page = write_sweep_report(sweep, tmp_path / "sweep.html").read_text()
-    assert "pip install memorax[optuna]" in section(page, "importance")
+    assert 'pip install "memorax[optuna]"' in section(page, "importance")
 
 
 def test_several_metrics_have_a_figure_of_their_front(tmp_path):

@@ -29,7 +29,7 @@ class WeightsAndBiases:
             import wandb  # pyright: ignore[reportMissingImports] (an extra)
         except ModuleNotFoundError as error:
             message = "logger `wandb` needs wandb, which is not installed"
-            raise ImportError(f"{message}; run `pip install memorax[wandb]`") from error
+            raise ImportError(f'{message}; run `pip install "memorax[wandb]"`') from error
         self.folder, self.config = folder, config
         self._library: Any = wandb
         self._runs: dict[int, Any] = {}
