@@ -129,6 +129,18 @@ def pqn_feed_forward(options: argparse.Namespace) -> Iterator[Contender]:
         yield elsewhere.purejaxql(options.purejaxql, options.purejaxrl, config)
 
 
+def pqn_gru(options: argparse.Namespace) -> Iterator[Contender]:
+    """PQN with a layer and a GRU of 128 that sees the previous action, and new targets in each step, as PureJaxQL's."""
+    config = {"envs": 64, "length": 64, "epochs": 4, "minibatches": 4, "steps": 32_768}
+    env, params = make("gymnax::CartPole-v1")
+    settings = PQNConfig(num_envs=64, num_steps=64, update_epochs=4, num_minibatches=4, refresh_targets=True)
+    trunk = FeatureExtractor(MLP((128,), activation=normalized_relu), same), RNN(nn.GRUCell(features=128))
+    network = Network(*trunk, heads.DiscreteQNetwork(action_dim=2))
+    yield ours(PQN(settings, env, params, network, _optimizer()), config["steps"])
+    if options.purejaxql and options.purejaxrl:
+        yield elsewhere.purejaxql(options.purejaxql, options.purejaxrl, config, width=128, gru=True)
+
+
 def sac_feed_forward(*, discrete: bool) -> Peers:
     """SAC with networks of 64 x 64: 16 environments, and for 16 transitions an update on 256."""
     name = "CartPole-v1" if discrete else "Pendulum-v1"
@@ -217,6 +229,7 @@ ROWS: dict[str, Peers] = {
     "SAC, MLP, 16 environments": sac_feed_forward(discrete=False),
     "SAC, MLP, discrete actions, 16 environments": sac_feed_forward(discrete=True),
     "DQN, MLP, 16 environments": dqn_feed_forward,
+    "PQN, GRU(128), 64 environments": pqn_gru,
     "R2D2, GRU(128), 16 environments": r2d2_gru,
     "PPO, MLP, 2,048 environments": ppo_feed_forward(2048, 262_144),
     "PPO, GRU(64), 16 seeds and one": seeds,

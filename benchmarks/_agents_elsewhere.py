@@ -125,14 +125,18 @@ def popjaxrl_s5(checkout: Path, wrappers: Path, config: dict[str, Any], *, width
     return _from_scratch("popjaxrl", module.make_train(settings), config)
 
 
-def purejaxql(checkout: Path, wrappers: Path, config: dict[str, Any]) -> Contender:
-    """Make PureJaxQL's PQN without memory."""
+def purejaxql(
+    checkout: Path, wrappers: Path, config: dict[str, Any], *, width: int = 64, gru: bool = False
+) -> Contender:
+    """Make PureJaxQL's PQN, with two layers or, where `gru` is set, with one and a GRU, all of this width."""
     modules = {"gymnax.wrappers.purerl": program(wrappers / "purejaxrl" / "wrappers.py")}
-    module = program(checkout / "purejaxql" / "pqn_gymnax.py", (), modules)
+    module = program(checkout / "purejaxql" / ("pqn_rnn_gymnax.py" if gru else "pqn_gymnax.py"), (), modules)
     settings = _settings(config) | {
         "TOTAL_TIMESTEPS_DECAY": config["steps"],
         "NUM_EPOCHS": config["epochs"],
-        "HIDDEN_SIZE": 64,
+        "HIDDEN_SIZE": width,
+        "NUM_LAYERS": 1 if gru else 2,
+        "MEMORY_WINDOW": 0,
         "NORM_TYPE": "layer_norm",
         "LAMBDA": 0.95,
         "EPS_START": 1.0,
