@@ -167,10 +167,10 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
             carry: The memory before the first step.
             importance: Importance sampling weight of each sequence, `[batch]`.
         """
-        _, output, sown = self.networks.unroll_with_losses(params, batch.inputs, carry, self.burn_in)
-        _, target_output = self.networks.unroll(target_params, batch.inputs, carry, self.burn_in)
+        output, sown = self.networks.unroll_to_bootstrap(params, batch.inputs, carry, self.burn_in)
+        target_output = self.networks.unroll_successors(target_params, batch.inputs, carry, self.burn_in)
         batch = jax.tree.map(lambda x: x[:, self.burn_in : -1], dataclasses.replace(batch, carry=None))
-        greedy = greedy_actions(output if self.config.double else target_output)
+        greedy = greedy_actions(output)[:, 1:] if self.config.double else greedy_actions(target_output)
         following = action_values(target_output, greedy)
         chosen = action_values(first_steps(output, batch.reward.shape[1]), batch.action)
         targets = self.targets(batch)
