@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from rich.console import Console
 from tests.experiment.fake_agent import FakeAgent
 
+import memorax
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.cli import main
 from memorax.cli.output import print_result
@@ -106,6 +108,15 @@ def test_list_names_everything(what):
         what
     ]:
         assert name in out
+
+
+def test_a_warning_is_a_line_of_its_own(capsys, monkeypatch):
+    monkeypatch.setattr("warnings.formatwarning", warnings.formatwarning)
+    run("list", "algorithm")
+    form = warnings.formatwarning
+    assert form("pygame is missing", UserWarning, memorax.__file__, 3) == "memorax: warning: pygame is missing\n"
+    assert "DeprecationWarning" in form("old", DeprecationWarning, memorax.__file__, 3)
+    assert "UserWarning" in form("theirs", UserWarning, "/elsewhere/code.py", 3)
 
 
 def test_models_are_listed_without_compiling_them(monkeypatch):

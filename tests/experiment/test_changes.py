@@ -168,13 +168,15 @@ def test_changes_are_read_from_the_command_line(begun, monkeypatch):
 def test_a_change_is_drawn_in_the_curve(begun):
     from matplotlib.figure import Figure
 
+    figure = Figure(layout="constrained")
     train(dataclasses.replace(first(), steps=120), begun, resume=True, changes={"learning_rate": 0.25}, **QUIET)
-    axes = Figure().add_subplot()
+    axes = figure.add_subplot()
     stored = load_config(begun)
     draw(axes, [make_curve(read_rows(begun / "metrics.jsonl"), "run")], [stored], "mean")
     drawn = [line for line in axes.lines if list(line.get_xdata()) == [72, 72]]
     assert len(drawn) == 1
-    assert "learning_rate=0.25" in [text.get_text() for text in axes.texts]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "run from here on with learning_rate=0.25" in names
 
 
 SOURCE = RunConfig(

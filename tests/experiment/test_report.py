@@ -121,11 +121,12 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.text, self.sources = [], "", []
+        self.tags, self.text, self.sources, self.contents = [], "", [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
+        self.contents += [value for name, value in attributes if tag == "img" and name == "class"]
         self.sources += [value for name, value in attributes if name in ("src", "href")]
 
     def handle_data(self, data):
@@ -147,6 +148,9 @@ def test_a_report_is_whole_and_escapes_what_others_wrote(runs, tmp_path):
     # Nothing is loaded from anywhere else.
     assert all(re.match(r"#|data:", source) for source in page.sources)
     assert page.tags.count("img") == 6
+    assert page.contents.count("figure") == 5, "these are wider than a phone, so that their text can be read"
+    assert page.contents.count("picture") == 1
+    assert re.search(r"\[\S+,\u00a0\S+\]", page.text), "an interval is not divided at the end of a line"
     assert not [x for x in tmp_path.iterdir() if x.name.startswith(".")]
 
 

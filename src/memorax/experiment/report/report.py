@@ -225,7 +225,7 @@ def _memory(body: Element, results: Sequence[RunResult]) -> None:
     if found:
         section = add_section(body, "memory", "Memory", "As `memorax diagnose` measured it.")
         for result, path in found:
-            add_image(section, path.read_bytes(), "png", result.label)
+            add_image(section, path.read_bytes(), "png", result.label, "figures")
 
 
 def _pictures(body: Element, results: Sequence[RunResult]) -> None:
