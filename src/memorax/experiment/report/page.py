@@ -20,6 +20,7 @@ table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabu
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { overflow-wrap: break-word; max-width: 28rem; } th { background: var(--soft); white-space: nowrap; }
 tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; max-width: 16rem; }
+@media (min-width: 40rem) { tbody th { white-space: pre; max-width: none; } }
 @media (max-width: 40rem) {
   th, td { padding: 0.2rem 0.4rem; } thead th { white-space: normal; }
   figure { overflow-x: auto; } img.figure { max-width: none; width: 40rem; } img.figures { max-width: none; width: 70rem; }
