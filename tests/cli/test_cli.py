@@ -211,6 +211,14 @@ def test_a_folder_may_be_a_string(here, monkeypatch):
         evaluate("missing")
 
 
+def test_no_diagnosis_is_proposed_where_the_environment_runs_in_python(here, monkeypatch):
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
+    for host in (None, object()):
+        monkeypatch.setattr(FakeAgent, "host", host, raising=False)
+        code, out, _ = run("train", "--steps", "120", "--seeds", "1", "--out", f"runs/{host is None}")
+        assert (code, "memorax play" in out, "memorax diagnose" in out) == (0, True, host is None)
+
+
 def test_a_run_ends_with_its_curve(trained):
     folder, out = trained
     assert out.splitlines()[0] == (
