@@ -85,6 +85,8 @@ def _print(diagnosis: "Diagnosis", title: str) -> None:
         f"the value looks back {recall.mean_lag():.1f} steps on average and {recall.reach()} at most, of "
         f"{recall.lags[-1]} that were tried (effects of at least 1 % of the largest)"
     )
+    if diagnosis.ablation is None:
+        say("the agent has no memory to tamper with or to read from")
     table = Table("variant", "mean episode return", "95 % interval", "episodes", title=title)
     rows = {} if diagnosis.ablation is None else {"memory intact": diagnosis.ablation.intact}
     if diagnosis.ablation is not None:

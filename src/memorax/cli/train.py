@@ -65,7 +65,7 @@ def run(arguments: list[str]) -> int:
     if outcome.signal is not None:
         say(f"stopped and saved at step {outcome.step:,}; resume with: memorax train --resume --out {folder}")
         return 128 + outcome.signal
-    print_outcome(session.config, outcome)
+    print_outcome(session.config, outcome, in_jax=getattr(session.agent, "host", None) is None)
     return 0
 
 
@@ -134,8 +134,14 @@ def _stored(config: "RunConfig", named: list[str], purpose: str) -> "RunConfig":
     return config
 
 
-def print_outcome(config: "RunConfig", outcome: Any) -> None:
-    """Print the result of a run that is complete, and what can be done with it."""
+def print_outcome(config: "RunConfig", outcome: Any, *, in_jax: bool = True) -> None:
+    """Print the result of a run that is complete, and what can be done with it.
+
+    Args:
+        config: The run.
+        outcome: What came of it.
+        in_jax: Whether its environment is one of JAX, in which its memory can be examined.
+    """
     from memorax.experiment.run.checkpoint import newest
     from memorax.experiment.run.files import BEST, CURVE_FILE
 
@@ -155,6 +161,7 @@ def print_outcome(config: "RunConfig", outcome: Any) -> None:
             (f"memorax report {folder} OTHER_RUN", "compare runs in one HTML file"),
             (longer, "train longer"),
         ]
+    following = [(command, purpose) for command, purpose in following if in_jax or "diagnose" not in command]
     extends = outcome.stopped_by is None and not (config.anneal_learning_rate or config.schedules)
     following = [(command, purpose) for command, purpose in following if command != longer or extends]
     if following:

@@ -58,10 +58,11 @@ def draw_recall(axes: Any, recall: RecallOverLag) -> None:
         {"gradient": (recall.gradient, ":")} if recall.gradient else {}
     )
     for kind, (effects, style) in kinds.items():
-        for color, (name, effect) in zip(("C0", "C1"), effects.items(), strict=True):
+        # Of different widths: the one is seen beside the other where they agree.
+        for color, width, (name, effect) in zip(("C0", "C1"), (3.2, 1.4), effects.items(), strict=True):
             top = effect.max()
             relative = effect / top if top > 0 else effect
-            axes.plot(recall.lags, relative, style, color=color, label=f"{name}, {kind}", linewidth=1.8)
+            axes.plot(recall.lags, relative, style, color=color, label=f"{name}, {kind}", linewidth=width)
     axes.set(xlabel="lag (steps back)", ylabel="effect, relative to the largest", ylim=(-0.03, 1.06))
     axes.set_title(f"Recall over lag: mean lag of the value {recall.mean_lag():.1f} steps", fontsize=11)
     _add_legend(axes)

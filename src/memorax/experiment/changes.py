@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memorax.core.hyperparameters import real_fields
-from memorax.core.registry import suggest
+from memorax.core.registry import nearest
 from memorax.experiment.config import RunConfig
 
 
@@ -32,7 +32,7 @@ def apply_changes(config: RunConfig, changes: Mapping[str, Any], step: int) -> R
     known = changeable_fields(config)
     for name in changes:
         if name not in known:
-            near = suggest(name, tuple(known))
+            near = "".join(f"; nearest: {', '.join(found)}" for found in [nearest(name, tuple(known))] if found)
             raise ValueError(f"`set` must be of a field that may change, got {name}{near}; these: {', '.join(known)}")
     before = {name: _get(config, name) for name in changes}
     changed = _with(config, changes)

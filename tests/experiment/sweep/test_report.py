@@ -48,7 +48,7 @@ def test_the_best_are_told_by_their_fresh_seeds(sweep, tmp_path):
     best = section(page, "best")
     rows = re.findall(r"<tr.*?</tr>", best, re.DOTALL)[1:]
     assert "trials/0000" in rows[0]
-    assert re.search(r"6\.000 \[5\.\d+, 7\.\d+\]", rows[0])
+    assert re.search(r"6\.000 \[5\.\d+,\s7\.\d+\]", rows[0])
     assert [re.search(r"trials/\d+", row)[0] for row in rows] == [f"trials/{i:04d}" for i in (0, 1, 4, 6)]
 
 

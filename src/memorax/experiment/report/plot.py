@@ -119,18 +119,11 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         (line,) = axes.plot(curve.steps, curve.center, linewidth=1.8, **line_style(i))
         labels[line] = f"{curve.label} ({seeds})"
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
-    for config in configs:
+    for i, (curve, config) in enumerate(zip(curves, configs, strict=True)):
         for change in config.history:
             text = ", ".join(f"{name}={value:g}" for name, value in change["after"].items())
-            axes.axvline(change["step"], color="0.4", linestyle="-.", linewidth=0.8)
-            place = {
-                "xycoords": ("data", "axes fraction"),
-                "rotation": 90,
-                "va": "bottom",
-                "ha": "right",
-                "fontsize": 8,
-            }
-            axes.annotate(text, (change["step"], 0.02), **place)
+            line = axes.axvline(change["step"], color=line_style(i)["color"], linestyle="-.", linewidth=0.8)
+            labels[line] = f"{curve.label} from here on with {text}"
     tasks = {config.task(): config for config in configs}
     for memory, style in (("with", "--"), ("without", ":")):
         known = {task: best_return(config, memory=memory == "with") for task, config in tasks.items()}
@@ -179,7 +172,7 @@ def add_legend_below(figure: Any, labels: Mapping[Any, str], fontsize: float = 9
     """
     inches = fontsize / 72
     longest = max(map(len, labels.values()), default=0)
-    columns = int(np.clip(figure.get_figwidth() / ((0.62 * longest + 5.0) * inches), 1, max(1, len(labels))))
+    columns = int(np.clip(figure.get_figwidth() / ((0.57 * longest + 4.5) * inches), 1, max(1, len(labels))))
     figure.set_figheight(figure.get_figheight() + 1.55 * inches * -(-len(labels) // columns))
     add_legend(figure, labels, loc="outside lower center", ncols=columns, fontsize=fontsize)
 

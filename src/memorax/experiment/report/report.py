@@ -136,7 +136,7 @@ def _comparison(body: Element, results: Sequence[RunResult]) -> None:
     section = add_section(body, "comparison", "Comparison", note)
     rows = [
         (
-            f"{pair.first} against {pair.second}",
+            f"{pair.first}\nagainst {pair.second}",
             pair.verdict,
             f"{pair.difference:+.3f}",
             f"{pair.probability:.2f} [{pair.interval[0]:.2f}, {pair.interval[1]:.2f}]",
@@ -187,6 +187,8 @@ def _losses(body: Element, results: Sequence[RunResult]) -> None:
     rows = -(-len(names) // 3)
 
     def draw_all(figure: Any) -> None:
+        from matplotlib.ticker import EngFormatter
+
         lines = {}
         for i, name in enumerate(names):
             axes = figure.add_subplot(rows, 3, i + 1)
@@ -196,6 +198,7 @@ def _losses(body: Element, results: Sequence[RunResult]) -> None:
             axes.set_title(name.removeprefix("losses/"), fontsize=9, parse_math=False)
             axes.tick_params(labelsize=7)
             axes.locator_params("x", nbins=4)
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.grid(alpha=0.25)
         add_legend_below(figure, {line: results[j].label for j, line in lines.items()})
 
@@ -223,9 +226,9 @@ def _memory(body: Element, results: Sequence[RunResult]) -> None:
     found = [(result, result.folder / DIAGNOSIS_FIGURE) for result in results]
     found = [(result, path) for result, path in found if path.is_file()]
     if found:
-        section = add_section(body, "memory", "Memory", "As `memorax diagnose` measured it.")
+        section = add_section(body, "memory", "Memory", "As memorax diagnose measured it.")
         for result, path in found:
-            add_image(section, path.read_bytes(), "png", result.label)
+            add_image(section, path.read_bytes(), "png", result.label, "figures")
 
 
 def _pictures(body: Element, results: Sequence[RunResult]) -> None:

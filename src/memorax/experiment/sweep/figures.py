@@ -68,7 +68,7 @@ def draw_importance(figure: Any, shares: Mapping[str, float]) -> None:
     axes.barh(range(len(names)), [shares[name] for name in names], color="C0")
     axes.set_yticks(range(len(names)))
     axes.set_yticklabels(names, parse_math=False)
-    axes.set(xlabel="importance", xlim=(0, 1))
+    axes.set(xlabel="importance", xlim=(0, 1), axisbelow=True)
     axes.grid(alpha=0.25, axis="x")
 
 
