@@ -101,7 +101,7 @@ def run_grid(runs: "Sequence[tuple[str, RunConfig]]", out: Path | None, how: dic
     return FAILED if all(outcome.error is not None for outcome in outcomes) else 0
 
 
-_ALONE = {"fork": None, "fork_step": "last", "devices": 1}
+_ALONE = {"fork": None, "fork_step": "last", "devices": None, "distributed": False, "coordinator": None}
 """Options that a grid does not take, and what they are when they are not given."""
 
 

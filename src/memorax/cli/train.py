@@ -1,7 +1,9 @@
 """`memorax train [ALGORITHM] [OPTIONS]`."""
 
 import dataclasses
+import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from memorax.experiment.config import RunConfig
 
 R = TypeVar("R")
+_WHERE = ("devices", "distributed", "coordinator", "process_id", "num_processes")
+"""Options about the devices and processes that train."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,9 +39,19 @@ class TrainOptions(ImportOptions, Generic[R]):
     """Begin with the parameters of another run, whose options are the defaults; the environment may be another one."""
     fork_step: Step = "last"
     """Which checkpoint of the run to fork: the newest, the best, or the one at this step."""
-    devices: Annotated[int | Literal["all"], tyro.conf.arg(metavar="{all,INT}")] = 1
+    devices: Annotated[int | Literal["all"] | None, tyro.conf.arg(metavar="{None,all,INT}")] = None
     """How many devices train together: seeds are split over them first, then the environments of each seed. The result
-    is the same up to rounding, and a run may be resumed on another number of devices."""
+    is the same up to rounding, and a run may be resumed on another number of devices. None: one, or all of all
+    processes where there are several."""
+    distributed: bool = False
+    """Train in several processes, on one machine or more, that SLURM, Open MPI or Kubernetes has started with the same
+    command; the first one shows the progress and writes the folder, which all must be able to read."""
+    coordinator: str | None = None
+    """The same where nothing starts them for you: `HOST:PORT` of the first process, a free port there."""
+    process_id: int | None = None
+    """Which of the processes this one is, from 0; with `--coordinator`."""
+    num_processes: int | None = None
+    """How many processes there are; with `--coordinator`."""
 
 
 def run(arguments: list[str]) -> int:
@@ -48,14 +62,26 @@ def run(arguments: list[str]) -> int:
         return _run_grid(arguments)
     config, folder, how = refusing(train_options, arguments)
     from memorax.environments import HostEnvironmentError
+    from memorax.experiment.run.follow import followed
+    from memorax.experiment.run.hosts import FollowedError, LostProcessError, connect, group
     from memorax.experiment.run.session import DivergenceError
     from memorax.experiment.run.train import finish, prepare
 
+    processes = [how.pop(name) for name in ("coordinator", "num_processes", "process_id")]
+    if how.pop("distributed") or any(value is not None for value in processes):
+        refusing(connect, *processes)
     keep_compiled_programs()
-    session = refusing(prepare, config, folder, **how)
     try:
+        if not group().leads:
+            signal = followed(return_on_signal=True).signal
+            return 0 if signal is None else 128 + signal
+        session = refusing(prepare, config, folder, **how)
         outcome = finish(session)
-    except (DivergenceError, HostEnvironmentError) as error:
+    except LostProcessError as error:
+        complain(error)
+        sys.stderr.flush()
+        os._exit(FAILED)  # JAX would wait for the process that is lost
+    except (DivergenceError, HostEnvironmentError, FollowedError) as error:
         complain(error)
         return FAILED
     folder = shlex.quote(str(outcome.folder))
@@ -108,7 +134,7 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[s
     options = _parse(arguments, default)
     modules = dict.fromkeys((*options.run.imports, *options.imports))  # for `evaluate` and `--resume`
     config = dataclasses.replace(options.run, imports=tuple(modules))
-    how = {name: getattr(options, name) for name in ("resume", "changes", "fork", "fork_step", "devices")}
+    how = {name: getattr(options, name) for name in ("resume", "changes", "fork", "fork_step", *_WHERE)}
     return config, folder or options.out, how
 
 

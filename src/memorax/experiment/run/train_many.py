@@ -19,11 +19,13 @@ from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.files import CONFIG_FILE
 from memorax.experiment.run.grouping import differences, run_hyperparameters
+from memorax.experiment.run.hosts import group
 from memorax.experiment.run.interrupt import Interruption
+from memorax.experiment.run.intervals import with_log_interval
 from memorax.experiment.run.programs import own_values, seed_keys
 from memorax.experiment.run.python_environments import in_python
 from memorax.experiment.run.session import DivergenceError, Outcome, Session
-from memorax.experiment.run.train import Maker, announce, conclude, prepare, with_log_interval
+from memorax.experiment.run.train import Maker, announce, conclude, prepare
 
 
 def train_many(  # noqa: PLR0913  how to run them, by keyword
@@ -231,8 +233,11 @@ def _check_runs(configs: Sequence[RunConfig], folders: Sequence[Path | None]) ->
 
     Raises:
         TypeError: They are no runs.
-        ValueError: There are none, two cannot share a program, or the number of folders is another one.
+        ValueError: There are none, two cannot share a program, the number of folders is another one, or there are
+            several processes.
     """
+    if group().several:
+        raise ValueError("`configs` must be trained in one process, got several processes; train one run in them")
     if not configs or not all(isinstance(config, RunConfig) for config in configs):
         kind, error = ("at least one run", ValueError) if not configs else ("runs, objects of RunConfig", TypeError)
         raise error(f"`configs` must be {kind}, got {configs!r}")
