@@ -28,15 +28,14 @@ def rulesets():
     constants = xminigrid.core.constants
     balls = constants.TILES_REGISTRY[constants.Tiles.BALL, 1 : 1 + BALLS]
     goals = jnp.stack([AgentHoldGoal(tile=ball).encode() for ball in balls])
-    rules = jnp.tile(EmptyRule().encode()[None, None], (BALLS, 1, 1))
-    objects = jnp.tile(balls[None], (BALLS, 1, 1))
+    rules, objects = (jnp.tile(x, (BALLS, 1, 1)) for x in (EmptyRule().encode()[None, None], balls[None]))
     return xminigrid.benchmarks.Benchmark(goals, rules, objects, jnp.zeros(BALLS, jnp.int32))
 
 
-def returns_in_trials(agent, state, rounds=8):
+def returns_in_trials(agent, state, rounds=16):
     """Mean return of the first, second, ... episode of new trials."""
     returns = np.zeros(EPISODES)
-    for key in jax.random.split(jax.random.key(9), rounds):
+    for key in jax.random.split(jax.random.key(int(state.step)), rounds):  # other trials each time
         fresh = dataclasses.replace(agent.init(key), learner=state.learner)
         _, steps = agent.rollout(key, fresh, EPISODES * MAX_STEPS)
         done, reward = np.asarray(steps.terminated | steps.truncated), np.asarray(steps.reward)
@@ -49,18 +48,16 @@ def main(num_steps: int = 600_000, parts: int = 12) -> list[float]:
     """Train with memory across and within episodes; give the mean returns of a trial's first and last episodes."""
     options = {"episodes_per_trial": EPISODES, "max_steps": MAX_STEPS, "height": 6, "width": 6}
     env, env_params = make("xminigrid::XLand-MiniGrid-R1-9x9", benchmark=rulesets(), **options)
-    gru = RNN(cell=nn.GRUCell(features=64))
-    curves = {}
+    config = PPOConfig(num_envs=32, num_steps=60, num_minibatches=4, entropy_coefficient=0.01)
+    gru, curves = RNN(cell=nn.GRUCell(features=64)), {}
     for name, torso in (("across", RL2Wrapper(gru, episodes_per_trial=EPISODES)), ("within", gru)):
         # RL² must see the last action and reward of the episode before.
         small = {f"{part}_extractor": MLP(features=(16,)) for part in ("action", "reward", "done")}
         look = nn.Sequential([lambda x: x.reshape(*x.shape[:-3], -1), nn.Dense(64), nn.relu])
         extractor = FeatureExtractor(observation_extractor=look, mask_at_start=name == "within", **small)
         actor = Network(extractor, torso, heads.Categorical(action_dim=env.action_space(env_params).n))
-        critic = Network(extractor, torso, heads.VNetwork())
         optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3))
-        config = PPOConfig(num_envs=32, num_steps=60, num_minibatches=4, entropy_coefficient=0.01)
-        agent = PPO(config, env, env_params, actor, critic, optimizer, optimizer)
+        agent = PPO(config, env, env_params, actor, Network(extractor, torso, heads.VNetwork()), optimizer, optimizer)
         state = agent.init(jax.random.key(0))
         curves[name] = [[0, *returns_in_trials(agent, state)]]
         for _ in range(parts):

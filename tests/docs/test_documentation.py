@@ -17,6 +17,7 @@ SLOW = {
     "docs/diagnostics.md",
     "docs/getting-started.md",
     "docs/reports.md",
+    "docs/results/index.md",
     "docs/seeds.md",
     "docs/sweeps.md",
     "docs/training.md",

@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from memorax import lox
 from memorax.acting import host_programs as programs
 from memorax.acting.checks import check_state, whole_updates
 from memorax.acting.host_learner import Learner, OverlappedLearner
 from memorax.acting.host_programs import HostPrograms
+from memorax.acting.seed_axis import as_given, as_seeds, copied
 from memorax.acting.vector_env import RolloutState
 from memorax.core.checks import boolean, check, integer, optional
 from memorax.core.types import Key, PyTree, Transition
@@ -95,15 +95,15 @@ class HostRunner:
         self._training = self._evaluating = None
 
     def _init(self, key: Key) -> tuple[Any, Logs]:
-        keys, single = _as_seeds(key)
+        keys, single = as_seeds(key)
         numbers = self.compiled(programs.session)(keys)
         started = self._begin(self._copies(keys.shape[0]), np.asarray(numbers))
-        return _as_given(self.compiled(programs.init)(keys, numbers, started), single), {}
+        return as_given(self.compiled(programs.init)(keys, numbers, started), single), {}
 
     def _train(self, key: Key, state: Any, num_steps: int) -> tuple[Any, Logs]:
         updates = whole_updates(check("num_steps", num_steps, integer()), self.agent.steps_per_update)
-        keys, single = _as_seeds(key)
-        state = self._attached(_copied(state, single))
+        keys, single = as_seeds(key)
+        state = self._attached(copied(state, single))
         learning = OverlappedLearner if self.env.overlap else Learner
         with learning(self.compiled, state) as learner:
             try:
@@ -116,32 +116,32 @@ class HostRunner:
                 state, logs = learner.finish()
             except HostEnvironmentError as error:
                 state, logs = learner.finish()
-                error.state, error.logs = _as_given(state, single), _as_given(_joined(logs), single)
+                error.state, error.logs = as_given(state, single), as_given(_joined(logs), single)
                 error.steps = len(logs) * self.agent.steps_per_update
                 raise
-        return _as_given(state, single), _as_given(_joined(logs), single)
+        return as_given(state, single), as_given(_joined(logs), single)
 
     def _warmup(self, key: Key, state: Any, num_steps: int) -> tuple[Any, Logs]:
         steps = check("num_steps", num_steps, integer(0)) // self.num_envs
         if not hasattr(self.agent, "store") or not steps:
             return state, {}
-        keys, single = _as_seeds(key)
-        state = self._attached(_copied(state, single))
+        keys, single = as_seeds(key)
+        state = self._attached(copied(state, single))
         act_keys = self.compiled(programs.keys_of_groups, self.groups)(self.compiled(programs.step_key)(keys, state))
         loops, kept = self._interact(act_keys, state, steps, "random")
         store = self.compiled(programs.store, donate=(0,))
-        return _as_given(store(dataclasses.replace(state, loop=None), state.loop, loops, kept), single), {}
+        return as_given(store(dataclasses.replace(state, loop=None), state.loop, loops, kept), single), {}
 
     def _rollout(self, key: Key, state: Any, num_steps: int) -> tuple[tuple[Any, Transition], Logs]:
         steps = check("num_steps", num_steps, integer(1))
-        keys, single = _as_seeds(key)
-        state = self._attached(_copied(state, single))
+        keys, single = as_seeds(key)
+        state = self._attached(copied(state, single))
         act_keys = self.compiled(programs.keys_of_groups, self.groups)(self.compiled(programs.step_key)(keys, state))
         loops, kept = self._interact(act_keys, state, steps, "explore")
         trajectory = self.compiled(programs.join)(kept)
         state = self.compiled(programs.go_on)(state, loops, kept)
         logs = {name: jnp.swapaxes(x, 1, 2) for name, x in trajectory.info.items()}
-        return _as_given((state, trajectory), single), _as_given(logs, single)
+        return as_given((state, trajectory), single), as_given(logs, single)
 
     def _evaluate(
         self,
@@ -156,15 +156,15 @@ class HostRunner:
         check("num_episodes", num_episodes, optional(integer(1)))
         if num_steps is None and num_episodes is None:
             raise ValueError("`evaluate` needs `num_steps` or `num_episodes`, got neither")
-        keys, single = _as_seeds(key)
-        learned, _ = _as_seeds(_acting_part(state), single)
+        keys, single = as_seeds(key)
+        learned, _ = as_seeds(_acting_part(state), single)
         if num_episodes is None:
             watched = self._watch(keys, learned, behavior, 0)
             steps = [next(watched) for _ in range(num_steps or 0)]
             logs = {name: np.stack([info[name] for info in steps], axis=1) for name in steps[0]}
         else:
             logs = self._play_episodes(keys, learned, behavior, num_episodes, num_steps)
-        return state, _as_given(logs, single)
+        return state, as_given(logs, single)
 
     def _play_episodes(self, keys: Key, learned: Any, behavior: str, num_episodes: int, num_steps: int | None) -> Logs:
         """Let every environment play one episode, as often as it takes; statistics `[seeds, 1, num_episodes]`."""
@@ -264,37 +264,6 @@ def _outcome(step: HostStep) -> tuple:
 def _acting_part(state: Any) -> Any:
     """What acting needs of a state: all but environments and replay buffer."""
     return dataclasses.replace(state, loop=None, buffer=None)
-
-
-def _as_seeds(tree: PyTree, single: bool | None = None) -> tuple[PyTree, bool]:
-    """Give a key, or a state, an axis of seeds where it has none."""
-    leaf = jax.tree.leaves(tree)[0]
-    if isinstance(leaf, Tracer):
-        raise TypeError(
-            "an agent whose environments run in Python must not be called inside `jax.jit`, `jax.vmap` or other "
-            "transformations, got an abstract array; for several seeds, pass keys and state with an axis of seeds"
-        )
-    single = bool(leaf.ndim == 0 if single is None else single)
-    return (_with_axis(tree) if single else tree), single
-
-
-def _as_given(tree: PyTree, single: bool) -> PyTree:
-    return _first(tree) if single else tree
-
-
-@jax.jit
-def _first(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: x[0], tree)
-
-
-@jax.jit
-def _with_axis(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: x[None], tree)
-
-
-def _copied(state: Any, single: bool) -> Any:
-    """A copy with an axis of seeds, whose memory can be given up."""
-    return jax.tree.map(jnp.copy, _as_seeds(state, single)[0])
 
 
 def _joined(logs: list[lox.Logs]) -> lox.Logs:

@@ -21,8 +21,8 @@ class BenchmarkOptions(ImportOptions):
     """Train methods in the tasks of a suite, and write a table of their scores; what is there is resumed."""
 
     suite: Annotated[str, tyro.conf.Positional]
-    """Name of the suite: `popgym`, `popgym-easy`, `popgym-medium`, `popgym-hard`, `length`, `credit`, `classic` or
-    `speed`."""
+    """Name of the suite: `popgym`, `popgym-easy`, `popgym-medium`, `popgym-hard`, `length`, `length-observation`,
+    `credit`, `classic` or `speed`."""
     out: Path | None = None
     """Folder of the suite's runs and tables. None: `runs/benchmark-SUITE`."""
     budget: float | None = None

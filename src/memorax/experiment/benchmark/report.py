@@ -26,7 +26,7 @@ _COLUMNS = 4
 """Curves side by side."""
 
 
-def write_tables(results: Results, folder: Path) -> list[Path]:
+def write_tables(results: Results, folder: str | Path) -> list[Path]:
     """Write everything that shows a suite's results.
 
     Args:
@@ -37,6 +37,7 @@ def write_tables(results: Results, folder: Path) -> list[Path]:
     Returns:
         The files.
     """
+    folder = Path(folder)
     paths = [folder / name for name in (RESULTS_FILE, "table.md", "table.csv", "curves.png", "report.html")]
     write_json(paths[0], dict(results))
     write_text(paths[1], markdown(results))
@@ -113,7 +114,7 @@ def draw_curves(figure: Any, results: Results) -> None:
     figure.supxlabel("environment steps per seed", fontsize=9)
     figure.supylabel("mean episode return", fontsize=9)
     ordered = {lines[name]: name for name in results["methods"] if name in lines}
-    add_legend(figure, ordered, loc="outside upper center", ncols=min(6, max(1, len(ordered))), fontsize=8)
+    add_legend(figure, ordered, loc="outside upper center", ncols=int(figure.get_figwidth() / 1.5), fontsize=8)
 
 
 def draw_aggregates(figure: Any, made: Sequence[Aggregate]) -> None:

@@ -27,7 +27,7 @@ Scores = dict[str, dict[str, float]]
 """By the steps of a pass, and the seed."""
 
 
-def collect(suite: Suite, folder: Path) -> dict[str, Any]:
+def collect(suite: Suite, folder: str | Path) -> dict[str, Any]:
     """Read what the runs of a suite came to.
 
     Args:
@@ -39,7 +39,7 @@ def collect(suite: Suite, folder: Path) -> dict[str, Any]:
         for each run that has begun `task`, `method`, `seeds`, `steps`, `scores` by pass and seed, `curve`, speed, and
         why it failed, if it did.
     """
-    found = [cell_result(suite, folder, cell) for cell in suite.cells()]
+    found = [cell_result(suite, Path(folder), cell) for cell in suite.cells()]
     return {
         "suite": suite.name,
         "title": suite.title,

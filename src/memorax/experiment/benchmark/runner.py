@@ -67,7 +67,7 @@ class Deadline:
 
 def run_suite(
     suite: Suite,
-    folder: Path,
+    folder: str | Path,
     *,
     budget_hours: float | None = None,
     measure: Measure | None = None,
@@ -94,6 +94,7 @@ def run_suite(
     """
     if budget_hours is not None and not budget_hours > 0:
         raise ValueError(f"`budget` must be above 0 hours, got {budget_hours}")
+    folder = Path(folder)
     check_writable(folder)
     deadline = Deadline(None if budget_hours is None else 3600 * budget_hours)
     cells = list(suite.cells())

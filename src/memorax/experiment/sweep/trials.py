@@ -91,8 +91,9 @@ def read_trial(folder: Path, name: str) -> Trial:
         raise ValueError(f"`{path}` must hold a trial of this version of memorax ({error})") from error
 
 
-def read_trials(folder: Path, kind: str = TRIALS) -> list[Trial]:
+def read_trials(folder: str | Path, kind: str = TRIALS) -> list[Trial]:
     """Read all trials that have begun or wait, in the order of their numbers."""
+    folder = Path(folder)
     names = sorted((path.stem for path in (folder / kind).glob("[0-9]*.json")), key=int)
     return [read_trial(folder, f"{kind}/{name}") for name in names]
 
