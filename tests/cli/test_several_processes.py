@@ -97,7 +97,7 @@ def test_two_processes_train_what_one_does_and_it_resumes_in_one(alone, tmp_path
     codes, said, errors = finish(pair(tmp_path / "run", "--steps", "5120"))
     assert codes == [0, 0], errors
     assert "mean return" in said[0]
-    assert not said[1]
+    assert not [line for line in said[1].splitlines() if not line.startswith("[Gloo]")]
     assert_close(metrics(tmp_path / "run"), metrics(alone)[:8])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["steps"] == 5120

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         probability_of_improvement,
     )
     from memorax.experiment.run.grouping import differences, group_runs
+    from memorax.experiment.run.hosts import LostProcessError, connect
     from memorax.experiment.run.session import DivergenceError, Outcome
     from memorax.experiment.run.train import train
     from memorax.experiment.run.train_many import train_many
@@ -36,6 +37,7 @@ _WHERE = {
     "DivergenceError": "run.session",
     "LOGGERS": "loggers",
     "Logger": "loggers",
+    "LostProcessError": "run.hosts",
     "OPTIMIZERS": "optimizers",
     "Outcome": "run.session",
     "Pair": "report.comparison",
@@ -50,6 +52,7 @@ _WHERE = {
     "bootstrap_interval": "report.statistics",
     "build_agent": "recipes",
     "compare_runs": "report.comparison",
+    "connect": "run.hosts",
     "default_run": "recipes",
     "differences": "run.grouping",
     "evaluate": "evaluation",
@@ -74,6 +77,7 @@ __all__ = [
     "Callback",
     "DivergenceError",
     "Logger",
+    "LostProcessError",
     "Outcome",
     "Pair",
     "Patience",
@@ -87,6 +91,7 @@ __all__ = [
     "bootstrap_interval",
     "build_agent",
     "compare_runs",
+    "connect",
     "default_run",
     "differences",
     "evaluate",
