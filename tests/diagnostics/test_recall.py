@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_refused():
     several = SimpleNamespace(agent=agent.agent, state=jax.vmap(agent.agent.init)(jax.random.split(jax.random.key(0))))
     with pytest.raises(ValueError, match="single seed, got 2 seeds"):
         recall_over_lag(several)
-    in_python = ppo(as_host(Walk), "mlp")
+    in_python = ppo(as_host(lambda: Walk()), "mlp")  # noqa: PLW0108  a class is refused
     with pytest.raises(TypeError, match="must act in an environment of JAX, got Walk, which runs in Python"):
         recall_over_lag(SimpleNamespace(agent=in_python, state=in_python.init(jax.random.key(0))))
     with pytest.raises(ValueError, match="`num_envs` must be"):

@@ -25,7 +25,7 @@ from memorax.experiment.play.film import _write_mp4, make_painter
 from memorax.experiment.play.frames import WIDTH, FramePainter
 from memorax.experiment.play.pictures import choose_picture, draw_observation
 from memorax.experiment.play.terminal import half_blocks, lines, show_episodes
-from memorax.experiment.run.session import seed_keys
+from memorax.experiment.run.programs import seed_keys
 
 
 @pytest.fixture(scope="module")
