@@ -240,8 +240,7 @@ def _alone() -> dict[str, Any]:
     if jax.process_count() == 1:
         return {}
     me = jax.process_index()
-    options = {"primary_host": me, "active_processes": {me}, "barrier_sync_key_prefix": f"process{me}"}
-    return {"multiprocessing_options": ocp.options.MultiprocessingOptions(**options)}
+    return {"multiprocessing_options": ocp.options.MultiprocessingOptions(me, {me}, f"process{me}")}
 
 
 @contextlib.contextmanager

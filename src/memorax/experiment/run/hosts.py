@@ -166,8 +166,8 @@ def failing_together() -> Iterator[None]:
 
 def _lost(error: Exception) -> str:
     return (
-        f"another process of the run was lost, or failed ({str(error).splitlines()[0]}); resume from the last checkpoint "
-        "with `--resume`, in all processes"
+        f"another process of the run was lost, or failed ({str(error).splitlines()[0]}); resume from the last "
+        "checkpoint with `--resume`, in all processes"
     )
 
 
