@@ -1,4 +1,4 @@
-"""Meta-reinforcement learning on XLand-MiniGrid: within a trial, RL² finds out which ball to pick up.
+"""Meta-reinforcement learning on XLand-MiniGrid, where the ball to pick up must be found out: RL² and a control.
 
 python examples/meta_rl_grids.py    (needs `pip install "memorax[xminigrid]"`; writes meta_rl_grids.json and .png)
 """
