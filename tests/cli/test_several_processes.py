@@ -100,7 +100,7 @@ def test_two_processes_train_what_one_does_and_it_resumes_in_one(alone, tmp_path
     assert not [line for line in said[1].splitlines() if not line.startswith("[Gloo]")]
     assert_close(metrics(tmp_path / "run"), metrics(alone)[:8])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["steps"] == 5120
+    assert summary["step"] == 5120
     codes, _, errors = finish([start(tmp_path / "run", 4, "--steps", "7680", "--devices", "4", "--resume")])
     assert codes == [0], errors
     assert_close(metrics(tmp_path / "run"), metrics(alone))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from memorax.experiment.loggers import LOGGERS, Logger
     from memorax.experiment.optimizers import OPTIMIZERS
     from memorax.experiment.policy import PolicyMemory, TrainedPolicy
+    from memorax.experiment.population.config import Population
+    from memorax.experiment.population.train import pbt
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
     from memorax.experiment.report.comparison import Pair, RunResult, compare_runs, load_results
     from memorax.experiment.report.plot import plot_runs
@@ -43,6 +45,7 @@ _WHERE = {
     "Pair": "report.comparison",
     "Patience": "callbacks",
     "PolicyMemory": "policy",
+    "Population": "population.config",
     "Recipe": "recipes",
     "RunConfig": "config",
     "RunResult": "report.comparison",
@@ -62,6 +65,7 @@ _WHERE = {
     "load_config": "config_file",
     "load_results": "report.comparison",
     "log_run": "log_run",
+    "pbt": "population.train",
     "performance_profile": "report.statistics",
     "plot_runs": "report.plot",
     "probability_of_improvement": "report.statistics",
@@ -82,6 +86,7 @@ __all__ = [
     "Pair",
     "Patience",
     "PolicyMemory",
+    "Population",
     "Recipe",
     "RunConfig",
     "RunResult",
@@ -101,6 +106,7 @@ __all__ = [
     "load_config",
     "load_results",
     "log_run",
+    "pbt",
     "performance_profile",
     "plot_runs",
     "probability_of_improvement",

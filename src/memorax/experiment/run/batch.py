@@ -1,7 +1,7 @@
 """The states of several runs in one program: every run has its own part of one axis of seeds."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -49,6 +49,17 @@ class Batch:
         for length in sorted(set(lengths.values())):
             self._advance([lane for lane, own in lengths.items() if own == length], length, lengths)
 
+    def change(self, lanes: Sequence["Lane"], function: Callable[[PyTree], PyTree]) -> None:
+        """Change the states of all runs that have not ended.
+
+        Args:
+            lanes: The runs.
+            function: Of their states, `[seeds of all, ...]`, in this order.
+        """
+        if self._together != list(lanes):
+            self._put_together(list(lanes), lanes)
+        self._state = function(self._state)
+
     def part(self, lane: "Lane", choose: Callable[[PyTree], PyTree] = lambda state: state) -> PyTree:
         """Give the state of one run, or what is chosen of it, `[seeds, ...]`."""
         start = sum(other.seeds for other in self._together[: self._together.index(lane)])
@@ -74,7 +85,7 @@ class Batch:
             lane.interval = jax.tree.map(lambda x, rows=rows: x[rows], interval)
             lane.seconds, first = seconds, first + lane.seeds
 
-    def _put_together(self, lanes: list["Lane"], alive: Mapping["Lane", int]) -> None:
+    def _put_together(self, lanes: list["Lane"], alive: Collection["Lane"]) -> None:
         """Make these runs those that the next program trains; the others keep their states."""
         for lane in self._together:
             if lane in alive:

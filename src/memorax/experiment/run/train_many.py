@@ -4,7 +4,7 @@ import contextlib
 import signal
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -85,15 +85,18 @@ def prepare_many(
     changes: Mapping[str, Any] | None = None,
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    maker: "SharedMaker | None" = None,
 ) -> tuple[list[Session], Batch]:
     """Check everything that can be checked before training; takes and raises what `train_many` does.
+
+    A `maker` makes what the runs compute with; None: an agent of their own.
 
     Returns:
         The runs and their batch, ready to be trained by `finish_many`.
     """
     folders = [None] * len(configs) if folders is None else [None if x is None else Path(x) for x in folders]
     _check_runs(configs, folders)
-    maker = SharedMaker(configs[0])
+    maker = maker or SharedMaker(configs[0])
     sessions: list[Session] = []
     with contextlib.ExitStack() as stack:
         for config, folder in zip(configs, folders, strict=True):
@@ -105,31 +108,50 @@ def prepare_many(
     return sessions, maker.batch
 
 
-def finish_many(sessions: Sequence[Session], batch: Batch, console: Console | None = None) -> list[Outcome]:
+class Rounds(Protocol):
+    """What happens between the intervals of runs that have to do with each other."""
+
+    def before(self, lanes: Sequence[Lane], parts: Sequence["Part"]) -> None:
+        """Called before the batch computes an interval of all runs."""
+        ...
+
+    def after(self, lanes: Sequence[Lane]) -> None:
+        """Called when it has, before the runs take it."""
+        ...
+
+
+def finish_many(
+    sessions: Sequence[Session], batch: Batch, console: Console | None = None, rounds: Rounds | None = None
+) -> list[Outcome]:
     """Train what was prepared, show the progress, and summarize; raises what `train_many` does.
 
     Args:
         sessions: The runs; they are closed.
         batch: Their batch.
         console: Where to show the progress; None for standard output.
+        rounds: What happens between intervals; None: nothing.
 
     Returns:
         How each run ended; SIGINT and SIGTERM have no other effect than this.
     """
     display = make_display(console or Console(), sessions[0].total, min(session.step for session in sessions))
     views = [Part(display, session.folder) for session in sessions]
+    for session, view in zip(sessions, views, strict=True):
+        announce(session, view)
     ended: dict[int, Outcome] = {}
     try:
         with Interruption() as interruption:
-            for session, view in zip(sessions, views, strict=True):
-                announce(session, view)
-            training = {i: sessions[i].intervals(views[i], interruption) for i in range(len(sessions))}
+            turn = Interruption()  # of which a signal is seen by all runs after the same interval
+            training = {i: sessions[i].intervals(views[i], turn) for i in range(len(sessions))}
             while len(ended) < len(sessions):
+                turn.signal = interruption.signal
                 came = {i: _next(training[i], sessions[i]) for i in range(len(sessions)) if i not in ended}
                 ended |= {i: outcome for i, outcome in came.items() if isinstance(outcome, Outcome)}
                 _show(display, views)
-                batch.advance({_lane(sessions[i]): n for i, n in came.items() if isinstance(n, int)})
+                _advance(batch, {_lane(sessions[i]): n for i, n in came.items() if isinstance(n, int)}, views, rounds)
     finally:
+        for session in sessions:
+            session.received_signal = interruption.signal
         display.close()
         with contextlib.ExitStack() as stack:
             for session in sessions:
@@ -200,6 +222,16 @@ class Part:
 
     def close(self) -> None:
         """Leave it to the display of all runs."""
+
+
+def _advance(batch: Batch, lengths: dict[Lane, int], views: Sequence[Part], rounds: Rounds | None) -> None:
+    """Train the runs that have not ended."""
+    lanes = list(lengths)
+    if rounds is not None and lanes:
+        rounds.before(lanes, views)
+    batch.advance(lengths)
+    if rounds is not None and lanes:
+        rounds.after(lanes)
 
 
 def _show(display: Display, parts: Sequence[Part]) -> None:
