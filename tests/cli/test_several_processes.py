@@ -1,5 +1,6 @@
 """Two processes with two devices each, connected over loopback, train what one process with four devices trains."""
 
+import functools
 import json
 import os
 import signal
@@ -18,36 +19,66 @@ from memorax.experiment.run.hosts import connect
 pytestmark = pytest.mark.slow
 
 OPTIONS = [
-    "ppo",
     *("--features", "7"),
     *("--num-envs", "8"),
-    *("--num-steps", "16"),
-    *("--num-minibatches", "2"),
-    *("--update-epochs", "1"),
-    *("--seeds", "2"),
     *("--log-every", "1280"),
     *("--checkpoint-every", "2560"),
     *("--eval-every", "2560"),
     *("--eval-episodes", "4"),
 ]
-PATIENCE = 240.0
+REPLAY = "--buffer-size 4096 --batch-size 8 --sequence-length 8 --train-frequency 128 --learning-starts 256"
+SIZES = {
+    "ppo": "--num-steps 16 --num-minibatches 2 --update-epochs 1",
+    "pqn": "--num-steps 16 --num-minibatches 2 --update-epochs 1",
+    "r2d2": f"{REPLAY} --burn-in-length 2",
+    "sac": REPLAY,
+}
+RUNS = [("ppo", 2), ("ppo", 1), ("r2d2", 1), ("sac", 1), ("pqn", 1)]
+"""Algorithms and numbers of seeds. Two seeds are trained in a process each; one is split over both."""
+PATIENCE = 900.0
 """Seconds to wait for a process on a machine that is busy with something else."""
+STARTED = []
 
 
-def start(folder, devices, *options):
+@pytest.fixture(autouse=True)
+def none_is_left():
+    """End what a test that failed has left."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.communicate()
+
+
+def start(folder, devices, *options, run=("ppo", 1)):
+    algorithm, seeds = run
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    command = [sys.executable, "-m", "memorax", "train", *OPTIONS, "--out", str(folder), *options]
+    sizes = [*OPTIONS, *SIZES[algorithm].split(), "--seeds", str(seeds)]
+    command = [sys.executable, "-m", "memorax", "train", algorithm, *sizes, "--out", str(folder), *options]
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return begin(command, environment)
 
 
-def pair(folder, *options):
-    """Start two processes; the first one leads."""
+def begin(command, environment=None):
+    STARTED.append(
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    )
+    return STARTED[-1]
+
+
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    where = ("--coordinator", f"127.0.0.1:{port}", "--num-processes", "2")
-    return [start(folder, 2, *where, "--process-id", str(i), *options) for i in range(2)]
+        return free.getsockname()[1]
+
+
+def pair(folder, *options, run=("ppo", 1)):
+    """Start two processes; the first one leads. The second one is told of another folder, and leaves it alone."""
+    where = ("--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "2")
+    folders = folder, folder.with_name("elsewhere")
+    if "--resume" in options:
+        folders = folder, folder
+    return [start(folders[i], 2, *where, "--process-id", str(i), *options, run=run) for i in range(2)]
 
 
 def finish(processes, patience=PATIENCE):
@@ -57,6 +88,7 @@ def finish(processes, patience=PATIENCE):
     finally:
         for process in processes:
             process.kill()
+            STARTED.remove(process)
     return [process.returncode for process in processes], [out for out, _ in said], [error for _, error in said]
 
 
@@ -86,24 +118,31 @@ def assert_close(found, wanted):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """A run of one process with four devices."""
-    folder = tmp_path_factory.mktemp("alone") / "run"
-    codes, _, errors = finish([start(folder, 4, "--steps", "7680", "--devices", "4")])
-    assert codes == [0], errors
-    return folder
+    """Runs of one process with four devices, by algorithm and number of seeds."""
+
+    @functools.cache
+    def trained(*run):
+        folder = tmp_path_factory.mktemp("alone") / "run"
+        codes, _, errors = finish([start(folder, 4, "--steps", "7680", "--devices", "4", run=run)])
+        assert codes == [0], errors
+        return folder
+
+    return trained
 
 
-def test_two_processes_train_what_one_does_and_it_resumes_in_one(alone, tmp_path):
-    codes, said, errors = finish(pair(tmp_path / "run", "--steps", "5120"))
+@pytest.mark.parametrize("run", RUNS)
+def test_two_processes_train_what_one_does_and_it_resumes_in_one(run, alone, tmp_path):
+    codes, said, errors = finish(pair(tmp_path / "run", "--steps", "5120", run=run))
     assert codes == [0, 0], errors
     assert "mean return" in said[0]
     assert not [line for line in said[1].splitlines() if not line.startswith("[Gloo]")]
-    assert_close(metrics(tmp_path / "run"), metrics(alone)[:8])
+    assert not (tmp_path / "elsewhere").exists()
+    assert_close(metrics(tmp_path / "run"), [row for row in metrics(alone(*run)) if row["step"] <= 5120])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["step"] == 5120
-    codes, _, errors = finish([start(tmp_path / "run", 4, "--steps", "7680", "--devices", "4", "--resume")])
+    codes, _, errors = finish([start(tmp_path / "run", 4, "--steps", "7680", "--devices", "4", "--resume", run=run)])
     assert codes == [0], errors
-    assert_close(metrics(tmp_path / "run"), metrics(alone))
+    assert_close(metrics(tmp_path / "run"), metrics(alone(*run)))
 
 
 def test_a_signal_to_one_stops_all_and_they_resume(alone, tmp_path):
@@ -119,7 +158,7 @@ def test_a_signal_to_one_stops_all_and_they_resume(alone, tmp_path):
     codes, _, errors = finish(pair(tmp_path / "run", "--resume", "--steps", str(more)))
     assert codes == [0, 0], errors
     same = [row for row in metrics(tmp_path / "run") if row["step"] <= 7680]
-    assert_close(same, [row for row in metrics(alone) if row["step"] <= more])
+    assert_close(same, [row for row in metrics(alone("ppo", 1)) if row["step"] <= more])
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -132,12 +171,50 @@ def test_when_one_is_lost_the_other_ends_and_they_resume(lost, alone, tmp_path):
     assert code not in {0, None}
     assert time.monotonic() - began < 60
     _, _, errors = finish(processes)
-    assert errors[1 - lost]
+    # Where the first one is lost, it is JAX that says so.
+    assert ("another process of the run was lost, or failed", "another task died")[lost == 0] in errors[1 - lost]
     step = int(checkpoint.newest(tmp_path / "run" / "checkpoints").name)
     codes, _, errors = finish(pair(tmp_path / "run", "--resume", "--steps", str(step + 1280)))
     assert codes == [0, 0], errors
     same = [row for row in metrics(tmp_path / "run") if row["step"] <= 7680]
-    assert_close(same, [row for row in metrics(alone) if row["step"] <= step + 1280])
+    assert_close(same, [row for row in metrics(alone("ppo", 1)) if row["step"] <= step + 1280])
+
+
+CONNECT = """
+import sys
+from memorax.experiment import connect
+try:
+    connect(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), patience=float(sys.argv[4]))
+except ValueError as error:
+    sys.exit(str(error))
+"""
+
+
+def connecting(port, number, index, patience):
+    command = [sys.executable, "-c", CONNECT, f"127.0.0.1:{port}", str(number), str(index), str(patience)]
+    return begin(command)
+
+
+def test_processes_that_do_not_come_together_say_why():
+    port = free_port()
+    began = time.monotonic()
+    codes, _, errors = finish([connecting(port, 2, 1, 3)])
+    assert codes == [1]
+    assert f"error: 2 processes must come together at 127.0.0.1:{port} within 3 seconds, this is number 1" in errors[0]
+    assert "the first process cannot be reached" in errors[0]
+    codes, _, errors = finish([connecting(port, 3, i, 15) for i in range(2)])
+    assert codes == [1, 1], errors
+    assert "this is number 0: not all have come" in errors[0]
+    assert time.monotonic() - began < PATIENCE
+
+
+def test_processes_that_were_given_different_numbers_say_so():
+    port = free_port()
+    codes, _, errors = finish([connecting(port, 2, 0, 100), connecting(port, 3, 1, 100)])
+    assert codes == [1, 1], errors
+    for mine, theirs, error in ((2, 3, errors[0]), (3, 2, errors[1])):
+        assert f"`num_processes` must be the same in all processes, got {mine} in number" in error
+        assert f"and {theirs} in number" in error
 
 
 def test_a_request_that_is_refused_ends_all(tmp_path):

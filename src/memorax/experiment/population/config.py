@@ -9,8 +9,8 @@ from memorax.core.hyperparameters import config_values
 from memorax.experiment.config import FACTORS, RunConfig
 from memorax.experiment.run.files import read_json, write_json
 from memorax.experiment.schedules import LEARNING_RATES
+from memorax.experiment.space import Choice, LogUniform, Uniform, space_from_dict, space_to_dict
 from memorax.experiment.sweep.settings import check_space
-from memorax.experiment.sweep.space import Choice, LogUniform, Uniform, space_from_dict, space_to_dict
 
 POPULATION_FILE = "population.json"
 _EXCHANGES = 20

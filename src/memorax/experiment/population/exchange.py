@@ -10,7 +10,7 @@ import numpy as np
 
 from memorax.core.types import Array, PyTree
 from memorax.experiment.population.config import Population
-from memorax.experiment.sweep.space import LogUniform, Uniform
+from memorax.experiment.space import LogUniform, Uniform
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """The figure of a population: returns and hyperparameters of its members over time, and who copied whom."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
@@ -11,13 +13,16 @@ from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import load_config
 from memorax.experiment.loggers import Row, read_rows
 from memorax.experiment.population.config import Population, is_population, load_population
+from memorax.experiment.report.page import add, add_figure, add_section, add_table
 from memorax.experiment.report.plot import RETURN
 from memorax.experiment.run.files import CONFIG_FILE, METRICS_FILE, write_atomically
 from memorax.experiment.run.grouping import run_hyperparameters
-from memorax.experiment.sweep.space import LogUniform
+from memorax.experiment.space import LogUniform
+from memorax.experiment.sweep.settings import write_parameters
 
 FIGURE = "population.png"
 _COLORS = 10
+_NOTE = "An arrow leads from the value of the member that was copied to the one with which its copy goes on."
 
 
 def member_folders(folder: Path) -> list[Path]:
@@ -37,15 +42,47 @@ def plot_population(folder: Path) -> Path | None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    population, folders = load_population(folder), member_folders(folder)
-    rows = [read_rows(member / METRICS_FILE) for member in folders]
+    population, configs, rows = _read(folder)
     if not all(rows):
         return None
-    figure = Figure(figsize=(8.0, 3.0 + 2.0 * len(population.space)), dpi=120, layout="constrained")
+    figure = Figure(figsize=_size(population), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    draw_population(figure, population, [load_config(member) for member in folders], rows)
+    draw_population(figure, population, configs, rows)
     write_atomically(folder / FIGURE, figure.savefig)
     return folder / FIGURE
+
+
+def add_population(body: Element, folder: Path) -> None:
+    """Add a section about a population to a page.
+
+    Args:
+        body: Body of the page.
+        folder: Folder of the population.
+    """
+    population, configs, rows = _read(folder)
+    section = add_section(body, f"population-{folder.name}", f"Population {folder.name}", _NOTE)
+    if all(rows):
+        draw = partial(draw_population, population=population, configs=configs, rows=rows)
+        add_figure(section, draw, "Returns and hyperparameters of the members", _size(population))
+    changes = [(change, member) for member, config in enumerate(configs) for change in config.history]
+    table = [
+        (f"{change['step']:,}", str(member), str(change["copied"]), write_parameters(change["after"]))
+        for change, member in sorted(changes, key=lambda entry: entry[0]["step"])
+    ]
+    inside = SubElement(section, "details")
+    add(inside, "summary", f"all {len(table)} copies")
+    add_table(inside, ("step", "member", "copied", "goes on with"), table)
+
+
+def _read(folder: Path) -> tuple[Population, list[RunConfig], list[list[Row]]]:
+    members = member_folders(folder)
+    rows = [read_rows(member / METRICS_FILE) for member in members]
+    return load_population(folder), [load_config(member) for member in members], rows
+
+
+def _size(population: Population) -> tuple[float, float]:
+    """Width and height of the figure in inches."""
+    return 8.0, 3.0 + 2.0 * len(population.space)
 
 
 def draw_population(

@@ -23,8 +23,8 @@ from memorax.experiment.run.folders import Claim, claim_empty, claim_free, defau
 from memorax.experiment.run.programs import own_values
 from memorax.experiment.run.session import Outcome, Session
 from memorax.experiment.run.train_many import SharedMaker, finish_many, prepare_many
+from memorax.experiment.space import draw
 from memorax.experiment.sweep.settings import with_parameters
-from memorax.experiment.sweep.space import draw
 
 MEMBER = "member-"
 """What the folder of a member begins with."""

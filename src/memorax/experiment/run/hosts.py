@@ -7,12 +7,16 @@ that all of them run the same programs in the same order. Nothing is decided twi
 import contextlib
 import functools
 import json
+import os
+import socket
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 
-from memorax.core.checks import check, integer
+from memorax.core.checks import check, integer, real
 
 _PATIENCE = 30
 """Seconds without a sign of life after which a process counts as lost, and all others end."""
@@ -21,6 +25,7 @@ _COMPILING = 3_600_000
 _TURN = 10_000
 """Milliseconds of one attempt to read an announcement."""
 _SIGNALS = "memorax/signal/"
+_NUMBERS = "memorax/processes/"
 _KEPT = 64
 """Announcements that are kept; every process has read older ones."""
 
@@ -33,17 +38,27 @@ class FollowedError(RuntimeError):
     """The run ended by an error, which the first process tells."""
 
 
-def connect(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
+def connect(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    patience: float = 300.0,
+) -> None:
     """Connect this process to the others of its run, before anything is computed.
+
+    Where they do not come together, the process ends and says so: JAX cannot go on then.
 
     Args:
         coordinator: Address of the first process, `HOST:PORT`; None for what SLURM, Open MPI or Kubernetes say.
         num_processes: Number of processes; None likewise.
         process_id: Which of them this one is, from 0; None likewise.
+        patience: Seconds to wait for the others.
 
     Raises:
-        TypeError: A number is not an integer.
-        ValueError: Only some of the three are given, one is out of range, or none is and nothing says them either.
+        TypeError: A number is of the wrong kind.
+        ValueError: Only some of the three are given, one is out of range, none is and nothing says them either, or
+            another process was given another number of them.
     """
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     lacking = [name for name, value in given.items() if value is None]
@@ -56,15 +71,21 @@ def connect(coordinator: str | None = None, num_processes: int | None = None, pr
         check("process_id", process_id, integer(0, num_processes - 1))
     if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
         raise ValueError(f"`coordinator` must be HOST:PORT, got {coordinator}")
+    check("patience", patience, real(above=0))
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    together = threading.Timer(patience, _give_up, [patience])
+    together.daemon = True
+    together.start()
     try:
         jax.distributed.initialize(
             coordinator,
             num_processes,
             process_id,
+            initialization_timeout=round(patience) + _PATIENCE,
             heartbeat_timeout_seconds=_PATIENCE,
             shutdown_timeout_seconds=_PATIENCE,
         )
+        _check_agreement(round(1000 * patience))
     except ValueError as error:
         if coordinator is not None:
             raise
@@ -72,6 +93,52 @@ def connect(coordinator: str | None = None, num_processes: int | None = None, pr
             f"`distributed` must be started by SLURM, Open MPI or in Kubernetes, got {error}; elsewhere give "
             "`coordinator`, `process_id` and `num_processes`"
         ) from error
+    finally:
+        together.cancel()
+
+
+def _give_up(patience: float) -> None:
+    """Say why the processes have not come together, and end: what JAX waits in cannot be left otherwise."""
+    from jax._src import distributed
+
+    state = distributed.global_state
+    host, _, port = str(state.coordinator_address).rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), 5.0).close()
+    except OSError as error:
+        why = f"the first process cannot be reached ({error}); check that it runs, its address, and firewalls"
+    else:
+        why = "not all have come; check that each was started, with the same number of processes and its own index"
+    sys.stderr.write(
+        f"error: {state.num_processes} processes must come together at {state.coordinator_address} within "
+        f"{patience:g} seconds, this is number {state.process_id}: {why}\n"
+    )
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _check_agreement(patience: int) -> None:
+    """Check that all processes were given the same number of them.
+
+    Args:
+        patience: Milliseconds to wait for each.
+
+    Raises:
+        ValueError: Another one was given another number.
+    """
+    from jax._src import distributed
+
+    state = distributed.global_state
+    client: Any = state.client
+    mine, first = state.num_processes, state.process_id == 0
+    client.key_value_set(f"{_NUMBERS}{state.process_id}", str(mine))
+    for other in range(1, mine) if first else [0]:
+        theirs = int(client.blocking_key_value_get(f"{_NUMBERS}{other}", patience))
+        if theirs != mine:
+            raise ValueError(
+                f"`num_processes` must be the same in all processes, got {mine} in number {state.process_id} and "
+                f"{theirs} in number {other}"
+            )
 
 
 class Group:
