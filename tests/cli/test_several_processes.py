@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,11 +98,15 @@ def wait_for_rows(folder, processes, steps):
     while time.monotonic() < end:
         if any(process.poll() is not None for process in processes):
             raise AssertionError(finish(processes))
-        path = folder / "metrics.jsonl"
-        if path.exists() and any(row["step"] >= steps for row in read_rows(path)):
+        if trained(folder) >= steps:
             return
         time.sleep(0.1)
     raise AssertionError("nothing was trained in time")
+
+
+def trained(folder):
+    path = folder / "metrics.jsonl"
+    return max((row["step"] for row in read_rows(path)), default=0) if path.exists() else 0
 
 
 def metrics(folder):
@@ -121,13 +126,13 @@ def alone(tmp_path_factory):
     """Runs of one process with four devices, by algorithm and number of seeds."""
 
     @functools.cache
-    def trained(*run):
+    def one(*run):
         folder = tmp_path_factory.mktemp("alone") / "run"
         codes, _, errors = finish([start(folder, 4, "--steps", "7680", "--devices", "4", run=run)])
         assert codes == [0], errors
         return folder
 
-    return trained
+    return one
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -178,6 +183,77 @@ def test_when_one_is_lost_the_other_ends_and_they_resume(lost, alone, tmp_path):
     assert codes == [0, 0], errors
     same = [row for row in metrics(tmp_path / "run") if row["step"] <= 7680]
     assert_close(same, [row for row in metrics(alone("ppo", 1)) if row["step"] <= step + 1280])
+
+
+SRUN = """#!/bin/sh
+# Starts two tasks on this machine with the variables of SLURM, and ends with the highest exit code.
+for task in 0 1; do
+  SLURM_STEP_NODELIST=127.0.0.1 SLURM_NTASKS=2 SLURM_PROCID=$task SLURM_LOCALID=$task "$@" &
+  echo $! > "$TASKS/$task"
+done
+highest=0
+for task in 0 1; do
+  wait "$(cat "$TASKS/$task")"
+  code=$?
+  if [ $code -gt $highest ]; then highest=$code; fi
+done
+exit $highest
+"""
+MEMORAX = f"""#!/bin/sh
+exec {sys.executable} -m memorax "$@"
+"""
+SCALE = Path(__file__).parents[2] / "docs" / "scale.md"
+
+
+def programs(folder):
+    """Stand-ins for programs of a cluster, and what their callers' environment is."""
+    (folder / "bin").mkdir()
+    scripts = {"srun": SRUN, "memorax": MEMORAX, "scontrol": '#!/bin/sh\necho "$@" > "$TASKS/scontrol"\n'}
+    for name, text in scripts.items():
+        (folder / "bin" / name).write_text(text)
+        (folder / "bin" / name).chmod(0o755)
+    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    paths = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "TASKS": str(folder)}
+    return os.environ | paths | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+def small(text, folder):
+    """A command of the documentation for a small run in a folder."""
+    text = text.replace("/shared/runs/big", str(folder))
+    assert "ppo --seeds 8 --steps 1e9" in text.replace("--distributed ", "")
+    sizes = f"{' '.join(OPTIONS)} {SIZES['ppo']} --seeds 1 --steps 768_000"
+    return text.replace("--seeds 8 --steps 1e9", sizes)
+
+
+def test_the_batch_file_of_the_documentation(tmp_path):
+    folder = tmp_path / "run"
+    script = next(block for block in SCALE.read_text().split("```") if block.startswith("text\n#!/bin/bash"))
+    script = small(script.removeprefix("text\n"), folder)
+    environment = programs(tmp_path) | {"SLURM_JOB_ID": str(free_port())}
+    for attempt in range(2):
+        job = begin(["bash", "-c", script], environment)
+        wait_for_rows(folder, [job], trained(folder) + 1280)
+        os.kill(int((tmp_path / "1").read_text()), signal.SIGTERM)
+        codes, said, errors = finish([job])
+        assert codes == [128 + signal.SIGTERM], errors
+        assert "stopped and saved at step" in said[0]
+        assert (tmp_path / "scontrol").read_text() == f"requeue {environment['SLURM_JOB_ID']}\n"
+        (tmp_path / "scontrol").unlink()
+        assert ("resuming from step" in said[0]) == bool(attempt)
+
+
+def test_the_command_of_the_kubernetes_job(tmp_path):
+    folder = tmp_path / "run"
+    lines = SCALE.read_text().split("- |\n")[1].split("resources:")[0]
+    script = small(lines, folder).replace("memorax-train-0.memorax-train:9876", f"127.0.0.1:{free_port()}")
+    environment = programs(tmp_path)
+    for attempt in range(2):
+        pods = [begin(["sh", "-c", script], environment | {"JOB_COMPLETION_INDEX": str(i)}) for i in range(2)]
+        wait_for_rows(folder, pods, trained(folder) + 1280)
+        pods[0].send_signal(signal.SIGTERM)
+        codes, said, errors = finish(pods)
+        assert codes == [128 + signal.SIGTERM] * 2, errors
+        assert ("resuming from step" in said[0]) == bool(attempt)
 
 
 CONNECT = """
