@@ -17,7 +17,7 @@ from memorax.experiment.loggers import read_rows
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run.hosts import connect
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 OPTIONS = [
     *("--features", "7"),
@@ -135,7 +135,7 @@ def alone(tmp_path_factory):
     return one
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run[0]}-{run[1]}")
 def test_two_processes_train_what_one_does_and_it_resumes_in_one(run, alone, tmp_path):
     codes, said, errors = finish(pair(tmp_path / "run", "--steps", "5120", run=run))
     assert codes == [0, 0], errors

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import jax
 import numpy as np
@@ -77,6 +77,18 @@ def episode_player(
         return Played(count, *(total / np.maximum(count, 1) for total in sums))
 
     return play
+
+
+class Evaluates(Protocol):
+    """Evaluates a run while it trains."""
+
+    def evaluate(self, state: PyTree, step: int) -> list[Row]:
+        """Give the metrics `eval/...` of each seed."""
+        ...
+
+    def close(self) -> None:
+        """Release environments that run in Python."""
+        ...
 
 
 class Evaluator:

@@ -16,7 +16,7 @@ from memorax.experiment.run.best import BestCheckpoint
 from memorax.experiment.run.diagnosis import Divergence, borne_faults, diagnose
 from memorax.experiment.run.display import Display
 from memorax.experiment.run.engine import Engine
-from memorax.experiment.run.episodes import Evaluator
+from memorax.experiment.run.episodes import Evaluates
 from memorax.experiment.run.files import BEST, CHECKPOINTS, METRICS_FILE, remove_temporary_files
 from memorax.experiment.run.folders import Claim
 from memorax.experiment.run.hosts import group
@@ -81,7 +81,7 @@ class Session:
         logger: Composite,
         callbacks: Sequence[Callback] = (),
         begin: Callable[[PyTree], PyTree] = lambda state: state,
-        evaluator: Evaluator | None = None,
+        evaluator: Evaluates | None = None,
     ) -> None:
         self.config, self.engine, self.claim, self.logger = config, engine, claim, logger
         self.folder, self.seeds = claim.folder, config.seed_numbers()

@@ -23,7 +23,7 @@ from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
 from memorax.experiment.run.display import Display, make_display
 from memorax.experiment.run.engine import Engine
-from memorax.experiment.run.episodes import Evaluator
+from memorax.experiment.run.episodes import Evaluates, Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
 from memorax.experiment.run.fork import begin_with, check_fork
@@ -216,7 +216,7 @@ class Maker:
         agent = build_agent(config)
         return with_log_interval(config, agent.steps_per_update), agent
 
-    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluates | None]:
         """Check that the devices fit the run, and give what trains and what evaluates on them."""
         devices = Devices(self.devices, config.seeds, getattr(config.hyperparameters, "num_envs", None))
         devices.check(agent)

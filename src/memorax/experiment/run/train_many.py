@@ -13,16 +13,16 @@ from memorax.experiment.callbacks import Callback
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Logger, Row
 from memorax.experiment.recipes import build_agent
-from memorax.experiment.run.batch import Batch, Lane
+from memorax.experiment.run.batch import Batch, Lane, LaneEvaluator
 from memorax.experiment.run.display import Display, make_display
 from memorax.experiment.run.engine import Engine
-from memorax.experiment.run.episodes import Evaluator
+from memorax.experiment.run.episodes import Evaluates, Evaluator
 from memorax.experiment.run.files import CONFIG_FILE
 from memorax.experiment.run.grouping import differences, run_hyperparameters
 from memorax.experiment.run.hosts import group
 from memorax.experiment.run.interrupt import Interruption
 from memorax.experiment.run.intervals import with_log_interval
-from memorax.experiment.run.programs import own_values, seed_keys
+from memorax.experiment.run.programs import own_values
 from memorax.experiment.run.python_environments import in_python
 from memorax.experiment.run.session import DivergenceError, Outcome, Session
 from memorax.experiment.run.train import Maker, announce, conclude, prepare
@@ -190,15 +190,14 @@ class SharedMaker(Maker):
         """Give the agent that all runs have, and fill in what follows from it."""
         return with_log_interval(with_exploration(config), self.agent.steps_per_update), self.agent
 
-    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluates | None]:
         """Give the run's part of the batch, and what evaluates it in programs that all runs have."""
         lane = Lane(self.batch, config.seed_numbers(), run_hyperparameters(config, list(own_values(agent))))
         if config.eval_every is None:
             return lane, None
-        keys = seed_keys(config.seed_numbers())[2]
         if self._evaluator is None:
-            self._evaluator = Evaluator(config, agent, keys)
-        return lane, self._evaluator.with_keys(keys)
+            self._evaluator = Evaluator(config, agent, lane.evaluation_keys)
+        return lane, LaneEvaluator(lane, self._evaluator)
 
 
 class Part:
