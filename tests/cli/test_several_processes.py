@@ -24,9 +24,8 @@ OPTIONS = [
     *("--num-envs", "8"),
     *("--log-every", "1280"),
     *("--checkpoint-every", "2560"),
-    *("--eval-every", "2560"),
-    *("--eval-episodes", "4"),
 ]
+EVALUATED = [*OPTIONS, "--eval-every", "2560", "--eval-episodes", "4"]
 REPLAY = "--buffer-size 4096 --batch-size 8 --sequence-length 8 --train-frequency 128 --learning-starts 256"
 SIZES = {
     "ppo": "--num-steps 16 --num-minibatches 2 --update-epochs 1",
@@ -54,7 +53,7 @@ def none_is_left():
 def start(folder, devices, *options, run=("ppo", 1)):
     algorithm, seeds = run
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    sizes = [*OPTIONS, *SIZES[algorithm].split(), "--seeds", str(seeds)]
+    sizes = [*EVALUATED, *SIZES[algorithm].split(), "--seeds", str(seeds)]
     command = [sys.executable, "-m", "memorax", "train", algorithm, *sizes, "--out", str(folder), *options]
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return begin(command, environment)
