@@ -80,7 +80,7 @@ def test_a_copy_has_what_was_learned_and_keeps_its_environments(algorithm, tmp_p
             np.testing.assert_array_equal(saved.state.hyperparameters[name], np.float32([value]))
             rows = [row[f"hyperparameters/{name}"] for row in read_rows(folder / "metrics.jsonl")]
             assert rows[-1] == pytest.approx(value, rel=1e-6)
-            assert len(set(rows)) == (4 if history else 1)
+            assert (len(set(rows)) > 1) == bool(history)
 
 
 @pytest.mark.slow
