@@ -87,7 +87,7 @@ def test_a_copy_has_what_was_learned_and_keeps_its_environments(algorithm, tmp_p
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_good_learning_rate_is_found_from_a_bad_start(tmp_path):
-    """All begin with a learning rate that learns nothing in this time, in a task of which 2 is the best without memory."""
+    """All begin with one that learns nothing in this time, in a task in which 2 is the best return without memory."""
     options = ["ppo", "--env=memory::TMaze", "--env-options", "length=2", "--seeds=6", "--features=16", "--num-envs=16"]
     options += ["--num-steps=32", "--num-minibatches=2", "--steps=123_000", "--log-every=2048", "--learning-rate=1e-6"]
     config, _, _ = train_options(options)
