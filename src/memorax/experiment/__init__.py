@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memorax.experiment.policy import PolicyMemory, TrainedPolicy
     from memorax.experiment.population.config import Population
     from memorax.experiment.population.train import pbt
+    from memorax.experiment.presets import preset_names, preset_run
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
     from memorax.experiment.report.comparison import Pair, RunResult, compare_runs, load_results
     from memorax.experiment.report.plot import plot_runs
@@ -68,6 +69,8 @@ _WHERE = {
     "pbt": "population.train",
     "performance_profile": "report.statistics",
     "plot_runs": "report.plot",
+    "preset_names": "presets",
+    "preset_run": "presets",
     "probability_of_improvement": "report.statistics",
     "register_algorithm": "recipes",
     "train": "run.train",
@@ -109,6 +112,8 @@ __all__ = [
     "pbt",
     "performance_profile",
     "plot_runs",
+    "preset_names",
+    "preset_run",
     "probability_of_improvement",
     "register_algorithm",
     "train",
