@@ -53,14 +53,15 @@ def choose(
         The copies, at most one for each member.
     """
     fine = [i for i in range(len(scores)) if i not in diverged]
-    ranked = sorted((i for i in fine if scores[i] is not None), key=lambda i: (scores[i], -i))
+    known = {i: score for i, score in enumerate(scores) if score is not None and i in fine}
+    ranked = sorted(known, key=lambda i: (known[i], -i))
     number = min(max(1, int(population.share * len(scores))), len(ranked) // 2)
     best, worst = ranked[len(ranked) - number :], ranked[:number] if due else []
     copies = []
     for member in sorted({*diverged, *worst}):
         sources = best or ranked or fine
         if member in worst:  # the same return is no reason to copy
-            sources = [i for i in sources if scores[i] != scores[member]]
+            sources = [i for i in sources if known[i] != known[member]]
         if sources:
             generator = np.random.default_rng((population.seed, step, member))
             source = sources[int(generator.integers(len(sources)))]

@@ -19,6 +19,7 @@ from memorax.experiment.run.grouping import run_hyperparameters
 from memorax.experiment.run.metrics import Interval
 from memorax.experiment.run.session import Session
 from memorax.experiment.run.train_many import Part
+from memorax.experiment.sweep.settings import write_parameters
 
 COUNT = "episode/count"
 DIVERGED = "population/diverged"
@@ -115,8 +116,9 @@ def score(rows: Sequence[Row]) -> float | None:
 
 
 def _told(copy: Copy, source: str, scores: Sequence[float | None]) -> str:
-    why = "diverged" if copy.whole else f"mean return {scores[copy.member]:.3f} against {scores[copy.source]:.3f}"
-    return f"{why}: copies {source}, then {', '.join(f'{name}={value:.4g}' for name, value in copy.values.items())}"
+    mine, theirs = scores[copy.member], scores[copy.source]
+    why = "diverged" if copy.whole else f"mean return {mine or 0:.3f} against {theirs or 0:.3f}"
+    return f"{why}: copies {source}, then {write_parameters(copy.values)}"
 
 
 def _diverged(interval: Interval | None) -> bool:
