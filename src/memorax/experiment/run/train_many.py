@@ -136,12 +136,13 @@ def finish_many(
     """
     display = make_display(console or Console(), sessions[0].total, min(session.step for session in sessions))
     views = [Part(display, session.folder) for session in sessions]
-    for session, view in zip(sessions, views, strict=True):
-        announce(session, view)
     ended: dict[int, Outcome] = {}
+    # A signal is seen by all runs after the same interval.
+    interruption, turn = Interruption(), Interruption()
     try:
-        with Interruption() as interruption:
-            turn = Interruption()  # of which a signal is seen by all runs after the same interval
+        with interruption:
+            for session, view in zip(sessions, views, strict=True):
+                announce(session, view)
             training = {i: sessions[i].intervals(views[i], turn) for i in range(len(sessions))}
             while len(ended) < len(sessions):
                 turn.signal = interruption.signal
