@@ -106,8 +106,8 @@ def _chunk(
     query, key, value, rate = steps
     time, size = jnp.arange(position.shape[1], dtype=position.dtype), learner.shares.shape[0]
     # Positions inside a mini-batch grow by one; it began before the chunk, or with it, where they are as large as that.
-    mine = masks.pair & (position[:, :, None] - position[:, None] == time[:, None] - time)[:, None]
-    begun = masks.old & (position >= time)[:, None]
+    mine = masks.pair & (position[:, :, None] - position[:, None] == (time[:, None] - time[None])[None])[:, None]
+    begun = masks.old & (position >= time[None])[:, None]
     after = masks.old & ~begun
     own = product("bhtn,hnp->bhtp", key, learner.weight) + learner.bias[None, :, None]
 

@@ -20,7 +20,7 @@ class BMRUConfig:
     """Hyper-parameters of a bistable memory recurrent unit."""
 
     features: int = 64
-    """Number of units, and width of the output."""
+    """Number of units, which is the width of the output."""
     threshold: float = 1.0
     """Initial bias of the thresholds, at least 0: the higher, the longer a unit keeps its state."""
     slope: float = 1.0
@@ -52,8 +52,8 @@ class BMRUCell(ConfiguredModule):
     is the step function, `h_t = (1 - u_t - d_t) h_{t-1} + α (u_t - d_t)`. The carry is `h` `[batch, features]`, zero
     until a unit is first set.
 
-    The gradient of `H(s)` is replaced by `1 / (1 + (π slope s)²)`, that of an arc tangent, which is this package's choice
-    as are the initial values; `W` have Flax's initialization, `b_c` is zero.
+    The gradient of `H(s)` is replaced by `1 / (1 + (π slope s)²)`, that of an arc tangent. That, and the initial values,
+    are this package's choice: `W` have Flax's initialization, `b_c` is zero.
 
     Attributes:
         config: The hyper-parameters. The constructor takes them whole, or by field: see `BMRUConfig`.
@@ -117,7 +117,7 @@ def BMRU(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the
     """A bistable memory recurrent unit as a torso.
 
     Args:
-        features: Number of units, and width of the output; `hidden_dim` is a second name of it.
+        features: Width of the memory and of the output; `hidden_dim` is a second name of it.
         **options: Further fields of `BMRUConfig`.
 
     Returns:

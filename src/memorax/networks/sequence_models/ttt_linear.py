@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -73,10 +72,10 @@ class TTTLinearCell(ConfiguredModule):
     """TTT-Linear: a linear model for each head, trained by gradient descent to predict values from keys.
 
     With `u_t` the inputs, `q_t` and `k_t` are two causal convolutions of `W_qk u_t`, turned by the step's position in
-    its mini-batch (RoPE), and `v_t = W_v u_t`. A step's loss is `|norm(k_t W + b) - (v_t - k_t)|² / 2`, with a layer norm
-    in each head; its learning rate is `η_t = base_rate σ(w_η u_t + b_η) / head_dim`. `W` and `b` begin each episode at
-    learned values, and `g_s` is the gradient of the loss of step s by `k_s W + b` at the weights that its mini-batch
-    began with. Step t, the i-th of its mini-batch, reads with
+    its mini-batch (RoPE), and `v_t = W_v u_t`. A step's loss is `|norm(k_t W + b) - (v_t - k_t)|² / 2`, with a layer
+    norm in each head; its learning rate is `η_t = base_rate σ(w_η u_t + b_η) / head_dim`. `W` and `b` begin each
+    episode at learned values, and `g_s` is the gradient of the loss of step s by `k_s W + b` at the weights that its
+    mini-batch began with. Step t, the i-th of its mini-batch, reads with
 
         W_t = W - c_i Σ_s η_s k_sᵀ g_s,   b_t = b - c_i Σ_s η_s g_s,   s from the mini-batch's beginning to t,
         o_t = q_t + norm(q_t W_t + b_t),   c_i = max(1 / i + a_i, 0),   a_i = 0 at first,
