@@ -12,7 +12,7 @@ from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BMRUCell(ConfiguredModule):
     is the step function, `h_t = (1 - u_t - d_t) h_{t-1} + α (u_t - d_t)`. The carry is `h` `[batch, features]`, zero
     until a unit is first set.
 
-    The gradient of `H(s)` is replaced by `1 / (1 + (π slope s)²)`, that of an arc tangent. That, and the initial values,
+    The gradient of `H(s)` is replaced by `1 / (1 + (π slope s)²)`, that of an arc tangent. That and the initial values
     are this package's choice: `W` have Flax's initialization, `b_c` is zero.
 
     Attributes:
@@ -112,22 +112,4 @@ def _step(x: Array, slope: float) -> Array:
     return (x > 0).astype(x.dtype) + (smooth - jax.lax.stop_gradient(smooth))
 
 
-@torso(BMRUConfig)
-def BMRU(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A bistable memory recurrent unit as a torso.
-
-    Args:
-        features: Width of the memory and of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `BMRUConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        De Geeter et al. 2026, "Parallelizable memory recurrent units", https://arxiv.org/abs/2601.09495
-    """
-    return Memoroid(cell=BMRUCell(BMRUConfig(features=features, **options)))
+BMRU = torso_of(BMRUConfig, BMRUCell, Memoroid, "A bistable memory recurrent unit")

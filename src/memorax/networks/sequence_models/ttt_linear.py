@@ -14,7 +14,7 @@ from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.test_time_training import Learner, LearnerState, LearnerSteps, learn_and_read
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,23 +159,4 @@ class TTTLinearCell(ConfiguredModule):
         )
 
 
-@torso(TTTLinearConfig)
-def TTTLinear(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """TTT-Linear as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `TTTLinearConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Sun et al. 2024, "Learning to (Learn at Test Time): RNNs with Expressive Hidden States",
-        https://arxiv.org/abs/2407.04620
-    """
-    return Memoroid(cell=TTTLinearCell(TTTLinearConfig(features=features, **options)))
+TTTLinear = torso_of(TTTLinearConfig, TTTLinearCell, Memoroid, "TTT-Linear")
