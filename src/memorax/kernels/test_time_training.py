@@ -1,7 +1,8 @@
 """A memory that is itself a linear model, trained by gradient descent on what it sees, a mini-batch of steps at a time.
 
-The weights `W = W_0 + D` map keys to targets. A mini-batch is `size` steps of one episode, counted from its beginning.
-With `D` at the mini-batch's beginning, step s has the gradient `g_s` of its loss at the outputs `k_s W`, and step t reads
+The weights `W = W_0 + D` map keys to targets. A mini-batch is `size` steps of an episode, counted from its beginning.
+With `D` at the mini-batch's beginning, step s has the gradient `g_s` of its loss by the outputs `k_s W`, and step t
+reads
 
     z_t = q_t (W_0 + D - c_t Σ_s η_s k_sᵀ g_s),   s from the mini-batch's beginning to t,
 
