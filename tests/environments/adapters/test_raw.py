@@ -111,7 +111,7 @@ def test_a_critic_sees_the_state_of_an_adapter_beside_its_masks():
     assert sorted(env.observation_space().spaces) == ["action_mask", "observation", "state"]
     keys = jax.random.split(jax.random.key(0), 30)
     state = jax.vmap(env.reset)(keys)[1]
-    observation, *_, info = jax.jit(jax.vmap(env.step))(keys, state, jnp.zeros(30, jnp.int32))
+    observation, *_, info = jax.jit(jax.vmap(env.step))(keys, state, jnp.ones(30, jnp.int32))
     np.testing.assert_array_equal(info["action_mask"], observation["action_mask"])
     np.testing.assert_array_equal(observation["state"], observation["observation"][:, 0])
     final = info["final_observation"]
