@@ -28,6 +28,8 @@ class CriticState(Wrapper):
     https://arxiv.org/abs/1710.06542.
     """
 
+    step = Environment.step
+
     def __init__(self, env: Any, read: Callable[[PyTree], Array], *, entry: str = "state") -> None:
         """Wrap an environment.
 
@@ -47,7 +49,6 @@ class CriticState(Wrapper):
                 "`env` of CriticState must have a `step` that does nothing but reset, got "
                 f"{type(self.env).__name__}; put CriticState inside of other wrappers"
             )
-        self.reset_pool = self.env.reset_pool
         space = self.env.observation_space(self.env.default_params)
         if isinstance(space, Dict) and entry in space.spaces:
             raise ValueError(
@@ -68,14 +69,6 @@ class CriticState(Wrapper):
         observation, state = self.env.reset_env(key, params)
         return self._shown(observation, state), state
 
-    # The step of `Environment` is made of these.
-
-    step = Environment.step
-
-    def step_keys(self, key: Key) -> tuple[Key, Key]:
-        """Split the key of a step as the inner environment does."""
-        return self.env.step_keys(key)
-
     def next_start(self, key: Key, last: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
         """Begin the episode that follows another."""
         observation, state = self.env.next_start(key, last, params)
@@ -87,10 +80,6 @@ class CriticState(Wrapper):
         """Take one step without any reset."""
         observation, state, *outcome = self.env.step_env(key, state, action, params)
         return self._shown(observation, state), state, *outcome
-
-    def complete_info(self, observation: PyTree, state: PyTree, info: dict[str, Any]) -> dict[str, Any]:
-        """Add what the environment says about the observation that is returned."""
-        return self.env.complete_info(observation, state, info)
 
     def observation_space(self, params: PyTree | None = None) -> Dict:
         """That of the environment, and a Box for the entry."""

@@ -4,7 +4,6 @@ from typing import Any
 
 from memorax.core import checks
 from memorax.core.checks import check
-from memorax.core.types import Key, PyTree
 from memorax.environments.environment import Environment, only_resets
 from memorax.environments.wrappers.base import Wrapper
 
@@ -19,6 +18,8 @@ class ResetPool(Wrapper):
     Nothing else changes: the episodes are those of the environment alone, key by key, each with a start of its own.
     It pays where a reset costs much more than a step (procedurally generated worlds, physics).
     """
+
+    reset_pool: int | None = None  # type: ignore[override]
 
     def __init__(self, env: Any, size: int) -> None:
         """Wrap an environment.
@@ -39,18 +40,4 @@ class ResetPool(Wrapper):
             )
         self.reset_pool = check("size", size, checks.size())
 
-    # The step of `Environment` is made of these.
-
     step = Environment.step
-
-    def step_keys(self, key: Key) -> tuple[Key, Key]:
-        """Split the key of a step as the inner environment does."""
-        return self.env.step_keys(key)
-
-    def next_start(self, key: Key, last: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
-        """Start the next episode of the inner environment."""
-        return self.env.next_start(key, last, params)
-
-    def complete_info(self, observation: PyTree, state: PyTree, info: dict[str, Any]) -> dict[str, Any]:
-        """Add what the inner environment says about the observation that is returned."""
-        return self.env.complete_info(observation, state, info)
