@@ -88,7 +88,8 @@ def _start(bench: Bench, check: Check, accelerator: Any, cpu: Any) -> dict[str, 
 
     def start(function: Callable[..., Any], device: Any, precision: str | None) -> tuple[Future[Any], Any]:
         arguments = jax.device_put((check.arrays, check.reset), device)
-        with jax.default_matmul_precision(precision):
+        # Kernels choose their form by the device that they are traced for.
+        with jax.default_matmul_precision(precision), jax.default_device(device):
             return bench.compile(function, arguments, None if device is cpu else UNTUNED), arguments
 
     ours = partial(learn, check.function)

@@ -100,7 +100,8 @@ def draw(results: list[dict[str, Any]], speeds: dict[str, float], path: Path) ->
             axes[1, column].set(xlabel="seconds of training", xscale="log")
     for row in axes:
         row[0].set_ylabel("return")
-    axes[0, 0].legend(frameon=False, fontsize=7)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -101,6 +101,15 @@ def test_aggregates_are_over_tasks_that_all_methods_have(results):
     assert aggregates(results, 192) == []
 
 
+def test_a_method_with_few_tasks_does_not_take_the_others_out_of_the_comparison(results):
+    cell = next(r for r in results["results"] if r["method"] == "gru")
+    late = results | {
+        "methods": [*results["methods"], "late"],
+        "results": [*results["results"], cell | {"method": "late"}],
+    }
+    assert [entry.method for entry in aggregates(late, 64)] == ["gru", "no memory"]
+
+
 def test_returns_in_longer_tasks(results):
     (table,) = horizon_tables(results)
     assert table.header == ("method", "3", "12")

@@ -25,6 +25,8 @@ class TrainOptions(ImportOptions, Generic[R]):
     """Train an agent; save its configuration, metrics, checkpoints, learning curve and summary in a folder."""
 
     run: R
+    preset: str | None = None
+    """Hyperparameters that were tuned for a family of tasks, such as `recall`; options beside it take precedence."""
     out: Path | None = None
     """Folder of the run. None: `runs/ALGORITHM-ENV-MODEL`, followed by a number if that folder is taken."""
     resume: bool = False
@@ -89,6 +91,7 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[s
     """
     from memorax.experiment.config_file import load_config
     from memorax.experiment.imports import import_modules
+    from memorax.experiment.presets import preset_run
     from memorax.experiment.recipes import DEFAULT_ALGORITHM, default_run
     from memorax.experiment.run.folders import default_folder, latest_folder
 
@@ -96,10 +99,15 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[s
     import_modules(given_values(arguments, "--import"))
     named = arguments[:1] if arguments and not arguments[0].startswith("-") else []
     arguments = arguments[len(named) :]
-    default, folder = default_run(named[0] if named else DEFAULT_ALGORITHM), None
+    algorithm, presets = named[0] if named else DEFAULT_ALGORITHM, given_values(arguments, "--preset")
+    default, folder = preset_run(algorithm, presets[-1]) if presets else default_run(algorithm), None
     asked_for_help = bool({"-h", "--help"} & set(arguments))
     folders, forks = given_values(arguments, "--out"), given_values(arguments, "--fork")
     # What is not said on the command line is as the run was started, so its configuration gives the defaults.
+    if presets and ("--resume" in arguments or forks):
+        raise ValueError(
+            f"`preset` must be left out with `--resume` and `--fork`, got {presets[-1]}; the run has its own"
+        )
     if "--resume" in arguments and not asked_for_help:
         folder = Path(folders[-1]) if folders else latest_folder(default_folder(_parse(arguments, default).run))
         default = _stored(load_config(folder), named, f"to resume {folder}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memorax.experiment.loggers import LOGGERS, Logger
     from memorax.experiment.optimizers import OPTIMIZERS
     from memorax.experiment.policy import PolicyMemory, TrainedPolicy
+    from memorax.experiment.presets import preset_names, preset_run
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
     from memorax.experiment.report.comparison import Pair, RunResult, compare_runs, load_results
     from memorax.experiment.report.plot import plot_runs
@@ -61,6 +62,8 @@ _WHERE = {
     "log_run": "log_run",
     "performance_profile": "report.statistics",
     "plot_runs": "report.plot",
+    "preset_names": "presets",
+    "preset_run": "presets",
     "probability_of_improvement": "report.statistics",
     "register_algorithm": "recipes",
     "train": "run.train",
@@ -98,6 +101,8 @@ __all__ = [
     "log_run",
     "performance_profile",
     "plot_runs",
+    "preset_names",
+    "preset_run",
     "probability_of_improvement",
     "register_algorithm",
     "train",

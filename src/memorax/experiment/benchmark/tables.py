@@ -17,6 +17,8 @@ from memorax.experiment.report.statistics import (
 )
 
 _NOTHING = ""
+_ENOUGH = 0.5
+"""Which share of the tasks of the most complete method another must have finished to be compared over tasks."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,16 @@ def score_table(results: Results, steps: int) -> Table:
 def aggregates(results: Results, steps: int) -> list[Aggregate]:
     """Methods over the tasks that all of them have finished, best first; empty with fewer than two of either.
 
+    A method that has finished less than half of the tasks of the one with the most is left out: with it, few
+    tasks would be left.
+
     Args:
         results: The results.
         steps: The pass.
     """
-    found, methods = cell_scores(results, steps), results["methods"]
-    methods = [method for method in methods if any(known == method for _, known in found)]
+    found = cell_scores(results, steps)
+    finished = {method: sum(known == method for _, known in found) for method in results["methods"]}
+    methods = [m for m, count in finished.items() if count >= _ENOUGH * max(finished.values()) and count]
     tasks = [task for task in results["tasks"] if all((task, method) in found for method in methods)]
     if min(len(tasks), len(methods)) < 2 or results["metric"] == "speed":
         return []
@@ -140,7 +146,7 @@ def aggregate_table(results: Results, steps: int) -> Table:
     ]
     runs, count = made[0].scores.shape
     note = (
-        f"Over {count} tasks that all methods have finished, {runs} seeds each; 95 % intervals by the bootstrap "
+        f"Over {count} tasks that all these methods have finished, {runs} seeds each; 95 % intervals by the bootstrap "
         f"stratified by task. Probability of improvement: how probable it is that a seed is above one of "
         f"{results['reference']} in the same task, averaged over tasks."
     )
