@@ -107,7 +107,7 @@ REMEMBERS |= {"target_update_frequency": 800, "gamma": 0.97, "epsilon_steps": 40
 
 
 def share_that_remembers(**fields):
-    """How often a cue of ten steps ago is remembered, by each seed; most sequences begin in the middle of an episode."""
+    """How often a cue of ten steps ago is remembered, by each seed; most sequences begin inside of an episode."""
     env, env_params = make("memory::MemoryChain", length=10)
     extractor = FeatureExtractor(observation_extractor=MLP(features=(32,)))
     head = heads.DiscreteQNetwork(action_dim=env.action_space(env_params).n, dueling=True)
