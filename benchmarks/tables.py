@@ -205,7 +205,7 @@ def whole_agents(report: dict[str, Any]) -> str:
 
 def startup(report: dict[str, Any]) -> str:
     """Show the seconds from the command to the first step and to the end."""
-    head = ["job", "first step, cold", "warm", "end, cold", "warm", "of it compiling, cold", "warm"]
+    head = ["job", "first step, cold", "warm", "end, cold", "warm", "tracing and compiling, cold", "warm"]
     rows = []
     for row in report["results"]:
         pairs = [(row["cold"][part], row["warm"][part]) for part in ("first_step", "total", "compile")]

@@ -123,7 +123,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
         check_optimizers(optimizer=optimizer)
         self.networks, self.optimizer = QFunction(self.vector_env, q_network), optimizer
         self.epsilon_schedule = check_schedule("epsilon_schedule", epsilon_schedule, self.default_epsilon())
-        use_sequences(self, self.default_buffer() if buffer is None else buffer)
+        use_sequences(self, buffer, self.default_buffer)
         self.burn_in = config.burn_in_length if self.recurrent else 0
 
     def default_epsilon(self) -> Schedule:
@@ -132,7 +132,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
 
     def default_buffer(self) -> Buffer:
         """Make the replay buffer of the configuration."""
-        return default_buffer(self.config, self.recurrent, self.config.n_step)
+        return default_buffer(self.config, self.recurrent, self.config.n_step, compact=self.compact_carry)
 
     def init_learner(self, key: Key, rollout_state: RolloutState) -> DQNLearner:
         """Make the network, its optimizer and the target network."""

@@ -126,7 +126,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         self.alpha: Any = second_critic if isinstance(second_critic, Alpha) else Alpha()
         second = critic if isinstance(second_critic, Alpha) else second_critic
         self.networks = SoftActorCritic(self.vector_env, actor, (critic, second))
-        use_sequences(self, default_buffer(config, self.recurrent, n_step=1) if buffer is None else buffer)
+        use_sequences(self, buffer, self.default_buffer)
         self.burn_in = config.burn_in_length if self.recurrent else 0
 
     @property
@@ -134,6 +134,10 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         """The share of the maximum entropy, or the negated nats per dimension, that the policy is to have."""
         given = self.config.target_entropy_scale
         return (_DISCRETE_SCALE if self.networks.discrete else 1.0) if given is None else given
+
+    def default_buffer(self) -> Buffer:
+        """Make the replay buffer of the configuration."""
+        return default_buffer(self.config, self.recurrent, 1, compact=self.compact_carry)
 
     def init_learner(self, key: Key, rollout_state: RolloutState) -> SACLearner:
         """Make all networks, their optimizers and the target critics."""

@@ -266,6 +266,8 @@ def announce(session: Session, display: Display) -> None:
         display.note(f"beginning with {config.fork} at step {config.fork_step:,}")
     if session.step:
         display.note(f"resuming from step {session.step:,}{describe_changes(config, session.step)}")
+    for remark in getattr(session.agent, "remarks", ()):
+        display.note(remark)
     for warning in session.warnings:
         display.note(f"warning: {warning}")
 
