@@ -145,8 +145,9 @@ class Environment(Generic[StateT, ParamsT]):
         step_key, reset_key = self.step_keys(key)
         observation, last, reward, terminated, info = self.step_env(step_key, state, action, given)
         outcome = (reward, terminated, self.is_truncated(last, given))
+        stepped = observation, last
         if self.reset_pool is None:
-            step = auto_reset(self.next_start(reset_key, last, given), (observation, last), outcome, info)
+            step = auto_reset(self.next_start(reset_key, last, given), stepped, outcome, info)
         else:
             stepped = observation, last
             after = replace_where(
