@@ -159,6 +159,8 @@ def test_changes_are_read_from_the_command_line(begun, monkeypatch):
     assert how == {
         "resume": True,
         "changes": {"learning_rate": 1e-4, "gamma": 1},
+        "population": {},
+        "exchange_every": None,
         "fork": None,
         "fork_step": "last",
         "devices": 1,

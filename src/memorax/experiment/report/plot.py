@@ -121,7 +121,10 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
     for i, (curve, config) in enumerate(zip(curves, configs, strict=True)):
         for change in config.history:
-            text = ", ".join(f"{name}={value:g}" for name, value in change["after"].items())
+            if "copied" in change and len(configs) > 1:
+                continue  # of a population, which has a figure of its own
+            copied = [f"copies member {change['copied']}"] if "copied" in change else []
+            text = ", ".join([*copied, *(f"{name}={value:g}" for name, value in change["after"].items())])
             line = axes.axvline(change["step"], color=line_style(i)["color"], linestyle="-.", linewidth=0.8)
             labels[line] = f"{curve.label} from here on with {text}"
     tasks = {config.task(): config for config in configs}

@@ -56,8 +56,8 @@ def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
     title = "Report on " + (results[0].label if len(results) == 1 else f"{len(results)} runs")
     html, body = new_page(title)
     add(body, "p", f"written by memorax {memorax.__version__}", **{"class": "note"})
-    sections = (_results, _curves, _comparison, _methods, _losses, _settings, _memory, _pictures, _machines)
-    for section in sections:
+    of_learning = (_results, _curves, _populations, _comparison, _methods, _losses)
+    for section in (*of_learning, _settings, _memory, _pictures, _machines):
         section(body, results)
     nav = Element("nav")
     for section in body.iter("section"):
@@ -111,6 +111,16 @@ def _curves(body: Element, results: Sequence[RunResult]) -> None:
         add_figure(section, aggregate, f"{task}: mean over seeds")
         if any(result.config.seeds > 1 for result in known):
             add_figure(section, partial(_draw_seeds, known=known), f"{task}: each seed by itself")
+
+
+def _populations(body: Element, results: Sequence[RunResult]) -> None:
+    """Populations whose members are among the runs."""
+    from memorax.experiment.population.config import is_population
+    from memorax.experiment.population.figure import add_population
+
+    for base in dict.fromkeys(result.folder.resolve().parent for result in results):
+        if is_population(base):
+            add_population(body, base)
 
 
 def _draw_seeds(figure: Any, known: Sequence[RunResult]) -> None:

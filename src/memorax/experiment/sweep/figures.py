@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from memorax.experiment.report.plot import add_legend_below
+from memorax.experiment.space import Choice, Dimension, LogUniform
 from memorax.experiment.sweep.config import SweepConfig
 from memorax.experiment.sweep.settings import write_value
-from memorax.experiment.sweep.space import Choice, Dimension, LogUniform
 from memorax.experiment.sweep.trials import Trial, best_trials
 
 
