@@ -186,7 +186,9 @@ def test_a_logger_that_is_added_to_a_run_has_all_of_it(logger):
     log.start([*interval(10), *interval(20)])
     log.write(interval(30))
     log.close()
-    assert settled(read, [*interval(10), *interval(20), *interval(30)]) == points([*interval(10), *interval(20), *interval(30)])
+    assert settled(read, [*interval(10), *interval(20), *interval(30)]) == points(
+        [*interval(10), *interval(20), *interval(30)]
+    )
 
 
 def test_a_logger_that_was_never_started_can_be_closed(logger):
