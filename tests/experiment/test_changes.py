@@ -157,7 +157,7 @@ def test_changes_are_read_from_the_command_line(begun, monkeypatch):
     config, folder, how = train_options(["--resume", "--out", "run", "--set", "learning_rate=1e-4", "gamma=1"])
     assert (config.learning_rate, str(folder)) == (0.5, "run")
     assert (how["resume"], how["changes"]) == (True, {"learning_rate": 1e-4, "gamma": 1})
-    assert (how["fork"], how["fork_step"], how["devices"], how["population"]) == (None, "last", 1, {})
+    assert (how["fork"], how["fork_step"], how["devices"], how["population"]) == (None, "last", None, {})
 
 
 def test_a_change_is_drawn_in_the_curve(begun):
