@@ -77,11 +77,6 @@ def run_grid(runs: "Sequence[tuple[str, RunConfig]]", out: Path | None, how: dic
     from memorax.experiment.run.folders import default_folder
     from memorax.experiment.run.train_many import finish_many, prepare_many
 
-    known = runs_in(out) if how["resume"] and out is not None and len(runs) == 1 and not runs[0][0] else []
-    if known:  # nothing was said of the grid but where it is
-        from memorax.experiment.config_file import load_config
-
-        runs = refusing(grid_configs, {folder.name: load_config(folder) for folder in known})
     refuse_options_of_one_run(how, "several values of an option")
     keep_compiled_programs()
     configs = [config for _, config in runs]

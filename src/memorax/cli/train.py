@@ -68,8 +68,9 @@ def run(arguments: list[str]) -> int:
     """Train; see `memorax.cli.commands` for the exit code."""
     silence_libraries()
     resumed = given_values(arguments, "--out") if "--resume" in arguments else []
-    if is_grid(arguments) or (resumed and runs_in(Path(resumed[-1]))):
-        return _run_grid(arguments)
+    known = runs_in(Path(resumed[-1])) if resumed else []
+    if is_grid(arguments) or known:
+        return _run_grid(arguments, known)
     config, folder, how = refusing(train_options, arguments)
     from memorax.experiment.population.config import is_population
 
@@ -105,17 +106,24 @@ def run(arguments: list[str]) -> int:
     if outcome.signal is not None:
         say(f"stopped and saved at step {outcome.step:,}; resume with: memorax train --resume --out {folder}")
         return 128 + outcome.signal
-    print_outcome(session.config, outcome)
+    print_outcome(session.config, outcome, in_jax=getattr(session.agent, "host", None) is None)
     return 0
 
 
-def _run_grid(arguments: list[str]) -> int:
-    """Train every combination of several values of options."""
-    resume, arguments = "--resume" in arguments, [word for word in arguments if word != "--resume"]
-    read = {name: refusing(train_options, words) for name, words in combinations(arguments).items()}
+def _run_grid(arguments: list[str], known: list[Path]) -> int:
+    """Train every combination of several values of options, or go on with the runs of a grid."""
+    if known and not is_grid(arguments):
+        # Each as it was started, but for what is said now; of several `--out` the last one counts.
+        read = {path.name: refusing(train_options, [*arguments, "--out", str(path)]) for path in known}
+        folder: Path | None = known[0].parent
+        how = next(iter(read.values()))[2]
+    else:
+        resume, arguments = "--resume" in arguments, [word for word in arguments if word != "--resume"]
+        read = {name: refusing(train_options, words) for name, words in combinations(arguments).items()}
+        _, folder, how = next(iter(read.values()))
+        how |= {"resume": resume}
     runs = refusing(grid_configs, {name: config for name, (config, _, _) in read.items()})
-    _, folder, how = next(iter(read.values()))
-    return run_grid(runs, folder, how | {"resume": resume})
+    return run_grid(runs, folder, how)
 
 
 def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[str, Any]]":
@@ -167,8 +175,14 @@ def _stored(config: "RunConfig", named: list[str], purpose: str) -> "RunConfig":
     return config
 
 
-def print_outcome(config: "RunConfig", outcome: Any) -> None:
-    """Print the result of a run that is complete, and what can be done with it."""
+def print_outcome(config: "RunConfig", outcome: Any, *, in_jax: bool = True) -> None:
+    """Print the result of a run that is complete, and what can be done with it.
+
+    Args:
+        config: The run.
+        outcome: What came of it.
+        in_jax: Whether its environment is one of JAX, in which its memory can be examined.
+    """
     from memorax.experiment.run.checkpoint import newest
     from memorax.experiment.run.files import BEST, CURVE_FILE
 
@@ -188,6 +202,7 @@ def print_outcome(config: "RunConfig", outcome: Any) -> None:
             (f"memorax report {folder} OTHER_RUN", "compare runs in one HTML file"),
             (longer, "train longer"),
         ]
+    following = [(command, purpose) for command, purpose in following if in_jax or "diagnose" not in command]
     extends = outcome.stopped_by is None and not (config.anneal_learning_rate or config.schedules)
     following = [(command, purpose) for command, purpose in following if command != longer or extends]
     if following:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memorax.core.hyperparameters import real_fields
-from memorax.core.registry import suggest
+from memorax.core.registry import nearest
 from memorax.experiment.config import RunConfig
 
 
@@ -32,7 +32,7 @@ def apply_changes(config: RunConfig, changes: Mapping[str, Any], step: int) -> R
     known = changeable_fields(config)
     for name in changes:
         if name not in known:
-            near = suggest(name, tuple(known))
+            near = "".join(f"; nearest: {', '.join(found)}" for found in [nearest(name, tuple(known))] if found)
             raise ValueError(f"`set` must be of a field that may change, got {name}{near}; these: {', '.join(known)}")
     changed = _with(config, changes)
     different = [name for name in changes if _get(config, name) != _get(changed, name)]
@@ -62,6 +62,17 @@ def config_at(config: RunConfig, step: int) -> RunConfig:
         if change["step"] >= step:
             config = _with(config, change["before"])
     return config
+
+
+def describe_changes(config: RunConfig, step: int) -> str:
+    """Say what was changed at a step, ` with gamma=0.99 instead of 0.9`; empty where nothing was."""
+    texts = [
+        f"{name}={change['after'][name]} instead of {before}"
+        for change in config.history
+        if change["step"] == step
+        for name, before in change["before"].items()
+    ]
+    return f" with {', '.join(texts)}" if texts else ""
 
 
 def rewound(config: RunConfig, step: int) -> RunConfig:

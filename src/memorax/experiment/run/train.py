@@ -11,8 +11,8 @@ from rich.console import Console
 
 from memorax.core.types import PyTree
 from memorax.experiment.build import with_exploration
-from memorax.experiment.callbacks import Callback, check_callbacks
-from memorax.experiment.changes import apply_changes
+from memorax.experiment.callbacks import Callback, check_callbacks, stopping_reason
+from memorax.experiment.changes import apply_changes, describe_changes
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import check_same_run, load_config, save_config, to_dict
 from memorax.experiment.devices import Devices
@@ -265,7 +265,9 @@ def announce(session: Session, display: Display) -> None:
     if config.fork is not None and not session.step:
         display.note(f"beginning with {config.fork} at step {config.fork_step:,}")
     if session.step:
-        display.note(f"resuming from step {session.step:,}")
+        display.note(f"resuming from step {session.step:,}{describe_changes(config, session.step)}")
+    for remark in getattr(session.agent, "remarks", ()):
+        display.note(remark)
     for warning in session.warnings:
         display.note(f"warning: {warning}")
 
@@ -276,7 +278,7 @@ def conclude(session: Session, outcome: Outcome, display: Display) -> Outcome:
     if outcome.signal is not None:
         return outcome
     if outcome.stopped_by is not None and outcome.step < session.total:
-        display.note(f"stopped at step {outcome.step:,} of {session.total:,} by {type(outcome.stopped_by).__name__}")
+        display.note(f"stopped at step {outcome.step:,} of {session.total:,}: {stopping_reason(outcome.stopped_by)}")
     if config.keep_best is not None and not session.series(config.keep_best):
         display.note(f"warning: `{config.keep_best}` had no value, so that no best checkpoint was kept")
     try:
