@@ -145,15 +145,18 @@ class Environment(Generic[StateT, ParamsT]):
         step_key, reset_key = self.step_keys(key)
         observation, last, reward, terminated, info = self.step_env(step_key, state, action, given)
         outcome = (reward, terminated, self.is_truncated(last, given))
+        stepped = observation, last
         if self.reset_pool is None:
-            step = auto_reset(self.next_start(reset_key, last, given), (observation, last), outcome, info)
+            step = auto_reset(self.next_start(reset_key, last, given), stepped, outcome, info)
         else:
             stepped = observation, last
-            after = replace_where(has_ended(*outcome[1:]), self._start, (key, last, given), stepped, self.reset_pool)
+            after = replace_where(
+                has_ended(*outcome[1:]), self._start_after, (key, last, given), stepped, self.reset_pool
+            )
             step = complete_step(after, strong(observation), outcome, info)
         return *step[:5], self.complete_info(step[0], step[1], step[5])
 
-    def _start(self, key: Key, last: StateT, params: ParamsT) -> tuple[PyTree, StateT]:
+    def _start_after(self, key: Key, last: StateT, params: ParamsT) -> tuple[PyTree, StateT]:
         return self.next_start(self.step_keys(key)[1], last, params)
 
     def step_keys(self, key: Key) -> tuple[Key, Key]:

@@ -44,6 +44,31 @@ def copies_of(env: Any) -> Callable[[], Any]:
     return lambda: copy.deepcopy(env)
 
 
+def keeping_last_observations(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Copy the last observation of each episode, which some libraries overwrite when they reset.
+
+    Args:
+        make: Makes an environment.
+    """
+
+    # Defined here and not at the top, so that it is sent to processes by value, which then need not import memorax.
+    def kept() -> Any:
+        import copy
+
+        import gymnasium
+
+        class LastObservation(gymnasium.Wrapper):
+            def step(self, action: Any) -> tuple:
+                observation, reward, terminated, truncated, info = self.env.step(action)
+                if terminated or truncated:
+                    observation = copy.deepcopy(observation)
+                return observation, reward, terminated, truncated, info
+
+        return LastObservation(make())
+
+    return kept
+
+
 def without_text(make: Callable[[], Any], example: Any) -> Callable[[], Any]:
     """Leave strings out of dictionary observations.
 

@@ -12,6 +12,7 @@ from memorax.environments.host.batch import HostBatch, StackedBatch, VectorBatch
 from memorax.environments.host.checks import check_single, check_vector
 from memorax.environments.host.makers import (
     in_worker,
+    keeping_last_observations,
     takes_render_mode,
     text_left_out,
     with_critic_state,
@@ -89,7 +90,7 @@ class SingleSource(Source):
         self._render_mode = getattr(first, "render_mode", None)
         self._render_modes = tuple((getattr(first, "metadata", None) or {}).get("render_modes") or ())
         self.name = name or getattr(spec, "id", None) or type(getattr(first, "unwrapped", first)).__name__
-        self._make = without_text(made, first)
+        self._make = keeping_last_observations(without_text(made, first))
         try:
             self.observation, self.action = _translations(self.name, text_left_out(first), first.action_space)
             self.mask_size = _mask_size(check_single(first, self.name))
@@ -123,7 +124,7 @@ class SingleSource(Source):
         shown._given, shown._render_mode = functools.partial(self._given, render_mode=render_mode), render_mode
         made = self._with_critic_state(shown._given)
         example = made()
-        shown._make = without_text(made, example)
+        shown._make = keeping_last_observations(without_text(made, example))
         example.close()
         return shown
 

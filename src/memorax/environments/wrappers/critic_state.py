@@ -78,8 +78,8 @@ class CriticState(Wrapper):
         self, key: Key, state: PyTree, action: Array, params: PyTree
     ) -> tuple[PyTree, PyTree, Array, Array, dict[str, Any]]:
         """Take one step without any reset."""
-        observation, state, *outcome = self.env.step_env(key, state, action, params)
-        return self._shown(observation, state), state, *outcome
+        observation, state, reward, terminated, info = self.env.step_env(key, state, action, params)
+        return self._shown(observation, state), state, reward, terminated, info
 
     def observation_space(self, params: PyTree | None = None) -> Dict:
         """That of the environment, and a Box for the entry."""

@@ -19,8 +19,6 @@ class ResetPool(Wrapper):
     It pays where a reset costs much more than a step (procedurally generated worlds, physics).
     """
 
-    reset_pool: int | None = None  # type: ignore[override]
-
     def __init__(self, env: Any, size: int) -> None:
         """Wrap an environment.
 
@@ -38,6 +36,11 @@ class ResetPool(Wrapper):
                 f"`env` of ResetPool must have a `step` that does nothing but reset, got {type(self.env).__name__}; "
                 "put ResetPool inside of other wrappers"
             )
-        self.reset_pool = check("size", size, checks.size())
+        self.size = check("size", size, checks.size())
 
     step = Environment.step
+
+    @property
+    def reset_pool(self) -> int | None:  # type: ignore[override]
+        """How many resets are computed at once."""
+        return self.size
