@@ -64,7 +64,8 @@ def brax_like(env: Any) -> Loop:
         state = env.step(state, actions)
         return state, (state.obs, state.reward, state.done)
 
-    return env.reset, advance
+    # Wrappers outside of the one that vectorises take the shape of a batch from that of its keys' numbers.
+    return lambda keys: env.reset(jax.random.key_data(keys)), advance
 
 
 def brax(name: str) -> Loop:

@@ -8,7 +8,6 @@ from tests.environments.fixed_cards import play
 from tests.fast_compile import jit
 
 from memorax.environments.memory.parts import bitboard
-from memorax.environments.memory.parts.lazy_reset import compute_where
 from memorax.environments.memory.parts.maze import carve, entrances
 
 FLEET = np.zeros((8, 8), bool)
@@ -173,32 +172,3 @@ def test_bits_are_found_and_counted():
     np.testing.assert_array_equal(
         bitboard.unpack(bitboard.shift_rows(rows, -1), 9), np.pad(board, ((1, 0), (0, 0)))[:5]
     )
-
-
-@pytest.mark.parametrize("ended", [0, 17, 32])
-def test_only_what_is_needed_is_computed(ended):
-    """The right rows, also where maps are nested; and no more of them than a chunk too many."""
-    calls = []
-
-    def make(key):
-        value = jax.random.uniform(key, (2,))
-        jax.debug.callback(lambda _: calls.append(1), value[0])
-        return {"value": value, "one": jnp.int32(1)}
-
-    keys = jax.random.split(jax.random.key(4), (3, 37))
-    needed = np.zeros((3, 37), bool)
-    needed[1, np.random.default_rng(5).permutation(37)[:ended]] = True
-    made = jit(jax.vmap(lambda needed, key: compute_where(needed, make, key)))(needed[1], keys[1])
-    jax.effects_barrier()
-    assert len(calls) == -(-ended // 16) * 16
-    expected = np.asarray(jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys[1]))
-    np.testing.assert_array_equal(made["value"], np.where(needed[1][:, None], expected, 0))
-    np.testing.assert_array_equal(made["one"], needed[1])
-
-    def plain(needed, key):
-        return compute_where(needed, lambda key: jax.random.uniform(key, (2,)), key)
-
-    nested = jit(jax.vmap(jax.vmap(plain)))(needed, keys)
-    np.testing.assert_array_equal(nested[1], made["value"])
-    assert not nested[::2].any()
-    np.testing.assert_array_equal(jit(plain)(needed[1, 7], keys[1, 7]), made["value"][7])

@@ -8,7 +8,7 @@ from flax import struct
 
 from memorax.core.spaces import Box, Discrete
 from memorax.environments import Environment, EnvParams, EnvState, make, register
-from memorax.environments.memory import TMaze
+from memorax.environments.memory import OneGoodArm
 from memorax.environments.wrappers import ResetPool, TimeLimit
 
 COUNTED = []
@@ -122,7 +122,7 @@ def test_only_what_is_needed_is_computed():
 def test_make_takes_it():
     register("pool_test::Dice", Dice)
     env, params = make("pool_test::Dice", reset_pool=4)
-    assert (type(env), env.size, params.sides) == (ResetPool, 4, 6)
+    assert (type(env), env.reset_pool, params.sides) == (ResetPool, 4, 6)
     assert type(make("pool_test::Dice")[0]) is Dice
 
 
@@ -131,6 +131,6 @@ def test_errors():
         ResetPool(Dice(), 0)
     with pytest.raises(TypeError, match="`size` must be"):
         ResetPool(Dice(), 2.5)
-    for inner in (TimeLimit(Dice(), 3), TMaze(3)):
+    for inner in (TimeLimit(Dice(), 3), OneGoodArm(3)):
         with pytest.raises(TypeError, match=f"does nothing but reset, got {type(inner).__name__}"):
             ResetPool(inner, 2)

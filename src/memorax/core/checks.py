@@ -183,3 +183,19 @@ def _divisors(number: int) -> list[int]:
     """The divisors in ascending order; of a number above 10^10 only those found with factors up to 10^5."""
     small = [d for d in range(1, min(math.isqrt(number), _MOST_DIVISORS_TRIED) + 1) if number % d == 0]
     return small + [number // d for d in reversed(small) if d * d != number]
+
+
+def check_broadcast(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Check that an array broadcasts to a shape.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What was given.
+        shape: What it must broadcast to.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    axes = len(shape) - value.ndim
+    if axes < 0 or any(size not in (1, full) for size, full in zip(value.shape, shape[axes:], strict=True)):
+        raise ValueError(f"`{name}` must broadcast to the observation's shape {shape}, got shape {value.shape}")

@@ -8,6 +8,7 @@ from flax import struct
 
 from memorax.core.spaces import Space
 from memorax.core.types import Array, Key, PyTree, strong
+from memorax.environments.replace_where import replace_where, same_shapes
 
 Step = tuple[PyTree, PyTree, Array, Array, Array, dict[str, Any]]
 """`(observation, state, reward, terminated, truncated, info)`."""
@@ -53,21 +54,35 @@ def auto_reset(
     Raises:
         ValueError: If the shapes after a reset and after a step differ.
     """
-    reward, terminated, truncated = (jnp.asarray(x) for x in outcome)
-    terminated, truncated = terminated.astype(bool), truncated.astype(bool)
     fresh, stepped = strong(fresh), strong(stepped)
-    done = terminated | truncated
+    done = has_ended(*outcome[1:])
 
     def choose(new: Array, old: Array) -> Array:
-        if new.shape != old.shape:  # `where` would broadcast
-            raise ValueError(
-                f"observation and state must keep their shapes, got {new.shape} after reset and {old.shape} after step"
-            )
+        same_shapes(new, old)  # `where` would broadcast
         return jnp.where(done, new, old)
 
-    observation, state = jax.tree.map(choose, fresh, stepped)
-    info = {**info, "final_observation": stepped[0]}
-    return observation, state, reward.astype(jnp.float32), terminated, truncated, info
+    return complete_step(jax.tree.map(choose, fresh, stepped), stepped[0], outcome, info)
+
+
+def has_ended(terminated: Array, truncated: Array) -> Array:
+    """Whether an episode ended, bool, of flags of any kind."""
+    return jnp.asarray(terminated).astype(bool) | jnp.asarray(truncated).astype(bool)
+
+
+def complete_step(
+    after: tuple[PyTree, PyTree], final_observation: PyTree, outcome: tuple[Array, Array, Array], info: dict[str, Any]
+) -> Step:
+    """Put the six values of a step together.
+
+    Args:
+        after: Observation and state after the step and, where it ended the episode, the reset.
+        final_observation: Observation before the reset.
+        outcome: `(reward, terminated, truncated)` of the step.
+        info: Further outputs of the environment.
+    """
+    reward, terminated, truncated = (jnp.asarray(x) for x in outcome)
+    info = {**info, "final_observation": final_observation}
+    return *after, reward.astype(jnp.float32), terminated.astype(bool), truncated.astype(bool), info
 
 
 class Environment(Generic[StateT, ParamsT]):
@@ -76,15 +91,18 @@ class Environment(Generic[StateT, ParamsT]):
     A subclass implements `reset_env` and `step_env` (one episode, without resets), the two spaces, and `is_truncated`
     if it has a time limit. `step` adds auto-reset: the step that ends an episode returns the first observation of the
     next one, and `info["final_observation"]` holds the last observation of the episode that ended; termination and
-    truncation are reported separately. Under `jax.jit` the reset is computed in every step, so `reset_env` must be
-    cheap.
+    truncation are reported separately. In a batch of environments the reset is computed for all of them in every step,
+    unless there is a `reset_pool`.
 
     Attributes:
+        reset_pool: Where a reset costs much more than a step, how many are computed at once for those environments of a
+            batch whose episode ended; None computes one for every environment in every step.
         optimal_return: Expected return of the optimal policy with memory; None if not known in closed form.
         memoryless_return: Expected return of the optimal policy that depends on the current observation only; None
             if not known in closed form.
     """
 
+    reset_pool: int | None = None
     optimal_return: float | None = None
     memoryless_return: float | None = None
 
@@ -124,11 +142,54 @@ class Environment(Generic[StateT, ParamsT]):
             scalars; `info["final_observation"]` is the observation before a reset.
         """
         given: ParamsT = self.default_params if params is None else params
+        step_key, reset_key = self.step_keys(key)
+        observation, last, reward, terminated, info = self.step_env(step_key, state, action, given)
+        outcome = (reward, terminated, self.is_truncated(last, given))
+        stepped = observation, last
+        if self.reset_pool is None:
+            step = auto_reset(self.next_start(reset_key, last, given), stepped, outcome, info)
+        else:
+            stepped = observation, last
+            after = replace_where(
+                has_ended(*outcome[1:]), self._start_after, (key, last, given), stepped, self.reset_pool
+            )
+            step = complete_step(after, strong(observation), outcome, info)
+        return *step[:5], self.complete_info(step[0], step[1], step[5])
+
+    def _start_after(self, key: Key, last: StateT, params: ParamsT) -> tuple[PyTree, StateT]:
+        return self.next_start(self.step_keys(key)[1], last, params)
+
+    def step_keys(self, key: Key) -> tuple[Key, Key]:
+        """Split the key of a step into those of the step itself and of the reset.
+
+        Args:
+            key: Random key.
+        """
         step_key, reset_key = jax.random.split(key)
-        observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, given)
-        truncated = self.is_truncated(next_state, given)
-        fresh = self.reset_env(reset_key, given)
-        return auto_reset(fresh, (observation, next_state), (reward, terminated, truncated), info)
+        return step_key, reset_key
+
+    def next_start(self, key: Key, last: StateT, params: ParamsT) -> tuple[PyTree, StateT]:
+        """Start the episode that follows another; by default whatever came before.
+
+        Args:
+            key: Random key.
+            last: Last state of the episode before.
+            params: Environment parameters.
+
+        Returns:
+            First observation and state.
+        """
+        return self.reset_env(key, params)
+
+    def complete_info(self, observation: PyTree, state: StateT, info: dict[str, Any]) -> dict[str, Any]:
+        """Add to `info` what describes the observation that is returned, after a reset that of the new episode.
+
+        Args:
+            observation: The observation that `step` returns.
+            state: The state that it returns.
+            info: What there is so far.
+        """
+        return info
 
     def reset_env(self, key: Key, params: ParamsT) -> tuple[PyTree, StateT]:
         """Start an episode; implemented by every environment.
@@ -189,3 +250,12 @@ class Environment(Generic[StateT, ParamsT]):
     def credit_length(self, params: ParamsT | None = None) -> int | None:
         """Steps from a decisive action to its reward, 1 if immediate; None if it is not a single number."""
         return None
+
+
+def only_resets(env: Any) -> bool:
+    """Whether `step` is that of `Environment`: `step_env`, then a reset, and nothing more.
+
+    Args:
+        env: An environment.
+    """
+    return type(env).step is Environment.step

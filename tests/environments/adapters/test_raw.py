@@ -20,7 +20,7 @@ from memorax.environments.adapters.raw import (
     one_hot_cells,
     pooled,
 )
-from memorax.environments.wrappers import ResetPool
+from memorax.environments.wrappers import CriticState, ResetPool, TimeLimit
 from memorax.testing import check_environment
 
 LIBRARIES = {
@@ -99,6 +99,26 @@ def test_it_steps_like_the_library(reset_pool):
     assert env.observation_space(params) == expected
 
 
+def test_a_pool_keeps_what_surrounds_an_adapter():
+    """A wrapper hands on what it does not have itself, and a pool would step past it."""
+    with pytest.raises(TypeError, match="does nothing but reset, got TimeLimit"):
+        ResetPool(TimeLimit(toy(), 3), 2)
+
+
+def test_a_critic_sees_the_state_of_an_adapter_beside_its_masks():
+    env = ResetPool(CriticState(toy(), lambda state: state.inner["left"]), 3)
+    check_environment(env, steps=60)
+    assert sorted(env.observation_space().spaces) == ["action_mask", "observation", "state"]
+    keys = jax.random.split(jax.random.key(0), 30)
+    state = jax.vmap(env.reset)(keys)[1]
+    observation, *_, info = jax.jit(jax.vmap(env.step))(keys, state, jnp.ones(30, jnp.int32))
+    np.testing.assert_array_equal(info["action_mask"], observation["action_mask"])
+    np.testing.assert_array_equal(observation["state"], observation["observation"][:, 0])
+    final = info["final_observation"]
+    assert (final["state"] != observation["state"]).any()
+    np.testing.assert_array_equal(final["state"], final["observation"][:, 0])
+
+
 def test_a_limit_of_ours_truncates_too():
     env, params = pooled(toy(max_steps=2), None)
     assert env.horizon(params) == 2
@@ -133,7 +153,7 @@ def test_a_missing_library_names_its_extra(namespace, monkeypatch):
     for name in [name for name in sys.modules if name.startswith(f"{LIBRARIES[namespace]}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, f"memorax.environments.adapters.{namespace}", raising=False)
-    with pytest.raises(MissingExtraError, match=rf"run `pip install memorax\[{namespace}\]`"):
+    with pytest.raises(MissingExtraError, match=rf'run `pip install "memorax\[{namespace}\]"`'):
         make(f"{namespace}::Anything")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from tests.environments.host import toys
-from tests.environments.host.toys import Breaking, Counter, Walk, everything
+from tests.environments.host.toys import Breaking, Counter, Reusing, Walk, everything
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from memorax.environments import HostEnvironmentError, as_host, make
@@ -99,6 +99,19 @@ def test_two_hundred_steps_are_those_of_gymnasium_by_hand(name):
                 assert (step.terminated[i, j], step.truncated[i, j]) == (terminated, truncated)
                 ends += terminated or truncated
     assert ends > 10
+
+
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_an_environment_may_write_into_the_same_array_again(processes):
+    """Its reset then overwrites the last observation of the episode."""
+    actions = np.random.default_rng(0).integers(2, size=(40, 1, 2))
+    expected = through_copies(as_host(partial(Walk)), [1], 2, actions)
+    seen = through_copies(as_host(partial(Reusing), processes=processes, groups=1), [1], 2, actions)
+    np.testing.assert_array_equal(seen[0], expected[0])
+    for got, wanted in zip(seen[1:], expected[1:], strict=True):
+        np.testing.assert_array_equal(got.observation, wanted.observation)
+        np.testing.assert_array_equal(got.final_observation, wanted.final_observation)
+    assert any((step.final_observation != step.observation).any() for step in expected[1:])
 
 
 def test_spaces_of_every_kind_are_translated_in_both_directions():

@@ -39,6 +39,17 @@ class Walk(gymnasium.Env):
         return np.array([self.position, self.time], np.float32)
 
 
+class Reusing(Walk):
+    """A walk that writes every observation into the same array, as libraries in C do."""
+
+    def __init__(self) -> None:
+        self.array = np.zeros(2, np.float32)
+
+    def _observe(self) -> np.ndarray:
+        self.array[:] = self.position, self.time
+        return self.array
+
+
 class Fenced(Walk):
     """A walk in which a mask forbids to step below zero."""
 

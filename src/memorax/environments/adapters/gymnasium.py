@@ -28,7 +28,13 @@ def _import(module: str) -> None:
 
 
 def make(
-    name: str, *, processes: bool = False, groups: int | None = None, overlap: bool = False, **kwargs: Any
+    name: str,
+    *,
+    processes: bool = False,
+    groups: int | None = None,
+    overlap: bool = False,
+    critic_state: str | None = None,
+    **kwargs: Any,
 ) -> HostEnvironment:
     """Make an environment of Gymnasium.
 
@@ -37,6 +43,7 @@ def make(
         processes: Whether each environment steps in a process of its own.
         groups: Number of groups of environments that take turns; None chooses.
         overlap: Whether agents act while they learn.
+        critic_state: Name of an entry of `info` that is shown as an entry of the observation, for the critic only.
         **kwargs: Further arguments of `gymnasium.make`.
 
     Returns:
@@ -52,4 +59,5 @@ def make(
     else:
         check_name("gymnasium", name, tuple(gymnasium.registry))
     make_one = functools.partial(gymnasium.make, name, **kwargs)
-    return HostEnvironment(SingleSource(make_one, f"gymnasium::{name}", processes), groups, overlap)
+    source = SingleSource(make_one, f"gymnasium::{name}", processes, critic_state)
+    return HostEnvironment(source, groups, overlap)

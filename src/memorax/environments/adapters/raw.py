@@ -13,7 +13,7 @@ from memorax.core.checks import check, optional, size
 from memorax.core.registry import suggest
 from memorax.core.spaces import Box, Dict, Discrete, Space
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.environment import Environment, EnvParams, EnvState, Step, auto_reset
+from memorax.environments.environment import Environment, EnvParams, EnvState
 from memorax.environments.missing import MissingExtraError
 from memorax.environments.wrappers.reset_pool import ResetPool
 
@@ -129,30 +129,6 @@ class RawEnvironment(Environment[RawState, Any]):
     def is_truncated(self, state: RawState, params: PyTree) -> Array:
         """Whether the step that led to this state was cut by a time limit."""
         return state.truncated
-
-    def step(self, key: Key, state: RawState, action: Array, params: PyTree | None = None) -> Step:
-        """Take one step and reset where it ends the episode."""
-        given = self._params if params is None else params
-        step_key, reset_key = jax.random.split(key)
-        observation, next_state, reward, terminated, info = self.step_env(step_key, state, action, given)
-        fresh = self.next_start(reset_key, next_state, given)
-        outcome = (reward, terminated, next_state.truncated)
-        observation, state, *ends, info = auto_reset(fresh, (observation, next_state), outcome, info)
-        reward, terminated, truncated = ends
-        return observation, state, reward, terminated, truncated, self.complete_info(observation, state, info)
-
-    def next_start(self, key: Key, last: RawState, params: PyTree) -> tuple[PyTree, RawState]:
-        """Start the episode that follows another; by default whatever came before.
-
-        Args:
-            key: Randomness.
-            last: Last state of the episode before.
-            params: Parameters.
-
-        Returns:
-            First observation and state.
-        """
-        return self.reset_env(key, params)
 
     def complete_info(self, observation: PyTree, state: RawState, info: dict[str, Any]) -> dict[str, Any]:
         """Add what describes the observation that is returned, after a reset that of the new episode."""

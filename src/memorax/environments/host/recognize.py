@@ -6,7 +6,8 @@ from typing import Any
 from memorax.environments.host.batch import VectorBatch
 from memorax.environments.host.environment import HostEnvironment
 from memorax.environments.host.envpool import EnvPoolBatch
-from memorax.environments.host.source import SingleSource, VectorSource, copies_of
+from memorax.environments.host.makers import copies_of
+from memorax.environments.host.source import SingleSource, VectorSource
 from memorax.environments.host.spaces import ChannelsLast
 
 _OTHER_LIBRARIES = {"dm_env", "gym", "pettingzoo"}
@@ -19,6 +20,7 @@ def as_host(
     processes: bool = False,
     groups: int | None = None,
     overlap: bool = False,
+    critic_state: str | None = None,
 ) -> HostEnvironment:
     """Take an environment in Python, as agents do with what they are given.
 
@@ -35,6 +37,8 @@ def as_host(
             than half a millisecond or so. Programs that use it need `if __name__ == "__main__":`.
         groups: As `HostEnvironment` takes it.
         overlap: As `HostEnvironment` takes it.
+        critic_state: Name of an entry of `info`, such as `state`, that `reset` and `step` return: it becomes an entry
+            of the observation, for the critic only (`critic_only`).
 
     Returns:
         The environment for agents.
@@ -43,20 +47,23 @@ def as_host(
         TypeError: It is nothing of this kind, or does not do what environments of Gymnasium do.
         ValueError: The same.
     """
-    found = find_host(env, name, processes, groups=groups, overlap=overlap)
+    found = find_host(env, name, processes, critic_state, groups=groups, overlap=overlap)
     if found is None:
         got = f"the class {env.__name__}; write `lambda: {env.__name__}(...)`" if isinstance(env, type) else repr(env)
         raise TypeError(f"`env` must be an environment of gymnasium, or a function that makes one, got {got}")
     return found
 
 
-def find_host(env: Any, name: str | None = None, processes: bool = False, **options: Any) -> HostEnvironment | None:
+def find_host(
+    env: Any, name: str | None = None, processes: bool = False, critic_state: str | None = None, **options: Any
+) -> HostEnvironment | None:
     """Take an environment in Python, as `as_host` does; None if it is something else.
 
     Args:
         env: As `as_host` takes it.
         name: As `as_host` takes it.
         processes: As `as_host` takes it.
+        critic_state: As `as_host` takes it.
         **options: Further arguments of `HostEnvironment`.
 
     Raises:
@@ -68,7 +75,7 @@ def find_host(env: Any, name: str | None = None, processes: bool = False, **opti
     if isinstance(env, type):
         return None
     if callable(env) and not hasattr(env, "step") and not hasattr(env, "step_env"):
-        return _from_function(env, name, processes, options)
+        return _from_function(env, name, processes, critic_state, options)
     if _is_other(env):
         kind: type = type(env)
         library = next(_library(cls) for cls in kind.__mro__ if _library(cls) in _OTHER_LIBRARIES)
@@ -79,11 +86,18 @@ def find_host(env: Any, name: str | None = None, processes: bool = False, **opti
     if not is_gymnasium(env):
         return None
     if _is_vector(env):
-        return HostEnvironment(_vector_source(None, env, name), **options)
-    return HostEnvironment(SingleSource(copies_of(env), name, processes), **options)
+        return HostEnvironment(_vector_source(None, env, name, critic_state), **options)
+    return HostEnvironment(SingleSource(copies_of(env), name, processes, critic_state), **options)
 
 
-def _vector_source(make: Callable[[], Any] | None, first: Any, name: str | None) -> VectorSource:
+def _vector_source(
+    make: Callable[[], Any] | None, first: Any, name: str | None, critic_state: str | None
+) -> VectorSource:
+    if critic_state is not None:
+        raise ValueError(
+            f"`critic_state` must be None for a vector environment, got {critic_state!r} for {type(first).__name__}; "
+            "pass a function that makes a single environment"
+        )
     pool = any(_library(cls) == "envpool" for cls in type(first).__mro__)
     source = VectorSource(make, first, name, EnvPoolBatch if pool else VectorBatch)
     if pool:
@@ -92,7 +106,7 @@ def _vector_source(make: Callable[[], Any] | None, first: Any, name: str | None)
 
 
 def _from_function(
-    make: Callable[[], Any], name: str | None, processes: bool, options: dict[str, Any]
+    make: Callable[[], Any], name: str | None, processes: bool, critic_state: str | None, options: dict[str, Any]
 ) -> HostEnvironment:
     made = make()
     if not is_gymnasium(made):
@@ -101,9 +115,9 @@ def _from_function(
             f"{type(made).__name__}"
         )
     if _is_vector(made):
-        return HostEnvironment(_vector_source(make, made, name), **options)
+        return HostEnvironment(_vector_source(make, made, name, critic_state), **options)
     made.close()
-    return HostEnvironment(SingleSource(make, name, processes), **options)
+    return HostEnvironment(SingleSource(make, name, processes, critic_state), **options)
 
 
 def _library(cls: type) -> str:

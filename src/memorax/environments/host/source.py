@@ -3,7 +3,6 @@
 import abc
 import copy
 import functools
-import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,15 @@ from typing import Any
 from memorax.core.checks import boolean, check
 from memorax.environments.host.batch import HostBatch, StackedBatch, VectorBatch
 from memorax.environments.host.checks import check_single, check_vector
-from memorax.environments.host.spaces import Translation, is_text
+from memorax.environments.host.makers import (
+    in_worker,
+    keeping_last_observations,
+    takes_render_mode,
+    text_left_out,
+    with_critic_state,
+    without_text,
+)
+from memorax.environments.host.spaces import Translation
 
 
 class Source(abc.ABC):
@@ -60,23 +67,32 @@ class SingleSource(Source):
         make: Makes one environment.
         name: Name of the environments; None for that of the first.
         processes: Whether each environment steps in a process of its own.
+        critic_state: Name of an entry of `info` that becomes an entry of the observation; None adds none.
 
     Raises:
         TypeError: `processes` is not a boolean, a space has no counterpart, or the environment does not do what
             Gymnasium's environments do.
-        ValueError: The same.
+        ValueError: The same, or `info` has no such entry.
     """
 
-    def __init__(self, make: Callable[[], Any], name: str | None = None, processes: bool = False) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        name: str | None = None,
+        processes: bool = False,
+        critic_state: str | None = None,
+    ) -> None:
         self.parallel = check("processes", processes, boolean())
-        first = make()
+        self._given, self._critic_state = make, critic_state
+        made = self._with_critic_state(make)
+        first = made()
         spec = getattr(first, "spec", None)
-        self._given, self._render_mode = make, getattr(first, "render_mode", None)
+        self._render_mode = getattr(first, "render_mode", None)
         self._render_modes = tuple((getattr(first, "metadata", None) or {}).get("render_modes") or ())
         self.name = name or getattr(spec, "id", None) or type(getattr(first, "unwrapped", first)).__name__
-        self._make = without_text(make, first)
+        self._make = keeping_last_observations(without_text(made, first))
         try:
-            self.observation, self.action = _translations(self.name, _text_left_out(first), first.action_space)
+            self.observation, self.action = _translations(self.name, text_left_out(first), first.action_space)
             self.mask_size = _mask_size(check_single(first, self.name))
         finally:
             first.close()
@@ -91,7 +107,7 @@ class SingleSource(Source):
             warnings.simplefilter("ignore")  # about bounds and dtypes, said before
             if self.parallel:
                 # A fork of a process in which JAX runs may hang.
-                makers = [_in_worker(make) for make in makers]
+                makers = [in_worker(make) for make in makers]
                 vector = AsyncVectorEnv(makers, context="forkserver", autoreset_mode=mode)
             else:
                 vector = SyncVectorEnv(makers, autoreset_mode=mode)
@@ -103,13 +119,17 @@ class SingleSource(Source):
         shown.parallel = False
         if self._render_mode == render_mode:
             return shown
-        if render_mode not in self._render_modes or not _takes_render_mode(self._given):
+        if render_mode not in self._render_modes or not takes_render_mode(self._given):
             return None
-        make = functools.partial(self._given, render_mode=render_mode)
-        example = make()
-        shown._given, shown._render_mode, shown._make = make, render_mode, without_text(make, example)
+        shown._given, shown._render_mode = functools.partial(self._given, render_mode=render_mode), render_mode
+        made = self._with_critic_state(shown._given)
+        example = made()
+        shown._make = keeping_last_observations(without_text(made, example))
         example.close()
         return shown
+
+    def _with_critic_state(self, make: Callable[[], Any]) -> Callable[[], Any]:
+        return make if self._critic_state is None else with_critic_state(make, self._critic_state)
 
 
 class VectorSource(Source):
@@ -158,75 +178,6 @@ class VectorSource(Source):
                 )
             vector = self._make()
         return self._batch_type(vector, self.observation, self.action)
-
-
-def _takes_render_mode(make: Callable[[], Any]) -> bool:
-    """Whether a function that makes environments, or that of which it is a partial call, takes their render mode."""
-    import gymnasium
-
-    function = make.func if isinstance(make, functools.partial) else make
-    return function is gymnasium.make or "render_mode" in inspect.signature(function).parameters
-
-
-def copies_of(env: Any) -> Callable[[], Any]:
-    """Give a function that makes environments like one.
-
-    Raises:
-        TypeError: It can neither be copied nor made again.
-    """
-    try:
-        copy.deepcopy(env).close()
-    except Exception as error:
-        if getattr(env, "spec", None) is None:
-            raise TypeError(
-                f"`env` must be a function that makes {type(env).__name__}, got an environment that cannot be copied "
-                f"({type(error).__name__}: {error}); pass `lambda: ...`"
-            ) from error
-        import gymnasium
-
-        return lambda spec=env.spec: gymnasium.make(spec)
-    return lambda: copy.deepcopy(env)
-
-
-def without_text(make: Callable[[], Any], example: Any) -> Callable[[], Any]:
-    """Leave strings out of dictionary observations."""
-    kept = _kept_keys(example.observation_space)
-    if kept is None:
-        return make
-
-    # Defined here and not at the top, so that it is sent to processes by value, which then need not import memorax.
-    def filtered() -> Any:
-        from gymnasium.wrappers import FilterObservation
-
-        return FilterObservation(make(), kept)
-
-    return filtered
-
-
-def _kept_keys(space: Any) -> list[str] | None:
-    if not any(cls.__name__ == "Dict" for cls in type(space).__mro__) or not any(map(is_text, space.spaces.values())):
-        return None
-    return [name for name, part in space.spaces.items() if not is_text(part)]
-
-
-def _text_left_out(env: Any) -> Any:
-    kept = _kept_keys(env.observation_space)
-    if kept is None:
-        return env.observation_space
-    return type(env.observation_space)({name: env.observation_space[name] for name in kept})
-
-
-def _in_worker(make: Callable[[], Any]) -> Callable[[], Any]:
-    # By value, too. An interrupt from the keyboard reaches all processes; the main one decides when they end.
-    def start() -> Any:
-        import multiprocessing
-        import signal
-
-        if multiprocessing.parent_process() is not None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return make()
-
-    return start
 
 
 def _translations(name: str, observation: Any, action: Any) -> tuple[Translation, Translation]:

@@ -9,10 +9,9 @@ from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.parts.bitboard import at, count, nth, pack, put, shift_rows, unpack
-from memorax.environments.memory.parts.lazy_reset import LazyReset
 from memorax.environments.memory.parts.picture import BLACK, BLUE, GRAY, RED, WHITE, characters, paint
 from memorax.environments.memory.parts.prng import uniform
-from memorax.environments.memory.parts.task import clip_action, settings_for
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _SETTINGS = {"Easy": 8, "Medium": 10, "Hard": 12}
 _FLEET = (2, 3, 3, 4)
@@ -32,7 +31,7 @@ class BattleshipState(EnvState):
     shots: Array
 
 
-class Battleship(LazyReset[BattleshipState, EnvParams]):
+class Battleship(Task[BattleshipState, EnvParams]):
     """Find and sink hidden ships of 2, 3, 3 and 4 cells.
 
     Ships are horizontal or vertical and never overlap; each is placed uniformly among the places left by the earlier
@@ -48,6 +47,8 @@ class Battleship(LazyReset[BattleshipState, EnvParams]):
     Source: Morad et al. (2023), POPGym: Benchmarking Partially Observable Reinforcement Learning,
     https://arxiv.org/abs/2303.01859.
     """
+
+    reset_pool = 16
 
     def __init__(self, difficulty: str = "Easy") -> None:
         """Create the task.

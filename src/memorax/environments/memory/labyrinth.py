@@ -10,11 +10,10 @@ from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Array, Key
 from memorax.environments.environment import EnvParams, EnvState
 from memorax.environments.memory.parts.bitboard import at, count, pack, put, unpack
-from memorax.environments.memory.parts.lazy_reset import LazyReset
 from memorax.environments.memory.parts.maze import carve, entrances
 from memorax.environments.memory.parts.picture import BLACK, GREEN, RED, WHITE, YELLOW, characters, paint
 from memorax.environments.memory.parts.prng import split
-from memorax.environments.memory.parts.task import clip_action, settings_for
+from memorax.environments.memory.parts.task import Task, clip_action, settings_for
 
 _SETTINGS = {"Easy": 5, "Medium": 7, "Hard": 9}
 _FREE, _WALL, _START, _GOAL, _KINDS = 0, 1, 2, 3, 5
@@ -42,10 +41,11 @@ class LabyrinthState(EnvState):
     goal: Array
 
 
-class Labyrinth(LazyReset[LabyrinthState, EnvParams]):
+class Labyrinth(Task[LabyrinthState, EnvParams]):
     """What both tasks share: the maze, moves, observations; subclasses define the reward."""
 
     max_steps = 1023
+    reset_pool = 16
     _has_exit: bool
 
     def __init__(self, difficulty: str = "Easy") -> None:

@@ -3,6 +3,7 @@
 from memorax.environments.wrappers.action import ClipAction as ClipAction
 from memorax.environments.wrappers.auto_reset import AutoReset as AutoReset
 from memorax.environments.wrappers.base import Wrapper as Wrapper
+from memorax.environments.wrappers.critic_state import CriticState as CriticState
 from memorax.environments.wrappers.delay import DelayedObservation as DelayedObservation
 from memorax.environments.wrappers.flicker import FlickeringObservation as FlickeringObservation
 from memorax.environments.wrappers.frame_stack import FrameStack as FrameStack

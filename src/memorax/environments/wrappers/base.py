@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from memorax.core.spaces import ACTION_MASK, Box, Dict, Space, change_space, plain
@@ -18,7 +17,8 @@ from memorax.environments.host import HostEnvironment
 class Wrapper(Environment[PyTree, PyTree]):
     """An environment around an environment: whatever a subclass does not override is that of the inner one.
 
-    `reset_env`, `step_env` and `is_truncated` are those of the inner environment and take its state.
+    What `step` is made of (`reset_env`, `step_env`, `is_truncated`, ...) is that of the inner environment and takes its
+    state.
 
     Attributes:
         env: The inner environment.
@@ -90,6 +90,23 @@ class Wrapper(Environment[PyTree, PyTree]):
     def step(self, key: Key, state: PyTree, action: Array, params: PyTree | None = None) -> Step:
         """Take one step and reset where it ends the episode."""
         return self.env.step(key, state, action, params)
+
+    @property
+    def reset_pool(self) -> int | None:  # type: ignore[override]
+        """How many resets of the inner environment are computed at once."""
+        return self.env.reset_pool
+
+    def step_keys(self, key: Key) -> tuple[Key, Key]:
+        """Split the key of a step as the inner environment does."""
+        return self.env.step_keys(key)
+
+    def next_start(self, key: Key, last: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        """Begin the next episode of the inner environment."""
+        return self.env.next_start(key, last, params)
+
+    def complete_info(self, observation: PyTree, state: PyTree, info: dict[str, Any]) -> dict[str, Any]:
+        """Add what the inner environment says about the observation that is returned."""
+        return self.env.complete_info(observation, state, info)
 
     def reset_env(self, key: Key, params: PyTree) -> tuple[PyTree, PyTree]:
         """Begin an episode of the inner environment."""
@@ -281,19 +298,3 @@ def keep_mask(changed: Any, original: Any) -> Any:
     rest = changed.spaces if isinstance(changed, Dict) else changed
     kept = {**rest, ACTION_MASK: parts[ACTION_MASK]}
     return Dict(kept) if isinstance(changed, Dict) else kept
-
-
-def check_broadcast(name: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Check that an array broadcasts to a shape.
-
-    Args:
-        name: Name of the argument, for the message.
-        value: What was given.
-        shape: What it must broadcast to.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    axes = len(shape) - value.ndim
-    if axes < 0 or any(size not in (1, full) for size, full in zip(value.shape, shape[axes:], strict=True)):
-        raise ValueError(f"`{name}` must broadcast to the observation's shape {shape}, got shape {value.shape}")

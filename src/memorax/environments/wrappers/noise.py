@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import boolean, check, real
+from memorax.core.checks import boolean, check, check_broadcast, real
 from memorax.core.spaces import Box, Space
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.wrappers.base import ObservationWrapper, check_broadcast, map_boxes
+from memorax.environments.wrappers.base import ObservationWrapper, map_boxes
 
 
 class NoisyObservation(ObservationWrapper):

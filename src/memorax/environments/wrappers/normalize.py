@@ -5,10 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.core.checks import check, numbers, optional, real
+from memorax.core.checks import check, check_broadcast, numbers, optional, real
 from memorax.core.spaces import Box
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.wrappers.base import ObservationWrapper, check_broadcast
+from memorax.environments.wrappers.base import ObservationWrapper
 
 
 class NormalizeObservation(ObservationWrapper):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from memorax.core.checks import check, choice
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.environment import Environment, Step, auto_reset
+from memorax.environments.environment import Environment
 from memorax.environments.memory.parts.prng import split
 
 StateT = TypeVar("StateT")
@@ -100,18 +100,10 @@ class Task(Environment[StateT, ParamsT]):
             `(observation, state, reward, terminated)`.
         """
 
-    def step(self, key: Key, state: StateT, action: Array, params: ParamsT | None = None) -> Step:
-        """Take one step and reset where it ends the episode; see `Environment.step`."""
-        given: ParamsT = self.default_params if params is None else params
+    def step_keys(self, key: Key) -> tuple[Key, Key]:
+        """Split the key of a step as all draws of the memory tasks are split."""
         step_key, reset_key = split(key)
-        observation, after, reward, terminated, info = self.step_env(step_key, state, action, given)
-        truncated = self.is_truncated(after, given)
-        fresh = self._next_start(terminated | truncated, reset_key, given)
-        return auto_reset(fresh, (observation, after), (reward, terminated, truncated), info)
-
-    def _next_start(self, ended: Array, key: Key, params: ParamsT) -> tuple[Array, StateT]:
-        """The start of the next episode; discarded unless this one `ended`."""
-        return self.reset_env(key, params)
+        return step_key, reset_key
 
     def reset_env(self, key: Key, params: ParamsT) -> tuple[Array, StateT]:
         """Start an episode."""
