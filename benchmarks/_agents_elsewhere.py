@@ -21,6 +21,8 @@ GRU = (
     ("jax.random.PRNGKey(0), (batch_size,), hidden_size", "jax.random.PRNGKey(0), (batch_size, hidden_size)"),
 )
 """How Flax's cells are told their width today."""
+_RETURNS = ('"return_info"][...,1]', '"returned_episode_returns"]')
+"""What popjaxrl's wrapper and purejaxrl's call an episode's return."""
 UNUSED = (
     *("brax", "brax.envs", "brax.envs.wrappers", "brax.envs.wrappers.training", "navix", "wandb", "hydra"),
     *("omegaconf", "safetensors", "safetensors.flax"),
@@ -105,18 +107,36 @@ def popjaxrl(checkout: Path, wrappers: Path, config: dict[str, Any]) -> Contende
     """Make popjaxrl's PPO with a GRU; its wrapper is that of purejaxrl, of which it is a copy for older gymnax."""
     env, params = environment("CartPole-v1")
     modules = {"envs": types.ModuleType("envs"), "envs.wrappers": program(wrappers / "purejaxrl" / "wrappers.py")}
-    module = program(checkout / "algorithms" / "ppo_gru.py", GRU, modules)
+    module = program(checkout / "algorithms" / "ppo_gru.py", (*GRU, _RETURNS), modules)
     return _from_scratch("popjaxrl", module.make_train(_settings(config) | {"ENV": env, "ENV_PARAMS": params}), config)
 
 
-def purejaxql(checkout: Path, wrappers: Path, config: dict[str, Any]) -> Contender:
-    """Make PureJaxQL's PQN without memory."""
+def popjaxrl_s5(checkout: Path, wrappers: Path, config: dict[str, Any], *, width: int, layers: int) -> Contender:
+    """Make popjaxrl's PPO with S5 layers, as it trains them: gated linear units, and no norms."""
+    env, params = environment("CartPole-v1")
+    folder = checkout / "algorithms"
+    modules = {"envs": types.ModuleType("envs"), "envs.wrappers": program(wrappers / "purejaxrl" / "wrappers.py")}
+    modules["s5"] = program(folder / "s5.py", (("np.DeviceArray", "np.ndarray"),))
+    module = program(folder / "ppo_s5.py", (("from .s5 import", "from s5 import"), _RETURNS), modules)
+    sizes = {"D_MODEL": width, "SSM_SIZE": width, "N_LAYERS": layers, "BLOCKS": 1, "ACTIVATION": "full_glu"}
+    sizes |= dict.fromkeys(("DO_NORM", "PRENORM", "DO_GTRXL_NORM"), False)
+    settings = {f"S5_{name}": value for name, value in sizes.items()}
+    settings |= _settings(config) | {"ENV": env, "ENV_PARAMS": params}
+    return _from_scratch("popjaxrl", module.make_train(settings), config)
+
+
+def purejaxql(
+    checkout: Path, wrappers: Path, config: dict[str, Any], *, width: int = 64, gru: bool = False
+) -> Contender:
+    """Make PureJaxQL's PQN, with two layers or, where `gru` is set, with one and a GRU, all of this width."""
     modules = {"gymnax.wrappers.purerl": program(wrappers / "purejaxrl" / "wrappers.py")}
-    module = program(checkout / "purejaxql" / "pqn_gymnax.py", (), modules)
+    module = program(checkout / "purejaxql" / ("pqn_rnn_gymnax.py" if gru else "pqn_gymnax.py"), (), modules)
     settings = _settings(config) | {
         "TOTAL_TIMESTEPS_DECAY": config["steps"],
         "NUM_EPOCHS": config["epochs"],
-        "HIDDEN_SIZE": 64,
+        "HIDDEN_SIZE": width,
+        "NUM_LAYERS": 1 if gru else 2,
+        "MEMORY_WINDOW": 0,
         "NORM_TYPE": "layer_norm",
         "LAMBDA": 0.95,
         "EPS_START": 1.0,

@@ -28,16 +28,20 @@ ENVS = 256
 """Environments in all, or of a device where scaling is weak; and sequences of a minibatch, likewise."""
 SIZES: dict[str, dict[str, Any]] = {
     "ppo": {"num_steps": 128, "num_minibatches": 4, "update_epochs": 4},
-    "r2d2": {"train_frequency": ENVS, "batch_size": ENVS, "sequence_length": 20, "buffer_size": 1_000_000},
+    "pqn": {"num_steps": 128, "num_minibatches": 4, "update_epochs": 4},
+    "r2d2": {"sequence_length": 20, "buffer_size": 1_000_000},
+    "sac": {"sequence_length": 20, "buffer_size": 1_000_000},
 }
 """Hyperparameters by algorithm."""
+REPLAYED = ("r2d2", "sac")
+"""Algorithms that learn from as many sequences at once as there are environments, each time that these make a step."""
 
 
 def measure(algorithm: str, devices: int, envs: int) -> dict[str, Any]:
     """Compile an update, and count what one of the devices does in it."""
     config = default_run(algorithm)
     sizes = {"num_envs": envs, **SIZES[algorithm]}
-    if algorithm == "r2d2":
+    if algorithm in REPLAYED:
         sizes |= {"train_frequency": envs, "batch_size": envs}
     hyperparameters = dataclasses.replace(config.hyperparameters, **sizes)
     config = dataclasses.replace(config, seeds=1, hyperparameters=hyperparameters)

@@ -203,7 +203,18 @@ def whole_agents(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\n{caption(report)}"
 
 
+def startup(report: dict[str, Any]) -> str:
+    """Show the seconds from the command to the first step and to the end."""
+    head = ["job", "first step, cold", "warm", "end, cold", "warm", "tracing and compiling, cold", "warm"]
+    rows = []
+    for row in report["results"]:
+        pairs = [(row["cold"][part], row["warm"][part]) for part in ("first_step", "total", "compile")]
+        rows.append([f"`{row['job']}`", *(f"{seconds:.1f} s" for pair in pairs for seconds in pair)])
+    return f"{table(head, rows)}\n\n{caption(report)}"
+
+
 TABLES = {
+    "startup": startup,
     "library_loops": library_loops,
     "host_environments": host_environments,
     "agents": whole_agents,

@@ -1,40 +1,44 @@
-"""A population of learning rates trained in one program: a hyper-parameter that is an array is mapped like a seed.
+"""A population that finds its learning rate while it trains: the worst copy the best, and change what they copied.
 
 python examples/hyperparameter_population.py
 """
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
+import dataclasses
+import tempfile
+
 import numpy as np
-import optax
 
-from memorax import MLP, PPO, RNN, FeatureExtractor, Network, PPOConfig, heads, lox, make
+import memorax
+from memorax.experiment import Population, load_config
+from memorax.experiment.sweep import LogUniform, Uniform
 
 
-def main(num_steps: int = 100_000, members: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Train a population; give its learning rates and the mean return of each."""
-    env, env_params = make("memory::RepeatPreviousEasy")
-    trunk = FeatureExtractor(observation_extractor=MLP(features=(32,))), RNN(cell=nn.GRUCell(features=32))
-    actor = Network(*trunk, heads.Categorical(action_dim=4))
-    critic = Network(*trunk, heads.VNetwork())
-    config = PPOConfig(num_envs=8, num_steps=64)
+def main(steps: int = 250_000, members: int = 8) -> list[float]:
+    """Train a population; give the mean return of each member over the last tenth of its run."""
+    default = memorax.default_run("ppo")
+    sizes = dataclasses.replace(default.hyperparameters, num_envs=16, num_steps=64)
+    run = dataclasses.replace(default, steps=steps, seeds=members, features=32, hyperparameters=sizes)
+    # All begin with a learning rate that is far too low, and without a bonus for entropy.
+    run = dataclasses.replace(run, env="memory::RepeatPreviousEasy", learning_rate=1e-5)
+    population = Population(
+        space={"learning_rate": LogUniform(1e-5, 1e-2), "entropy_coefficient": Uniform(0.0, 0.05)},
+        draw=False,
+        every=steps // 25,
+    )
 
-    def run(key: jax.Array, learning_rate: jax.Array) -> jax.Array:
-        optimizer = optax.adam(learning_rate)
-        agent = PPO(config, env, env_params, actor, critic, optimizer, optimizer)
-        init_key, train_key, evaluation_key = jax.random.split(key, 3)
-        state = agent.train(train_key, agent.init(init_key), num_steps)
-        _, logs = lox.spool(agent.evaluate)(evaluation_key, state, num_episodes=10)
-        return logs["returned_episode_returns"].mean()
+    folder = tempfile.mkdtemp()
+    outcomes = memorax.pbt(run, population, f"{folder}/population")
 
-    rates = jnp.logspace(-4, -2, members)
-    returns = np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), members), rates))
-    for rate, result in zip(np.asarray(rates), returns, strict=True):
-        print(f"learning rate {rate:.5f}  mean return {result:+.2f}")
-    print(f"best: {rates[int(np.argmax(returns))]:.5f}")
-    return np.asarray(rates), returns
+    returns = []
+    for outcome in outcomes:
+        config, final = load_config(outcome.folder), outcome.summary["final"]["episode/return"]
+        copied = " ".join(str(change["copied"]) for change in config.history) or "nobody"
+        values = f"learning rate {config.learning_rate:.1e}  entropy {config.hyperparameters.entropy_coefficient:.4f}"
+        print(f"{outcome.folder.name}  mean return {final['mean']:+.2f}  {values}  copied {copied}")
+        returns.append(final["mean"])
+    print(f"hyperparameters over time: {folder}/population/population.png")
+    return returns
 
 
 if __name__ == "__main__":
-    main()
+    print(f"best: {np.max(main()):+.2f}")

@@ -7,8 +7,8 @@ head. The names below are all that a first script needs:
 * `make` and `register` for environments,
 * `Network`, `FeatureExtractor`, `MLP`, `CNN`, `RNN`, `Memoroid` and `heads` for networks,
 * `lox` for logging from inside compiled code,
-* `RunConfig`, `default_run`, `train` and `train_many` for whole runs with checkpoints, metrics and learning curves, and
-  `load` for the policies they have learned.
+* `RunConfig`, `default_run`, `train`, `train_many` and `pbt` for whole runs with checkpoints, metrics and learning
+  curves, and `load` for the policies they have learned.
 
 The subpackages have everything else: `memorax.networks`, `memorax.environments.wrappers` and so on. `import memorax`
 loads none of them; each is imported when one of its names is first used.
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         StreamACConfig,
     )
     from memorax.environments import make, register
-    from memorax.experiment import RunConfig, default_run, load, train, train_many
+    from memorax.experiment import Population, RunConfig, default_run, load, pbt, train, train_many
     from memorax.networks import CNN, MLP, RNN, FeatureExtractor, Memoroid, Network, heads
 
 __version__ = "0.1.0"
@@ -76,6 +76,7 @@ __all__ = [
     "Network",
     "PPOConfig",
     "PQNConfig",
+    "Population",
     "R2D2Config",
     "RunConfig",
     "SACConfig",
@@ -98,6 +99,7 @@ __all__ = [
     "make",
     "networks",
     "objectives",
+    "pbt",
     "register",
     "testing",
     "train",
@@ -105,8 +107,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Population": "experiment",
     "RunConfig": "experiment",
     "default_run": "experiment",
+    "pbt": "experiment",
     "load": "experiment",
     "train": "experiment",
     "train_many": "experiment",

@@ -14,6 +14,7 @@ from memorax.acting import NormalizationConfig
 from memorax.acting.state import State
 from memorax.algorithms import R2D2Config
 from memorax.buffers import make_prioritised_episode_buffer
+from memorax.core import hyperparameters
 from memorax.core.checks import check_fields, real
 from memorax.core.hyperparameters import FromConfig, bind_config, config_values, real_fields
 from memorax.core.types import weak
@@ -59,6 +60,15 @@ def test_a_bound_configuration_is_not_checked_again_and_the_old_one_stays():
     assert float(bound.gamma) == 1.5
     assert (config.gamma, bound.dropout, bound.size) == (0.9, 0.5, 3)
     assert FromConfig(lambda config, x: config.gamma * x, config).with_hyperparameters({"gamma": 0.5})(4.0) == 2.0
+
+
+def test_numbers_are_bound_in_the_order_of_the_fields(monkeypatch):
+    """In any other order, the same job is another program in another process, and is compiled again."""
+    names, seen = [f"number_{i}" for i in range(12)], []
+    config = dataclasses.make_dataclass("Many", [(name, float, 0.5) for name in names], frozen=True)()
+    monkeypatch.setattr(hyperparameters, "weak", lambda value: seen.append(value) or value)
+    bind_config(config, {name: name for name in reversed(names)})
+    assert seen == names
 
 
 def test_a_bound_number_keeps_the_type_of_what_it_is_multiplied_with():

@@ -110,7 +110,7 @@ class Behaving(R2D2):
 
         def behaving(batch, chosen, following, *rest):
             last = jax.tree.map(lambda x: x[:, -1:], following)
-            followed = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), chosen, last)
+            followed = jax.tree.map(lambda x, y: jnp.concatenate([x[:, 1:], y], axis=1), chosen, last)
             return original(batch, chosen, followed, *rest)
 
         with pytest.MonkeyPatch.context() as patch:

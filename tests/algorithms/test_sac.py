@@ -202,16 +202,16 @@ def learns_as_defined(space=None, torso="mlp", **config):
     excess = entropy[:, :-1][counts].mean() - goal
     np.testing.assert_allclose(after.alpha.params["params"]["log_alpha"], np.log(0.7) - 0.7 * excess, rtol=1e-3)
 
+    steps = jax.tree.map(lambda x: x[:, :-1], seen.batch.inputs)
+
     @jax.jit
     @jax.grad
     def gradient(params):
-        decision, _ = seen.policy_actions(params, key)
-        _, values, _ = agent.networks.value(
-            after.critics.params, seen.batch.inputs, seen.carry["critics"], decision.action, k
-        )
+        decision, _, _ = seen.policy_actions(params, key)
+        _, values, _ = agent.networks.value(after.critics.params, steps, seen.carry["critics"], decision.action, k)
         least = jnp.minimum(*values)
         least = least if space else (decision.probabilities * least).sum(-1)
-        return -jnp.mean((least + 0.7 * decision.entropy)[:, :-1], where=counts)
+        return -jnp.mean(least + 0.7 * decision.entropy, where=counts)
 
     expected = jax.tree.map(lambda x, g: x - g, learner.actor.params, gradient(learner.actor.params))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-4), after.actor.params, expected)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from rich.console import Console
 from tests.experiment.fake_agent import FakeAgent
 
+import memorax
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.cli import main
 from memorax.cli.output import print_result
@@ -108,6 +110,21 @@ def test_list_names_everything(what):
         assert name in out
 
 
+def test_a_warning_is_a_line_of_its_own(capsys, monkeypatch):
+    monkeypatch.setattr("warnings.formatwarning", warnings.formatwarning)
+    run("list", "algorithm")
+    form = warnings.formatwarning
+    assert form("pygame is missing", UserWarning, memorax.__file__, 3) == "memorax: warning: pygame is missing\n"
+    assert "DeprecationWarning" in form("old", DeprecationWarning, memorax.__file__, 3)
+    assert "UserWarning" in form("theirs", UserWarning, "/elsewhere/code.py", 3)
+
+
+def test_models_are_listed_without_compiling_them(monkeypatch):
+    monkeypatch.setattr("memorax.experiment.report.costs.measure_costs", lambda name: pytest.fail(f"{name} is compiled"))
+    code, out, _ = run("list", "models")
+    assert (code, "mamba2" in out) == (0, True)
+
+
 def test_what_is_misspelt_is_answered_with_what_is_near(here):
     assert_refused(run("trian"), "unknown command `trian`; nearest: train; known: train, sweep, evaluate")
     assert_refused(run("list", "model"), "unknown list `model`; nearest: models")
@@ -192,6 +209,14 @@ def test_a_folder_may_be_a_string(here, monkeypatch):
     plot_runs(["runs/x"], "curve.png")
     with pytest.raises(ValueError, match="missing must be a run's folder"):
         evaluate("missing")
+
+
+def test_no_diagnosis_is_proposed_where_the_environment_runs_in_python(here, monkeypatch):
+    monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
+    for host in (None, object()):
+        monkeypatch.setattr(FakeAgent, "host", host, raising=False)
+        code, out, _ = run("train", "--steps", "120", "--seeds", "1", "--out", f"runs/{host is None}")
+        assert (code, "memorax play" in out, "memorax diagnose" in out) == (0, True, host is None)
 
 
 def test_a_run_ends_with_its_curve(trained):

@@ -10,7 +10,7 @@ def test_a_run_is_diagnosed(tmp_path):
     assert run("train", *TINY, "--out", str(folder))[0] == 0
     code, out, err = run("diagnose", str(folder), "--max-lag", "3", "--episodes", "4", "--seed", "1")
     assert (code, err) == (0, "")
-    assert "memory reset every 1 steps" in out
+    assert "memory reset every step " in out
     assert "environment Hard" in out
     content = json.loads((folder / "diagnosis.json").read_text())
     assert len(content["recall_over_lag"]["lags"]) == 4

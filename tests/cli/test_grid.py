@@ -9,6 +9,7 @@ from memorax.cli import main
 from memorax.cli.grid import combinations, is_grid
 from memorax.cli.refusal import Refusal
 from memorax.experiment import load_config
+from memorax.experiment.loggers import read_rows
 from memorax.experiment.run import train as training
 from memorax.experiment.run import train_many as many
 
@@ -57,9 +58,15 @@ def test_a_grid_is_trained_and_resumed_by_its_folder(agent, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "final episode returns" in out
     assert out.count("gamma=0.99 ") >= 2
-    assert main(["train", "--resume", "--out", str(base), "--set", "gamma=0.5"]) == 0
-    history = json.loads((base / names[0] / "config.json").read_text())["history"]
-    assert history[0]["after"] == {"gamma": 0.5}
+    assert main(["train", "--resume", "--out", str(base), "--set", "gamma=0.5", "--steps", "240"]) == 0
+    assert "resuming from step 120 with gamma=0.5 instead of 0.9" in capsys.readouterr().out
+    for name in names:
+        stored = json.loads((base / name / "config.json").read_text())
+        assert stored["history"][0]["after"] == {"gamma": 0.5}
+        assert stored["steps"] == 240
+        assert read_rows(base / name / "metrics.jsonl")[-1]["step"] == 240
+    assert main(["train", "--resume", "--out", str(base), "--gamma", "0.1"]) == 2
+    assert "`gamma` must be 0.5 to resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

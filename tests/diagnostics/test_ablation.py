@@ -153,7 +153,7 @@ def test_it_looks_back_to_the_bit(latch):
 
 def test_a_diagnosis_is_whole_and_drawn(latch, tmp_path):
     told = []
-    lengths = {length: memorax.make("memory::MemoryChain", length=length) for length in (3, 6)}
+    lengths = {f"length={length}": memorax.make("memory::MemoryChain", length=length) for length in (3, 6)}
     found = diagnose(latch, environments=lengths, max_lag=4, episodes=8, tell=told.append)
     assert told == ["recall over lag", "horizon generalization", "memory ablation", "probes"]
     content = json.loads(json.dumps(found.to_json(), allow_nan=False))
@@ -162,6 +162,13 @@ def test_a_diagnosis_is_whole_and_drawn(latch, tmp_path):
     figure = make_figure(found, "$x^$")
     figure.savefig(tmp_path / "diagnosis.png")
     assert len(figure.axes) == 5
+    for axes in figure.axes:
+        legend = axes.get_legend().get_window_extent()
+        others = [other.get_window_extent() for other in figure.axes] + [axes.xaxis.get_tightbbox()]
+        assert not any(legend.overlaps(box) for box in others), "legends cover nothing"
+        assert legend.y0 >= 0
+    assert figure.axes[3].get_xlabel() == "length"
+    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["3", "6"]
     assert (tmp_path / "diagnosis.png").read_bytes().startswith(b"\x89PNG")
 
 

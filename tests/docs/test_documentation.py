@@ -16,6 +16,7 @@ SLOW = {
     "docs/coming-from.md",
     "docs/diagnostics.md",
     "docs/getting-started.md",
+    "docs/hyperparameters.md",
     "docs/reports.md",
     "docs/results/index.md",
     "docs/seeds.md",

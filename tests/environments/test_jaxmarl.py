@@ -221,5 +221,5 @@ def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch):
     for name in [name for name in sys.modules if "jaxmarl" in name.split(".")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "jaxmarl", None)
-    with pytest.raises(MissingExtraError, match=r"run `pip install memorax\[jaxmarl\]`"):
+    with pytest.raises(MissingExtraError, match=r'run `pip install "memorax\[jaxmarl\]"`'):
         make("jaxmarl::MPE_simple_spread_v3")

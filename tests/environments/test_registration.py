@@ -195,7 +195,7 @@ def test_a_wrong_registration_is_refused(clean, env_id, factory, error, message)
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnax", None)
     monkeypatch.delitem(sys.modules, "memorax.environments.adapters.gymnax", raising=False)
-    message = r"environment suite `gymnax` is not installed; run `pip install memorax\[gymnax\]`"
+    message = r'environment suite `gymnax` is not installed; run `pip install "memorax\[gymnax\]"`'
     with pytest.raises(ImportError, match=message) as caught:
         make("gymnax::CartPole-v1")
     assert isinstance(caught.value, MissingExtraError)
@@ -228,7 +228,7 @@ def test_a_user_registers_an_adapter_as_a_module(clean, monkeypatch, tmp_path):
     with pytest.raises(TypeError, match=r"`empty_adapter` must have a function `make\(name, \*\*kwargs\)`"):
         make("empty::X")
     register_adapter("lacking", "lacking_adapter", extra="lacking[jax]")
-    with pytest.raises(MissingExtraError, match=r"suite `lacking` is not installed; run `pip install lacking\[jax\]`"):
+    with pytest.raises(MissingExtraError, match=r'suite `lacking` is not installed; run `pip install "lacking\[jax\]"`'):
         make("lacking::X")
     register_adapter("misspelt", "no_such_adapter", extra="anything")
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_adapter'"):

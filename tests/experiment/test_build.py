@@ -246,5 +246,5 @@ def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch):
     for name in [name for name in sys.modules if "gymnax" in name.split(".")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gymnax", None)
-    with pytest.raises(MissingExtraError, match=r"run `pip install memorax\[gymnax\]`"):
+    with pytest.raises(MissingExtraError, match=r'run `pip install "memorax\[gymnax\]"`'):
         build_agent(config(env="gymnax::CartPole-v1"))

@@ -124,7 +124,7 @@ def test_each_part_of_the_state_is_where_it_is_used():
 
 
 def test_the_command_line_takes_a_number_or_all():
-    assert train_options(["ppo"])[2]["devices"] == 1
+    assert train_options(["ppo"])[2]["devices"] is None
     assert train_options(["ppo", "--devices", "2"])[2]["devices"] == 2
     assert train_options(["ppo", "--devices", "all"])[2]["devices"] == "all"
 

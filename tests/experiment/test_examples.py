@@ -18,7 +18,7 @@ A2C = ROOT / "examples" / "recurrent_a2c.py"
 SMALL = {
     "continuous_control": {"num_steps": 64, "warmup": 800, "num_envs": 2, "batch_size": 4, "buffer_size": 2000},
     "export_to_onnx": {"steps": 4096},
-    "hyperparameter_population": {"num_steps": 512, "members": 2},
+    "hyperparameter_population": {"steps": 8192, "members": 2},
     "images": {"num_steps": 1024},
     "meta_rl": {"num_steps": 640},
     "meta_rl_grids": {"num_steps": 8192, "parts": 1},

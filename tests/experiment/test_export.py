@@ -37,6 +37,9 @@ for folder in map(Path, sys.argv[2:]):
         seen = seen["observation"] if list(seen) == ["observation"] else seen
         action, carry = policy.predict(seen, carry, record["episode_start"][t], record["reward"][t])
         played.append({"action": action} | {name: np.asarray(x, np.float64) for name, x in carry.items()})
+        if t == 0:  # any batch size will do
+            alone = {name: x[:1] for name, x in seen.items()} if isinstance(seen, dict) else seen[:1]
+            assert np.allclose(policy.predict(alone)[0], action[:1], atol=1e-4)
     arrays = {name: np.stack([step[name] for step in played]) for name in played[0]}
     np.savez(folder / "played.npz", **arrays)
 """
@@ -122,6 +125,7 @@ def test_the_card_says_what_is_in_the_folder(form, policy, tmp_path):
     assert card["observation"] == {"observation": {"shape": [4], "dtype": "float32"}}
     assert card["carry"]["memory/actor"] == {"shape": [8], "dtype": "float32", "initial": 0.0}
     assert card["origin"]["env"] == "memory::RepeatPreviousEasy"
+    assert card.get("platforms") == (["cpu", "cuda"] if form == "stablehlo" else None)
     assert "memorax" in card["versions"]
     source = (folder / "load.py").read_text()
     assert len(source.splitlines()) < 40
@@ -180,7 +184,7 @@ def test_an_unknown_format_is_refused(policy, tmp_path):
 def test_a_missing_library_is_named(policy, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     with pytest.raises(
-        ImportError, match=r"needs flatbuffers, which is not installed; run `pip install memorax\[export\]`"
+        ImportError, match=r'needs flatbuffers, which is not installed; run `pip install "memorax\[export\]"`'
     ):
         policy.export(tmp_path / "export")
     assert list(tmp_path.iterdir()) == []

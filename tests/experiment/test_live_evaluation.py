@@ -229,7 +229,10 @@ def first_in_a_row(values, threshold, count):
 def test_a_run_stops_when_it_is_good_enough(straight, agent, tmp_path, count):
     values = [value for _, value in scores(straight)]
     threshold = sorted(values)[len(values) // 2]
-    outcome = train(live(stop_at=threshold, stop_after=count), tmp_path / "run", **QUIET)
+    said = Console(file=io.StringIO())
+    outcome = train(live(stop_at=threshold, stop_after=count), tmp_path / "run", console=said)
+    times = {1: "", 3: ", 3 times in a row"}[count]
+    assert f"of {STEPS}: eval/return is at least {threshold:g}{times}\n" in said.file.getvalue()
     assert outcome.step == first_in_a_row(values, threshold, count) * UPDATE < STEPS
     assert (outcome.signal, outcome.stopped_by) == (None, StopAt(threshold, count))
     assert metrics(tmp_path / "run") == metrics(straight)[: 2 * outcome.step // UPDATE]
@@ -245,7 +248,9 @@ def test_a_run_stops_when_it_improves_no_longer(straight, agent, tmp_path):
     values = [value for _, value in scores(straight)]
     since = [i - max(range(i + 1), key=lambda k, i=i: (values[k], -k)) for i in range(len(values))]
     patience = max(since[:-2])
-    outcome = train(live(patience=patience), tmp_path / "run", **QUIET)
+    said = Console(file=io.StringIO())
+    outcome = train(live(patience=patience), tmp_path / "run", console=said)
+    assert f"of {STEPS}: eval/return has not improved {patience} times in a row\n" in said.file.getvalue()
     assert outcome.step == (since.index(patience) + 1) * UPDATE
     assert outcome.stopped_by == Patience(patience)
     session = prepare(live(patience=patience), tmp_path / "crashed")

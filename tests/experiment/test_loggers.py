@@ -291,7 +291,7 @@ def test_an_unknown_logger_is_refused_before_anything_is_written(agent, tmp_path
 @pytest.mark.parametrize(("name", "library"), NEEDS.items())
 def test_a_missing_library_names_the_command_that_installs_it(agent, tmp_path, monkeypatch, name, library):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=rf"logger `{name}` needs {library}, .*run `pip install memorax\[{name}\]`"):
+    with pytest.raises(ImportError, match=rf'logger `{name}` needs {library}, .*run `pip install "memorax\[{name}\]"`'):
         prepare(config(), tmp_path / "run", loggers=[name])
     prepare(config(), tmp_path / "run").close()  # the folder is still free
 
@@ -400,7 +400,7 @@ def test_an_open_tensorboard_forgets_what_was_written_before(agent, tmp_path):
 
 @pytest.mark.parametrize("name", list(NEEDS))
 @pytest.mark.slow
-def test_a_run_is_given_to_a_logger_afterwards(agent, tmp_path, monkeypatch, name):
+def test_a_run_is_given_to_a_logger_afterwards(agent, tmp_path, monkeypatch, capsys, name):
     from memorax.cli import main
 
     pytest.importorskip(NEEDS[name])
@@ -409,5 +409,17 @@ def test_a_run_is_given_to_a_logger_afterwards(agent, tmp_path, monkeypatch, nam
     for _ in range(2):
         assert main(["log", str(tmp_path / "run"), "--to", name]) == 0
         assert READERS[name](tmp_path / "run") == points(read_rows(tmp_path / "run" / "metrics.jsonl"))
+    viewer = {"tensorboard": "tensorboard --logdir ", "trackio": "trackio show", "wandb": "wandb sync "}[name]
+    assert f"next:\n  {viewer}" in capsys.readouterr().out
     assert main(["log", str(tmp_path / "run"), "--to", "tensorbord"]) == 2
     assert main(["log", str(tmp_path), "--to", name]) == 2
+
+
+@pytest.mark.slow
+def test_without_an_account_another_way_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # no keys are kept there
+    with pytest.raises(RuntimeError, match=r"wandb login.*set WANDB_MODE=offline"):
+        LOGGERS.get("wandb")(tmp_path / "run", CONFIG).start([])

@@ -123,7 +123,7 @@ def test_what_cannot_be_written_is_refused(policy, episodes, tmp_path, monkeypat
     with pytest.raises(ValueError, match=r"`out` must end in .gif or .mp4, got .html: .* has no viewer for pages"):
         write_film(policy, episodes, tmp_path / "film.html")
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ImportError, match=r"run `pip install memorax\[video\]`, or write a .gif"):
+    with pytest.raises(ImportError, match=r'run `pip install "memorax\[video\]"`, or write a .gif'):
         write_film(policy, episodes, tmp_path / "film.mp4")
     assert list(tmp_path.iterdir()) == []
 

@@ -2,11 +2,14 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from tests.experiment.fake_agent import config
 
 from memorax.experiment import plot_runs
 from memorax.experiment.config_file import save_config
-from memorax.experiment.report.plot import best_return, make_curve
+from memorax.experiment.loggers import read_rows
+from memorax.experiment.report.plot import Curve, best_return, draw, make_curve
 
 
 def write_run(folder, returns, **fields):
@@ -48,6 +51,37 @@ def test_a_picture_is_drawn(tmp_path):
     assert len(picture) > 10_000
     assert [curve.label for curve in curves] == ["a", "b"]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_many_runs_are_told_apart_and_the_legend_covers_none(tmp_path):
+    folders = [write_run(tmp_path / f"run-{i}", RETURNS + 0.1 * i) for i in range(12)]
+    curves = [make_curve(read_rows(folder / "metrics.jsonl"), folder.name) for folder in folders]
+    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw(axes, curves, [config()] * 12, "mean")
+    figure.canvas.draw()
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines[:12]}
+    assert len(looks) == 12
+    (legend,) = figure.legends
+    assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
+    assert figure.bbox.fully_contains(*legend.get_window_extent().min)
+    assert figure.bbox.fully_contains(*legend.get_window_extent().max)
+    assert axes.get_position().height * figure.get_figheight() > 3.5, "the figure grows by its legend"
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["run-0 (3 seeds)", "run-1 (3 seeds)"]
+
+
+def test_lines_of_several_tasks_are_named():
+    curve = Curve("a", *np.zeros((4, 1)), seeds=1)
+    figure = Figure(layout="constrained")
+    both = [config(env=f"memory::{name}") for name in ("RepeatFirstEasy", "MemoryChain")]
+    draw(figure.add_subplot(), [curve, curve], both, "mean")
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[2:] == [
+        "best with memory (1)",
+        "best without memory in RepeatFirstEasy (-0.499)",
+        "best without memory in MemoryChain (0)",
+    ]
 
 
 def test_runs_of_the_same_name_are_told_apart(tmp_path):

@@ -1,5 +1,7 @@
 """Reports and comparisons: the statistics against SciPy, and what a page says of runs with awkward names."""
 
+import dataclasses
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -11,6 +13,7 @@ from scipy import stats
 from tests.experiment.test_plot import write_run
 
 from memorax.experiment import compare_runs, load_results, write_report
+from memorax.experiment.changes import apply_changes
 from memorax.experiment.report.comparison import differing_fields, score_methods
 from memorax.experiment.report.statistics import (
     holm_adjusted,
@@ -96,16 +99,35 @@ def test_methods_are_scored_over_the_tasks_they_share(runs):
     assert list(differing_fields(results[:2])) == ["model"]
 
 
+def test_settings_are_written_as_the_command_line_takes_them(runs):
+    (result,) = load_results([runs / "gru"])
+    changed = apply_changes(result.config, {"gamma": 0.5, "learning_rate": 0.01}, 65_536)
+    changed = dataclasses.replace(
+        changed, steps=200_000, env_options={"length": 3}, schedules={"learning_rate": "cosine:0:0.1"}
+    )
+    found = differing_fields([result, dataclasses.replace(result, config=changed)])
+    assert {name: values[1] for name, values in found.items()} == {
+        "env_options": "length=3",
+        "steps": "200_000",
+        "schedules": "learning_rate=cosine:0:0.1",
+        "learning_rate": "0.01",
+        "gamma": "0.5",
+        "history": "from step 65,536: gamma=0.5, learning_rate=0.01",
+    }
+    assert found["history"][0] == ""
+
+
 class Page(HTMLParser):
     """The tags and the text of a page."""
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.text, self.sources = [], "", []
+        self.tags, self.text, self.sources, self.contents = [], "", [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
+        self.contents += [value for name, value in attributes if tag == "img" and name == "class"]
         self.sources += [value for name, value in attributes if name in ("src", "href")]
 
     def handle_data(self, data):
@@ -116,17 +138,28 @@ def test_a_report_is_whole_and_escapes_what_others_wrote(runs, tmp_path):
     shutil.copytree(runs, tmp_path / "runs")
     folders = sorted((tmp_path / "runs").iterdir())
     (folders[0] / "play.gif").write_bytes(b"GIF89a")
+    (folders[1] / "diagnosis.png").write_bytes(b"PNG")
+    machine = {"versions": {"jax": "<1.0>"}, "machine": {"system": "Plan 9"}, "wall_time_seconds": 12.0}
+    (folders[1] / "summary.json").write_text(json.dumps({**machine, "steps_per_second": 4321.0}))
+    evaluated = {"mean": 0.875, "mean_interval_95": [0.5, 1.0]}
+    (folders[1] / "evaluation.json").write_text(json.dumps({"return": evaluated}))
     out = write_report(folders, tmp_path / "report.html")
     page = Page(out.read_text())
     assert "script" not in page.tags
     assert AWKWARD in page.text
     assert "gru is better than" in page.text
     assert "no episode ended" in page.text
-    for section in ("Results", "Learning curves", "Comparison", "Methods over all tasks", "Settings", "Episodes"):
+    for text in ("jax <1.0>", "Plan 9", "12 s", "4,321", "0.875 [0.500,\u00a01.000]"):
+        assert text in page.text
+    for section in ("Results", "Learning curves", "Comparison", "Methods over all tasks", "Settings", "Memory", "Episodes"):
         assert section in page.text
     # Nothing is loaded from anywhere else.
     assert all(re.match(r"#|data:", source) for source in page.sources)
-    assert page.tags.count("img") == 6
+    assert page.tags.count("img") == 7
+    assert page.contents.count("figures") == 1
+    assert page.contents.count("figure") == 5, "these are wider than a phone, so that their text can be read"
+    assert page.contents.count("picture") == 1
+    assert re.search(r"\[\S+,\u00a0\S+\]", page.text), "an interval is not divided at the end of a line"
     assert not [x for x in tmp_path.iterdir() if x.name.startswith(".")]
 
 

@@ -15,6 +15,7 @@ from tests.experiment.test_run import final_state, metrics, saved_steps
 from memorax.experiment import DivergenceError, default_run, differences, group_runs, train, train_many
 from memorax.experiment.run import train as training
 from memorax.experiment.run import train_many as many
+from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.train_many import finish_many, prepare_many
 
 QUIET = {"console": Console(file=io.StringIO())}
@@ -82,6 +83,23 @@ def test_runs_side_by_side_are_what_they_are_alone(alone, agent, tmp_path):
     ]
     for run in runs():
         assert_same(alone / str(run.seed), tmp_path / str(run.seed), agent)
+
+
+def test_runs_side_by_side_are_evaluated_in_one_program(agent, tmp_path, monkeypatch):
+    evaluated, evaluate = [], Evaluator.evaluate
+
+    def counted(self, state, step):
+        evaluated.append((step, state.learner["seed"].shape[0]))
+        return evaluate(self, state, step)
+
+    monkeypatch.setattr(Evaluator, "evaluate", counted)
+    fields = {"eval_every": 4 * UPDATE, "eval_episodes": 3}
+    train_many(runs(**fields), folders(tmp_path), **QUIET)
+    assert evaluated == [(48, 2), (96, 2)]
+    for run in runs(**fields):
+        train(run, tmp_path / "alone" / str(run.seed), **QUIET)
+        assert metrics(tmp_path / str(run.seed)) == metrics(tmp_path / "alone" / str(run.seed))
+    assert "eval/return" in metrics(tmp_path / "9")[1]
 
 
 def test_runs_at_different_steps_are_resumed_side_by_side(alone, agent, tmp_path):

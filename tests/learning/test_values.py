@@ -61,7 +61,7 @@ def walk(steps, row, t, n):
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("scales", [{}, {"scale": rescale, "unscale": unscale}], ids=["returns", "rescaled"])
 def test_distributions_of_returns_are_bootstrapped_whole(steps, n, scales):
-    output, following = C51Values(logits(1, BATCH, TIME), VALUES), C51Values(logits(2, BATCH, TIME + 1), VALUES)
+    output, following = C51Values(logits(1, BATCH, TIME), VALUES), C51Values(logits(2, BATCH, TIME), VALUES)
     loss, error = temporal_differences(output, following, n_step(steps, n, **scales))
     scale, inverse = scales.get("scale", lambda x: x), scales.get("unscale", lambda x: x)
     for row in range(BATCH):
@@ -70,7 +70,7 @@ def test_distributions_of_returns_are_bootstrapped_whole(steps, n, scales):
                 continue
             total, factor, u = walk(steps, row, t, n)
             returns = scale(jnp.asarray(total + factor * inverse(VALUES)))
-            target = project(returns, following.probabilities[row, u], VALUES)
+            target = project(returns, following.probabilities[row, u - 1], VALUES)
             np.testing.assert_allclose(loss[row, t], cross_entropy(output.logits[row, t], target), rtol=1e-4)
             mean = (target * VALUES).sum() - output.mean()[row, t]
             np.testing.assert_allclose(error[row, t], mean, atol=1e-5)
@@ -78,14 +78,14 @@ def test_distributions_of_returns_are_bootstrapped_whole(steps, n, scales):
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_histograms_bootstrap_their_mean(steps, n):
-    output, following = HLGaussValues(logits(1, BATCH, TIME), VALUES), HLGaussValues(logits(2, BATCH, TIME + 1), VALUES)
+    output, following = HLGaussValues(logits(1, BATCH, TIME), VALUES), HLGaussValues(logits(2, BATCH, TIME), VALUES)
     loss, error = temporal_differences(output, following, n_step(steps, n))
     for row in range(BATCH):
         for t in range(TIME):
             if steps[2][row, t]:
                 continue
             total, factor, u = walk(steps, row, t, n)
-            target = total + factor * following.mean()[row, u]
+            target = total + factor * following.mean()[row, u - 1]
             wanted = cross_entropy(output.logits[row, t], gaussian_histogram(target, VALUES))
             np.testing.assert_allclose(loss[row, t], wanted, rtol=1e-4)
             np.testing.assert_allclose(error[row, t], target - output.mean()[row, t], atol=1e-5)
@@ -98,7 +98,7 @@ def test_targets_get_no_gradient(steps, kind):
     def loss(following):
         return temporal_differences(make(logits(1, BATCH, TIME)), make(following), n_step(steps, 2))[0].sum()
 
-    assert (jax.grad(loss)(logits(2, BATCH, TIME + 1)) == 0.0).all()
+    assert (jax.grad(loss)(logits(2, BATCH, TIME)) == 0.0).all()
 
 
 def test_actions_are_chosen_from_scalars_and_distributions_alike():
@@ -138,7 +138,8 @@ def test_branches_learn_towards_one_target_that_averages_their_greedy_values():
     reward, gamma = rng.normal(size=(2, 3)).astype(np.float32), 0.9
     targets = NStepTargets(reward, np.full((2, 3), gamma, np.float32), np.zeros((2, 3), bool), n=1)
     chosen = action_values(first_steps(values, 3), action[:, :3])
-    losses, errors = temporal_differences(chosen, action_values(target_values, greedy), targets)
+    following = jax.tree.map(lambda x: x[:, 1:], action_values(target_values, greedy))
+    losses, errors = temporal_differences(chosen, following, targets)
     for row, t in itertools.product(range(2), range(3)):
         following = np.mean([target[d][row, t + 1, greedy[row, t + 1, d]] for d in range(3)])
         aim = reward[row, t] + gamma * following

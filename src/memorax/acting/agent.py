@@ -67,6 +67,8 @@ class Algorithm(RunsInPython, HoldsPrograms, abc.ABC, Generic[ConfigT, NetworksT
     """Steps of each environment per update."""
     store_carry: bool = False
     """Whether transitions are recorded with the memory before them."""
+    remarks: tuple[str, ...] = ()
+    """What a run says about the agent before it begins."""
     schedules: Mapping[str, Callable[[Array, StepCount], Array]] = MappingProxyType({})
     """Schedules of hyperparameters by name: functions of the value in the state and of the transitions so far. They are
     logged as `schedules/*`, and the value in the state stays what it is."""

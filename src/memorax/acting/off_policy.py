@@ -78,10 +78,17 @@ def check_buffer(buffer: Any, num_envs: int) -> None:
         )
 
 
+def _rounded(x: Array) -> Array:
+    return x.astype(jnp.bfloat16) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
 class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
     """Collects transitions in a replay buffer, and learns from samples of it once there is enough to draw from.
 
     An algorithm gives it a buffer with `use_buffer` when it is built.
+
+    Attributes:
+        compact_carry: Whether stored memories are rounded to bfloat16.
 
     Args:
         config: The algorithm's configuration.
@@ -91,6 +98,10 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
     Raises:
         TypeError: The configuration is not a `Config` of the algorithm.
     """
+
+    compact_carry: bool = False
+    _item: PyTree = None
+    """Shapes of what is stored of a step of all environments, once they are known."""
 
     def __init__(self, config: OffPolicyConfigT, env: Any, env_params: PyTree) -> None:
         super().__init__(config, env, env_params)
@@ -109,7 +120,7 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
             ValueError: It was made for another number of environments.
         """
         check_buffer(buffer, self.config.num_envs)
-        self.buffer, self.store_carry = buffer, store_carry
+        self.buffer, self.store_carry, self._item = buffer, store_carry, None
 
     @abc.abstractmethod
     def learn(self, key: Key, learner: PyTree, sample: Any, step: StepCount) -> tuple[PyTree, Array | None]:
@@ -127,7 +138,8 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
 
     def record(self, transition: Transition) -> PyTree:
         """Choose what is stored of transitions: all but episode statistics and what the policy recorded."""
-        return dataclasses.replace(transition, info={}, aux={})
+        carry = jax.tree.map(_rounded, transition.carry) if self.compact_carry else transition.carry
+        return dataclasses.replace(transition, carry=carry, info={}, aux={})
 
     def example_item(self, rollout_state: RolloutState) -> PyTree:
         """Make what is stored of one step of one environment, all zeros."""
@@ -138,8 +150,9 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
             _, step = self.vector_env.step(key, rollout_state, policy, store_carry=self.store_carry)
             return self.record(step)
 
-        shapes = jax.eval_shape(transition, jax.random.key(0), rollout_state)
-        return jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), shapes)
+        if self._item is None:
+            self._item = jax.eval_shape(transition, jax.random.key(0), rollout_state)
+        return jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), self._item)
 
     def init_buffer(self, rollout_state: RolloutState) -> PyTree:
         """Make an empty replay buffer for transitions of these environments."""
@@ -196,20 +209,24 @@ class OffPolicy(Algorithm[OffPolicyConfigT, NetworksT]):
         """
         sample_key, update_key = jax.random.split(key)
 
-        def update(learner: PyTree) -> tuple[PyTree, Array | None, Array | None]:
+        @jax.jit  # so that it is traced once, for what `skip` needs to know of it and for itself
+        def update(learner: PyTree, *given: Any) -> tuple[PyTree, Array | None, Array | None]:
+            buffer, sample_key, update_key, step, scales = given
             sample = self.normalizer.sample(scales, self.buffer.sample(buffer, sample_key))
             learner, priorities = self.learn(update_key, learner, sample, step)
             return vary_alike((learner, priorities, getattr(sample, "indices", None)), sample_key)
 
+        given = buffer, sample_key, update_key, step, scales
+
         def skip(learner: PyTree) -> tuple[PyTree, Array | None, Array | None]:
-            priorities, indices = jax.eval_shape(update, learner)[1:]
+            priorities, indices = jax.eval_shape(update, learner, *given)[1:]
             nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), priorities)
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), indices)
             return vary_alike((learner, nothing, zeros), sample_key)
 
         # The buffer is only read inside, so that the compiler has no reason to copy it; NaN changes no priority.
         ready = self.buffer.can_sample(buffer)
-        learner, priorities, indices = jax.lax.cond(ready, update, skip, learner)
+        learner, priorities, indices = jax.lax.cond(ready, lambda learner: update(learner, *given), skip, learner)
         if priorities is not None and indices is not None:
             replay = cast(PrioritizedBuffer, self.buffer)
             buffer = replay.set_priorities(buffer, indices, jnp.where(ready, priorities, jnp.nan))

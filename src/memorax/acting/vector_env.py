@@ -73,6 +73,7 @@ class VectorEnv:
         self.action_space = self.env.action_space(self.env_params)
         self.policy_space = flatten_space(self.action_space)
         self.bounded: Any = bounded
+        self._first: dict[int, Timestep] = {}
         self.watched = False
         """Whether steps record where NaN or infinity came from (`faults`)."""
 
@@ -107,6 +108,13 @@ class VectorEnv:
         both = jax.tree.map(_wider, (observation, env_state), after[:2])
         observation, env_state = _cast_like((observation, env_state), both)
         return self.begin(observation, env_state, carry)
+
+    def first_timestep(self, num_envs: int) -> Timestep:
+        """Describe what `reset` gives to so many environments, by shapes and dtypes; it is traced once."""
+        if num_envs not in self._first:
+            reset = jax.eval_shape(lambda key: self.reset(key, (), num_envs).timestep, jax.random.key(0))
+            self._first[num_envs] = reset
+        return self._first[num_envs]
 
     def begin(self, observation: PyTree, env_state: PyTree, carry: Carry) -> RolloutState:
         """Put the state before the first step of an episode together.

@@ -123,7 +123,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
         check_optimizers(optimizer=optimizer)
         self.networks, self.optimizer = QFunction(self.vector_env, q_network), optimizer
         self.epsilon_schedule = check_schedule("epsilon_schedule", epsilon_schedule, self.default_epsilon())
-        use_sequences(self, self.default_buffer() if buffer is None else buffer)
+        use_sequences(self, buffer, self.default_buffer)
         self.burn_in = config.burn_in_length if self.recurrent else 0
 
     def default_epsilon(self) -> Schedule:
@@ -132,7 +132,7 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
 
     def default_buffer(self) -> Buffer:
         """Make the replay buffer of the configuration."""
-        return default_buffer(self.config, self.recurrent, self.config.n_step)
+        return default_buffer(self.config, self.recurrent, self.config.n_step, compact=self.compact_carry)
 
     def init_learner(self, key: Key, rollout_state: RolloutState) -> DQNLearner:
         """Make the network, its optimizer and the target network."""
@@ -167,10 +167,10 @@ class DQN(OffPolicy[DQNConfig, QFunction]):
             carry: The memory before the first step.
             importance: Importance sampling weight of each sequence, `[batch]`.
         """
-        _, output, sown = self.networks.unroll_with_losses(params, batch.inputs, carry, self.burn_in)
-        _, target_output = self.networks.unroll(target_params, batch.inputs, carry, self.burn_in)
+        output, sown = self.networks.unroll_to_bootstrap(params, batch.inputs, carry, self.burn_in)
+        target_output = self.networks.unroll_successors(target_params, batch.inputs, carry, self.burn_in)
         batch = jax.tree.map(lambda x: x[:, self.burn_in : -1], dataclasses.replace(batch, carry=None))
-        greedy = greedy_actions(output if self.config.double else target_output)
+        greedy = greedy_actions(output)[:, 1:] if self.config.double else greedy_actions(target_output)
         following = action_values(target_output, greedy)
         chosen = action_values(first_steps(output, batch.reward.shape[1]), batch.action)
         targets = self.targets(batch)

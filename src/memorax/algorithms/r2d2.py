@@ -142,9 +142,9 @@ class R2D2(DQN):
 
     def default_buffer(self) -> Buffer:
         """Make the prioritized replay buffer of the configuration."""
-        config = self.config
-        make, exponent = make_prioritised_episode_buffer, config.priority_exponent
-        return default_buffer(config, self.recurrent, config.n_step, make, priority_exponent=exponent)
+        config, make, compact = self.config, make_prioritised_episode_buffer, self.compact_carry
+        exponent = config.priority_exponent
+        return default_buffer(config, self.recurrent, config.n_step, make, compact=compact, priority_exponent=exponent)
 
     def with_hyperparameters(self, values: Values) -> "R2D2":
         """Copy the agent with other values, of which the replay buffer needs the priority exponent."""

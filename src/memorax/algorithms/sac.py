@@ -22,7 +22,7 @@ from memorax.learning.train_state import TrainState, check_optimizers
 from memorax.learning.values import expected_values, value_losses
 from memorax.networks import Network
 from memorax.networks.heads import Alpha
-from memorax.objectives import episode_ends, n_step_returns, temperature_loss, weighted_mean
+from memorax.objectives import episode_ends, temperature_loss, weighted_mean
 
 SACState: TypeAlias = State
 Metrics: TypeAlias = dict[str, Array]
@@ -126,7 +126,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         self.alpha: Any = second_critic if isinstance(second_critic, Alpha) else Alpha()
         second = critic if isinstance(second_critic, Alpha) else second_critic
         self.networks = SoftActorCritic(self.vector_env, actor, (critic, second))
-        use_sequences(self, default_buffer(config, self.recurrent, n_step=1) if buffer is None else buffer)
+        use_sequences(self, buffer, self.default_buffer)
         self.burn_in = config.burn_in_length if self.recurrent else 0
 
     @property
@@ -134,6 +134,10 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         """The share of the maximum entropy, or the negated nats per dimension, that the policy is to have."""
         given = self.config.target_entropy_scale
         return (_DISCRETE_SCALE if self.networks.discrete else 1.0) if given is None else given
+
+    def default_buffer(self) -> Buffer:
+        """Make the replay buffer of the configuration."""
+        return default_buffer(self.config, self.recurrent, 1, compact=self.compact_carry)
 
     def init_learner(self, key: Key, rollout_state: RolloutState) -> SACLearner:
         """Make all networks, their optimizers and the target critics."""
@@ -168,16 +172,16 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         config, temperature = self.config, self.alpha.apply(learner.alpha.params)
         actor_key, critic_key = jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)
 
-        def policy_actions(params: PyTree) -> tuple[tuple[PolicyActions, Array], Metrics]:
+        def policy_actions(params: PyTree) -> tuple[tuple[PolicyActions, Array], tuple[PolicyActions, Metrics]]:
             with dropout(actor_key):
-                actions, sown = sequences.policy_actions(params, key)
-            return (actions, sum(sown.values(), jnp.zeros(()))), sown_metrics(sown)
+                actions, following, sown = sequences.policy_actions(params, key)
+            return (actions, sum(sown.values(), jnp.zeros(()))), (following, sown_metrics(sown))
 
-        (actions, sown), pull_back, actor_sown = jax.vjp(policy_actions, learner.actor.params, has_aux=True)
+        vjp = jax.vjp(policy_actions, learner.actor.params, has_aux=True)
+        (actions, sown), pull_back, (following, actor_sown) = vjp
         reward, discount, hidden = episode_ends(sequences.steps, config.gamma)
-        following = sequences.soft_value(learner.target, actions, temperature)
-        target, weight = n_step_returns(reward, discount, hidden, following, 1), 1.0 - hidden
-        entropy, unit = actions.entropy[:, :-1], actions.unit[:, :-1]
+        target = reward + discount * sequences.following_soft_value(learner.target, following, temperature)
+        weight = 1.0 - hidden
 
         def critic_loss(params: PyTree) -> tuple[Array, Metrics]:
             with dropout(critic_key):
@@ -189,10 +193,11 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
             return loss + sum(sown.values(), jnp.zeros(())), metrics
 
         def actor_loss(actions: PolicyActions) -> Array:
-            return -weighted_mean(sequences.soft_value(critics.params, actions, temperature)[:, :-1], weight)
+            return -weighted_mean(sequences.soft_value(critics.params, actions, temperature), weight)
 
         def alpha_loss(params: PyTree) -> Array:
-            return temperature_loss(self.alpha.apply(params), entropy, self.target_entropy_scale * unit, weight)
+            goal = self.target_entropy_scale * actions.unit
+            return temperature_loss(self.alpha.apply(params), actions.entropy, goal, weight)
 
         gradients, metrics = jax.grad(critic_loss, has_aux=True)(learner.critics.params)
         critics = learner.critics.update(self.optimizers["critic"], gradients)
@@ -200,5 +205,5 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         actor = learner.actor.update(self.optimizers["actor"], *pull_back((gradients, jnp.ones_like(sown))))
         alpha = learner.alpha.update(self.optimizers["alpha"], jax.grad(alpha_loss)(learner.alpha.params))
         targets = update_target(config, step, critics.params, learner.target)
-        metrics |= {"actor": loss, "temperature": temperature, "entropy": weighted_mean(entropy, weight)}
+        metrics |= {"actor": loss, "temperature": temperature, "entropy": weighted_mean(actions.entropy, weight)}
         return SACLearner(actor, critics, targets, alpha), actor_sown | metrics

@@ -97,7 +97,7 @@ def _play_longer(folder: Path, horizons: "Horizons") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for seed in config.seed_numbers():
         policy = load(folder, seed=seed)
-        environments = variants(config, horizons.option, values)
+        environments = dict(zip(values, variants(config, horizons.option, values).values(), strict=True))
         measured = horizon_generalization(
             policy, environments, episodes=horizons.episodes, max_steps=2 * values[-1] + 1_000
         )

@@ -10,7 +10,7 @@ _ENVIRONMENTS = """\
 remember: number of steps for which information must be remembered. steps: maximum episode length.
 best: expected return of the optimal policy. memoryless: the same for the best policy without memory.
 -: unknown, or not a single number. All with default arguments; `--env-options length=20` changes them."""
-_LIBRARIES = "Other libraries, as LIBRARY::NAME after `pip install memorax[LIBRARY]`:"
+_LIBRARIES = 'Other libraries, as LIBRARY::NAME after `pip install "memorax[LIBRARY]"`:'
 
 
 def environments() -> Table:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import memorax
 from memorax.cli.refusal import FAILED, REFUSED, Refusal, choose
-from memorax.cli.terminal import complain, say
+from memorax.cli.terminal import complain, say, show_warnings_plainly
 
 
 class Command(NamedTuple):
@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         say(memorax.__version__)
         return 0
+    show_warnings_plainly()
     try:
         name = choose("command", words[0], COMMANDS)
         return importlib.import_module(f"memorax.cli.{name}").run(words[1:])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from rich.table import Table
 
+from memorax.cli.compilation_cache import keep_compiled_programs
 from memorax.cli.options import ImportOptions, Step, parse
 from memorax.cli.output import make_console, silence_libraries
 from memorax.cli.refusal import refusing
@@ -54,6 +55,7 @@ def run(arguments: list[str]) -> int:
     from memorax.experiment.variants import variants
 
     silence_libraries()
+    keep_compiled_programs()
     refusing(import_modules, options.imports)
     policy = refusing(load, options.run, seed=options.seed, step=options.step)
     config = load_config(options.run)
@@ -79,7 +81,12 @@ def run(arguments: list[str]) -> int:
 def _print(diagnosis: "Diagnosis", title: str) -> None:
     """Show the diagnosis in the terminal."""
     recall, console = diagnosis.recall, make_console()
-    say(f"mean lag of the value {recall.mean_lag():.1f} steps, farthest {recall.reach()} (1 % of the largest effect)")
+    say(
+        f"the value looks back {recall.mean_lag():.1f} steps on average and {recall.reach()} at most, of "
+        f"{recall.lags[-1]} that were tried (effects of at least 1 % of the largest)"
+    )
+    if diagnosis.ablation is None:
+        say("the agent has no memory to tamper with or to read from")
     table = Table("variant", "mean episode return", "95 % interval", "episodes", title=title)
     rows = {} if diagnosis.ablation is None else {"memory intact": diagnosis.ablation.intact}
     if diagnosis.ablation is not None:
@@ -89,17 +96,19 @@ def _print(diagnosis: "Diagnosis", title: str) -> None:
             "poison": "strange observation at step {}",
         }
         for name, text in words.items():
-            rows |= {text.format(k): returns for k, returns in getattr(diagnosis.ablation, name).items()}
+            found = getattr(diagnosis.ablation, name).items()
+            rows |= {text.format(k).replace("every 1 steps", "every step"): returns for k, returns in found}
     if diagnosis.horizons is not None:
         rows |= {f"environment {name}": returns for name, returns in diagnosis.horizons.variants.items()}
     for name, returns in rows.items():
         low, high = returns.interval
-        table.add_row(name, f"{returns.mean:.3f}", f"[{low:.3f}, {high:.3f}]", str(returns.episodes))
+        numbers = (f"{returns.mean:.3f}", f"[{low:.3f}, {high:.3f}]") if returns.episodes else ("no episode ended", "")
+        table.add_row(name, *numbers, str(returns.episodes))
     if rows:
         console.print(table, markup=False)
     if diagnosis.probes:
         table = Table("hidden state", "read-out", "from memory", "from observation", "guess")
         for name, found in diagnosis.probes.items():
-            scores = (f"{x:.2f}" for x in (found.score, found.from_observation, found.chance))
+            scores = (f"{x:z.2f}" for x in (found.score, found.from_observation, found.chance))
             table.add_row(name, found.kind, *scores)
         console.print(table, markup=False)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from memorax.cli.compilation_cache import keep_compiled_programs
 from memorax.cli.options import ImportOptions, Step, parse
 from memorax.cli.output import silence_libraries
 from memorax.cli.refusal import refusing
@@ -36,6 +37,7 @@ def run(arguments: list[str]) -> int:
     from memorax.experiment.run.files import check_new_folder
 
     silence_libraries()
+    keep_compiled_programs()
     refusing(check_new_folder, options.out)
     refusing(import_modules, options.imports)
     policy = refusing(load, options.run, seed=options.seed, step=options.step)

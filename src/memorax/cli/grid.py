@@ -77,14 +77,7 @@ def run_grid(runs: "Sequence[tuple[str, RunConfig]]", out: Path | None, how: dic
     from memorax.experiment.run.folders import default_folder
     from memorax.experiment.run.train_many import finish_many, prepare_many
 
-    known = runs_in(out) if how["resume"] and out is not None and len(runs) == 1 and not runs[0][0] else []
-    if known:  # nothing was said of the grid but where it is
-        from memorax.experiment.config_file import load_config
-
-        runs = refusing(grid_configs, {folder.name: load_config(folder) for folder in known})
-    given = [name for name, default in _ALONE.items() if how.get(name, default) != default]
-    if given:
-        raise Refusal(f"`--{given[0].replace('_', '-')}` is for one run, got it with several values of an option")
+    refuse_options_of_one_run(how, "several values of an option")
     keep_compiled_programs()
     configs = [config for _, config in runs]
     base = out or _free(default_folder(configs[0]))
@@ -101,8 +94,26 @@ def run_grid(runs: "Sequence[tuple[str, RunConfig]]", out: Path | None, how: dic
     return FAILED if all(outcome.error is not None for outcome in outcomes) else 0
 
 
-_ALONE = {"fork": None, "fork_step": "last", "devices": 1}
-"""Options that a grid does not take, and what they are when they are not given."""
+_ALONE: dict[str, Any] = {
+    **{"fork": None, "fork_step": "last", "devices": None, "distributed": False, "coordinator": None},
+    **{"population": {}, "exchange_every": None},
+}
+"""Options that runs side by side do not take, and what they are when they are not given."""
+
+
+def refuse_options_of_one_run(how: dict[str, Any], kind: str) -> None:
+    """Refuse options that are for one run.
+
+    Args:
+        how: The options.
+        kind: What they are given with.
+
+    Raises:
+        Refusal: One is given.
+    """
+    given = [name for name, default in _ALONE.items() if how.get(name, default) != default]
+    if given:
+        raise Refusal(f"`--{given[0].replace('_', '-')}` is for one run, got it with {kind}")
 
 
 def runs_in(base: Path) -> list[Path]:

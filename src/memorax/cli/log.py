@@ -1,6 +1,7 @@
 """`memorax log RUN --to NAME ...`."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,13 @@ class LogOptions(ImportOptions):
     """Loggers, one or several: `tensorboard`, `wandb`, `trackio`."""
 
 
+_VIEWERS = {
+    "tensorboard": ("tensorboard --logdir {folder}", "show them; needs `pip install tensorboard`"),
+    "trackio": ("trackio show --project memorax", "show them"),
+}
+"""How to look at what a logger has, by its name."""
+
+
 def run(arguments: list[str]) -> int:
     """Convert the metrics; see `memorax.cli.commands` for the exit code."""
     options = parse(LogOptions, "log", arguments)
@@ -30,4 +38,11 @@ def run(arguments: list[str]) -> int:
     refusing(import_modules, options.imports)
     count = refusing(log_run, options.run, options.to)
     say(f"gave {count:,} rows of {options.run} to {', '.join(options.to)}")
+    viewers = [_VIEWERS[name] for name in options.to if name in _VIEWERS]
+    if "wandb" in options.to and any(options.run.glob("wandb/offline-run-*")):
+        viewers.append(("wandb sync {folder}/wandb/offline-run-*", "upload what was logged offline"))
+    if viewers:
+        say("next:")
+    for command, purpose in viewers:
+        say(f"  {command.format(folder=shlex.quote(str(options.run)))}  # {purpose}")
     return 0

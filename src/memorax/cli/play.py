@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from memorax.cli.compilation_cache import keep_compiled_programs
 from memorax.cli.options import ImportOptions, Step, parse
 from memorax.cli.output import make_console, silence_libraries
 from memorax.cli.refusal import refusing
@@ -47,6 +48,7 @@ def run(arguments: list[str]) -> int:
     from memorax.experiment.run.files import FILM_FILE
 
     silence_libraries()
+    keep_compiled_programs()
     out = options.out or options.run / FILM_FILE
     refusing(check_film, out)
     refusing(check, "fps", options.fps, real(above=0))

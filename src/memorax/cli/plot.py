@@ -16,7 +16,7 @@ class PlotOptions(ImportOptions):
     """Plot the learning curves of runs in one figure."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of the runs."""
+    """Folders of the runs, or of populations, whose members are runs."""
     out: Path | None = None
     """File of the figure. None: `learning_curve.png` in the folder of a single run, `learning_curves.png` in the
     current folder for several."""
@@ -28,14 +28,16 @@ def run(arguments: list[str]) -> int:
     """Plot; see `memorax.cli.commands` for the exit code."""
     options = parse(PlotOptions, "plot", arguments)
     from memorax.experiment.imports import import_modules
+    from memorax.experiment.population.figure import member_folders
     from memorax.experiment.report.plot import plot_runs
     from memorax.experiment.run.files import CURVE_FILE
 
     if not options.runs:
         raise Refusal("`memorax plot` needs the folder of at least one run, got none; write `memorax plot runs/NAME`")
     refusing(import_modules, options.imports)
-    single = options.runs[0] / CURVE_FILE if len(options.runs) == 1 else Path("learning_curves.png")
+    runs = [member for folder in options.runs for member in member_folders(folder)]
+    single = runs[0] / CURVE_FILE if len(runs) == 1 else Path("learning_curves.png")
     out = options.out or single
-    refusing(plot_runs, list(options.runs), out, statistic=options.statistic)
+    refusing(plot_runs, runs, out, statistic=options.statistic)
     say(f"learning curve: {out}")
     return 0

@@ -1,4 +1,4 @@
-"""`memorax report RUN... [OPTIONS]`, or a sweep."""
+"""`memorax report RUN... [OPTIONS]`, or a sweep or a population."""
 
 import dataclasses
 from pathlib import Path
@@ -16,11 +16,11 @@ class ReportOptions(ImportOptions):
     """Write a report on runs or on a sweep: one HTML file with all pictures inside.
 
     On runs: curves, tables, comparisons, settings, pictures. On a sweep: the best settings, the importance of
-    hyperparameters, parallel coordinates, all trials.
+    hyperparameters, parallel coordinates, all trials. On a population: its members as runs, and who copied whom.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of the runs, or that of one sweep."""
+    """Folders of the runs and populations, or that of one sweep."""
     out: Path = Path("report.html")
     """File of the report."""
 
@@ -29,6 +29,7 @@ def run(arguments: list[str]) -> int:
     """Report; see `memorax.cli.commands` for the exit code."""
     options = parse(ReportOptions, "report", arguments)
     from memorax.experiment.imports import import_modules
+    from memorax.experiment.population.figure import member_folders
     from memorax.experiment.report.report import write_report
     from memorax.experiment.sweep.config import is_sweep
     from memorax.experiment.sweep.report import write_sweep_report
@@ -45,5 +46,6 @@ def run(arguments: list[str]) -> int:
     if sweeps:
         say(f"report: {refusing(write_sweep_report, sweeps[0], options.out)}")
     else:
-        say(f"report: {refusing(write_report, options.runs, options.out)}")
+        runs = [member for folder in options.runs for member in member_folders(folder)]
+        say(f"report: {refusing(write_report, runs, options.out)}")
     return 0

@@ -123,7 +123,7 @@ def read_file(path: Path, arguments: list[str]) -> tuple[str, list[str]]:
 
 def _words(option: str, value: Any) -> list[str]:
     """An entry of a file, as the command line has it."""
-    from memorax.experiment.sweep.space import write_space
+    from memorax.experiment.space import write_space
 
     if option == "--space":
         return [option, *write_space(value)]
@@ -161,8 +161,8 @@ def print_outcome(config: "SweepConfig", outcome: Any) -> None:
 def _parse(arguments: list[str], algorithm: str, default: "SweepConfig | None") -> Any:
     """Parse options whose defaults are those of a sweep, or of a new one."""
     from memorax.experiment.recipes import default_run
+    from memorax.experiment.space import LogUniform
     from memorax.experiment.sweep.config import SweepConfig
-    from memorax.experiment.sweep.space import LogUniform
 
     if default is None:
         # A space is needed to make one; it is taken away again, so that one has to be given.

@@ -1,7 +1,9 @@
 """`memorax train [ALGORITHM] [OPTIONS]`."""
 
 import dataclasses
+import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
@@ -11,13 +13,18 @@ from memorax.cli.compilation_cache import keep_compiled_programs
 from memorax.cli.grid import combinations, grid_configs, is_grid, run_grid, runs_in
 from memorax.cli.options import ImportOptions, Pairs, Step, given_values, parse
 from memorax.cli.output import print_result, silence_libraries
-from memorax.cli.refusal import FAILED, refusing
+from memorax.cli.population import run_population
+from memorax.cli.refusal import FAILED, Refusal, refusing
 from memorax.cli.terminal import complain, say
+from memorax.experiment.space import Space
 
 if TYPE_CHECKING:
     from memorax.experiment.config import RunConfig
 
 R = TypeVar("R")
+_HOW = ("resume", "changes", "fork", "fork_step", "population", "exchange_every")
+_WHERE = ("devices", "distributed", "coordinator", "process_id", "num_processes")
+"""Options about the devices and processes that train."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,44 +44,86 @@ class TrainOptions(ImportOptions, Generic[R]):
     """Begin with the parameters of another run, whose options are the defaults; the environment may be another one."""
     fork_step: Step = "last"
     """Which checkpoint of the run to fork: the newest, the best, or the one at this step."""
-    devices: Annotated[int | Literal["all"], tyro.conf.arg(metavar="{all,INT}")] = 1
+    population: Space = dataclasses.field(default_factory=dict)
+    """Train a population, of which each seed is a member: every now and then the worst copy the best, and change these
+    hyperparameters of theirs: `log_uniform:LOW,HIGH` or `uniform:LOW,HIGH`, bounds that they begin and stay within."""
+    exchange_every: int | None = None
+    """Environment steps of each member of a population between two exchanges. None: a twentieth of the run."""
+    devices: Annotated[int | Literal["all"] | None, tyro.conf.arg(metavar="{None,all,INT}")] = None
     """How many devices train together: seeds are split over them first, then the environments of each seed. The result
-    is the same up to rounding, and a run may be resumed on another number of devices."""
+    is the same up to rounding, and a run may be resumed on another number of devices. None: one, or all of all
+    processes where there are several."""
+    distributed: bool = False
+    """Train in several processes, on one machine or more, that SLURM, Open MPI or Kubernetes has started with the same
+    command; the first one shows the progress and writes the folder, which all must be able to read."""
+    coordinator: str | None = None
+    """The same where nothing starts them for you: `HOST:PORT` of the first process, a free port there."""
+    process_id: int | None = None
+    """Which of the processes this one is, from 0; with `--coordinator`."""
+    num_processes: int | None = None
+    """How many processes there are; with `--coordinator`."""
 
 
 def run(arguments: list[str]) -> int:
     """Train; see `memorax.cli.commands` for the exit code."""
     silence_libraries()
     resumed = given_values(arguments, "--out") if "--resume" in arguments else []
-    if is_grid(arguments) or (resumed and runs_in(Path(resumed[-1]))):
-        return _run_grid(arguments)
+    known = runs_in(Path(resumed[-1])) if resumed else []
+    if is_grid(arguments) or known:
+        return _run_grid(arguments, known)
     config, folder, how = refusing(train_options, arguments)
+    from memorax.experiment.population.config import is_population
+
+    if how["population"] or (how["resume"] and folder is not None and is_population(folder)):
+        return run_population(config, folder, how)
+    if how.pop("exchange_every") is not None:
+        raise Refusal("`--exchange-every` needs `--population`, got it alone; say which hyperparameters change")
+    del how["population"]
     from memorax.environments import HostEnvironmentError
+    from memorax.experiment.run.follow import followed
+    from memorax.experiment.run.hosts import FollowedError, LostProcessError, connect, group
     from memorax.experiment.run.session import DivergenceError
     from memorax.experiment.run.train import finish, prepare
 
+    processes = [how.pop(name) for name in ("coordinator", "num_processes", "process_id")]
+    if how.pop("distributed") or any(value is not None for value in processes):
+        refusing(connect, *processes)
     keep_compiled_programs()
-    session = refusing(prepare, config, folder, **how)
     try:
+        if not group().leads:
+            signal = followed(return_on_signal=True).signal
+            return 0 if signal is None else 128 + signal
+        session = refusing(prepare, config, folder, **how)
         outcome = finish(session)
-    except (DivergenceError, HostEnvironmentError) as error:
+    except LostProcessError as error:
+        complain(error)
+        sys.stderr.flush()
+        os._exit(FAILED)  # JAX would wait for the process that is lost
+    except (DivergenceError, HostEnvironmentError, FollowedError) as error:
         complain(error)
         return FAILED
     folder = shlex.quote(str(outcome.folder))
     if outcome.signal is not None:
         say(f"stopped and saved at step {outcome.step:,}; resume with: memorax train --resume --out {folder}")
         return 128 + outcome.signal
-    print_outcome(session.config, outcome)
+    print_outcome(session.config, outcome, in_jax=getattr(session.agent, "host", None) is None)
     return 0
 
 
-def _run_grid(arguments: list[str]) -> int:
-    """Train every combination of several values of options."""
-    resume, arguments = "--resume" in arguments, [word for word in arguments if word != "--resume"]
-    read = {name: refusing(train_options, words) for name, words in combinations(arguments).items()}
+def _run_grid(arguments: list[str], known: list[Path]) -> int:
+    """Train every combination of several values of options, or go on with the runs of a grid."""
+    if known and not is_grid(arguments):
+        # Each as it was started, but for what is said now; of several `--out` the last one counts.
+        read = {path.name: refusing(train_options, [*arguments, "--out", str(path)]) for path in known}
+        folder: Path | None = known[0].parent
+        how = next(iter(read.values()))[2]
+    else:
+        resume, arguments = "--resume" in arguments, [word for word in arguments if word != "--resume"]
+        read = {name: refusing(train_options, words) for name, words in combinations(arguments).items()}
+        _, folder, how = next(iter(read.values()))
+        how |= {"resume": resume}
     runs = refusing(grid_configs, {name: config for name, (config, _, _) in read.items()})
-    _, folder, how = next(iter(read.values()))
-    return run_grid(runs, folder, how | {"resume": resume})
+    return run_grid(runs, folder, how)
 
 
 def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[str, Any]]":
@@ -116,7 +165,7 @@ def train_options(arguments: list[str]) -> "tuple[RunConfig, Path | None, dict[s
     options = _parse(arguments, default)
     modules = dict.fromkeys((*options.run.imports, *options.imports))  # for `evaluate` and `--resume`
     config = dataclasses.replace(options.run, imports=tuple(modules))
-    how = {name: getattr(options, name) for name in ("resume", "changes", "fork", "fork_step", "devices")}
+    how = {name: getattr(options, name) for name in (*_HOW, *_WHERE)}
     return config, folder or options.out, how
 
 
@@ -126,8 +175,14 @@ def _stored(config: "RunConfig", named: list[str], purpose: str) -> "RunConfig":
     return config
 
 
-def print_outcome(config: "RunConfig", outcome: Any) -> None:
-    """Print the result of a run that is complete, and what can be done with it."""
+def print_outcome(config: "RunConfig", outcome: Any, *, in_jax: bool = True) -> None:
+    """Print the result of a run that is complete, and what can be done with it.
+
+    Args:
+        config: The run.
+        outcome: What came of it.
+        in_jax: Whether its environment is one of JAX, in which its memory can be examined.
+    """
     from memorax.experiment.run.checkpoint import newest
     from memorax.experiment.run.files import BEST, CURVE_FILE
 
@@ -147,6 +202,7 @@ def print_outcome(config: "RunConfig", outcome: Any) -> None:
             (f"memorax report {folder} OTHER_RUN", "compare runs in one HTML file"),
             (longer, "train longer"),
         ]
+    following = [(command, purpose) for command, purpose in following if in_jax or "diagnose" not in command]
     extends = outcome.stopped_by is None and not (config.anneal_learning_rate or config.schedules)
     following = [(command, purpose) for command, purpose in following if command != longer or extends]
     if following:

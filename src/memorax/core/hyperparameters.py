@@ -61,8 +61,10 @@ def config_values(config: Any) -> dict[str, float]:
 def bind_config(config: T, values: Values) -> T:
     """Copy a configuration with other numbers, which are not checked again and may be traced."""
     bound = copy.copy(config)
-    for name in config_values(config).keys() & values.keys():
-        object.__setattr__(bound, name, weak(values[name]))
+    # In the order of the fields: that of a set differs from process to process, and would make each compile anew.
+    for name in config_values(config):
+        if name in values:
+            object.__setattr__(bound, name, weak(values[name]))
     return bound
 
 

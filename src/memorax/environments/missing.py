@@ -12,5 +12,6 @@ class MissingExtraError(ImportError):
             extra: What to install, as `pip install` takes it; by default the extra of memorax with that name.
         """
         extra = extra or f"memorax[{suite}]"
-        super().__init__(f"environment suite `{suite}` is not installed; run `pip install {extra}`")
+        wanted = f'"{extra}"' if "[" in extra else extra  # shells read brackets
+        super().__init__(f"environment suite `{suite}` is not installed; run `pip install {wanted}`")
         self.suite = suite

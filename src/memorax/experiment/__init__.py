@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from memorax.experiment.loggers import LOGGERS, Logger
     from memorax.experiment.optimizers import OPTIMIZERS
     from memorax.experiment.policy import PolicyMemory, TrainedPolicy
+    from memorax.experiment.population.config import Population
+    from memorax.experiment.population.train import pbt
     from memorax.experiment.presets import preset_names, preset_run
     from memorax.experiment.recipes import Recipe, build_agent, default_run, register_algorithm
     from memorax.experiment.report.comparison import Pair, RunResult, compare_runs, load_results
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         probability_of_improvement,
     )
     from memorax.experiment.run.grouping import differences, group_runs
+    from memorax.experiment.run.hosts import LostProcessError, connect
     from memorax.experiment.run.session import DivergenceError, Outcome
     from memorax.experiment.run.train import train
     from memorax.experiment.run.train_many import train_many
@@ -37,11 +40,13 @@ _WHERE = {
     "DivergenceError": "run.session",
     "LOGGERS": "loggers",
     "Logger": "loggers",
+    "LostProcessError": "run.hosts",
     "OPTIMIZERS": "optimizers",
     "Outcome": "run.session",
     "Pair": "report.comparison",
     "Patience": "callbacks",
     "PolicyMemory": "policy",
+    "Population": "population.config",
     "Recipe": "recipes",
     "RunConfig": "config",
     "RunResult": "report.comparison",
@@ -51,6 +56,7 @@ _WHERE = {
     "bootstrap_interval": "report.statistics",
     "build_agent": "recipes",
     "compare_runs": "report.comparison",
+    "connect": "run.hosts",
     "default_run": "recipes",
     "differences": "run.grouping",
     "evaluate": "evaluation",
@@ -60,6 +66,7 @@ _WHERE = {
     "load_config": "config_file",
     "load_results": "report.comparison",
     "log_run": "log_run",
+    "pbt": "population.train",
     "performance_profile": "report.statistics",
     "plot_runs": "report.plot",
     "preset_names": "presets",
@@ -77,10 +84,12 @@ __all__ = [
     "Callback",
     "DivergenceError",
     "Logger",
+    "LostProcessError",
     "Outcome",
     "Pair",
     "Patience",
     "PolicyMemory",
+    "Population",
     "Recipe",
     "RunConfig",
     "RunResult",
@@ -90,6 +99,7 @@ __all__ = [
     "bootstrap_interval",
     "build_agent",
     "compare_runs",
+    "connect",
     "default_run",
     "differences",
     "evaluate",
@@ -99,6 +109,7 @@ __all__ = [
     "load_config",
     "load_results",
     "log_run",
+    "pbt",
     "performance_profile",
     "plot_runs",
     "preset_names",

@@ -123,6 +123,18 @@ def stopping_rules(config: RunConfig) -> list[Callback]:
     return rules
 
 
+def stopping_reason(callback: Callback) -> str:
+    """Say why a callback ended a run."""
+    match callback:
+        case StopAt(threshold, after, metric):
+            times = f", {after} times in a row" if after > 1 else ""
+            return f"{metric} is at least {threshold:g}{times}"
+        case Patience(times, metric):
+            return f"{metric} has not improved {times} times in a row"
+        case _:
+            return f"{type(callback).__name__} ended the run"
+
+
 def check_callbacks(callbacks: Sequence[Any]) -> None:
     """Require callbacks.
 

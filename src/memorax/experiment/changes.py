@@ -1,11 +1,11 @@
 """Resuming with other values: which fields may change, and what a run was like at an earlier step."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memorax.core.hyperparameters import real_fields
-from memorax.core.registry import suggest
+from memorax.core.registry import nearest
 from memorax.experiment.config import RunConfig
 
 
@@ -32,17 +32,23 @@ def apply_changes(config: RunConfig, changes: Mapping[str, Any], step: int) -> R
     known = changeable_fields(config)
     for name in changes:
         if name not in known:
-            near = suggest(name, tuple(known))
+            near = "".join(f"; nearest: {', '.join(found)}" for found in [nearest(name, tuple(known))] if found)
             raise ValueError(f"`set` must be of a field that may change, got {name}{near}; these: {', '.join(known)}")
-    before = {name: _get(config, name) for name in changes}
     changed = _with(config, changes)
-    after = {name: _get(changed, name) for name in changes}
-    different = [name for name in changes if before[name] != after[name]]
-    if not different:
-        return config
-    values = ({name: x[name] for name in different} for x in (before, after))
-    entry = {"step": step, **dict(zip(("before", "after"), values, strict=True))}
-    return dataclasses.replace(changed, history=(*config.history, entry))
+    different = [name for name in changes if _get(config, name) != _get(changed, name)]
+    return _recorded(config, changed, different, step) if different else config
+
+
+def with_copied(config: RunConfig, values: Mapping[str, Any], step: int, source: int) -> RunConfig:
+    """Give a member of a population the hyperparameters with which it goes on as a copy, and record it in its history.
+
+    Args:
+        config: The member so far.
+        values: New values by field.
+        step: The step after which it goes on.
+        source: Number of the member that it copies.
+    """
+    return _recorded(config, _with(config, values), list(values), step, copied=source)
 
 
 def config_at(config: RunConfig, step: int) -> RunConfig:
@@ -56,6 +62,34 @@ def config_at(config: RunConfig, step: int) -> RunConfig:
         if change["step"] >= step:
             config = _with(config, change["before"])
     return config
+
+
+def describe_changes(config: RunConfig, step: int) -> str:
+    """Say what was changed at a step, ` with gamma=0.99 instead of 0.9`; empty where nothing was."""
+    texts = [
+        f"{name}={change['after'][name]} instead of {before}"
+        for change in config.history
+        if change["step"] == step
+        for name, before in change["before"].items()
+    ]
+    return f" with {', '.join(texts)}" if texts else ""
+
+
+def rewound(config: RunConfig, step: int) -> RunConfig:
+    """Give the configuration as it was when the checkpoint of a step was saved, without what was recorded later."""
+    history = tuple(change for change in config.history if change["step"] < step)
+    return dataclasses.replace(config_at(config, step), history=history)
+
+
+def _recorded(before: RunConfig, after: RunConfig, names: Sequence[str], step: int, **about: Any) -> RunConfig:
+    """Add an entry to the history."""
+    entry = {
+        "step": step,
+        **about,
+        "before": {name: _get(before, name) for name in names},
+        "after": {name: _get(after, name) for name in names},
+    }
+    return dataclasses.replace(after, history=(*before.history, entry))
 
 
 def _get(config: RunConfig, name: str) -> Any:

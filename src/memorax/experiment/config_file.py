@@ -14,7 +14,7 @@ from memorax.experiment.schedules import EPSILON
 
 _EVALUATION = ("eval_every", "eval_episodes", "eval_env", "eval_env_options", "keep_best")
 _STOPPING = ("stop_at", "stop_after", "patience", "stop_metric")
-_RESUMABLE = frozenset({"steps", "checkpoint_every", "imports", "loggers", "history", *_EVALUATION, *_STOPPING})
+RESUMABLE = frozenset({"steps", "checkpoint_every", "imports", "loggers", "history", *_EVALUATION, *_STOPPING})
 """Fields that a resumed run may change: they say how far to go and what to keep, not what is learned at a step.
 
 A finished run that goes further keeps its last log line, which is over a shorter interval where `log_every` did not
@@ -110,7 +110,7 @@ def numeric_fields(config: RunConfig, step: int | None = None) -> dict[str, Any]
 def _free_fields(config: RunConfig) -> frozenset[str]:
     """The fields that a resumed run may change; not the steps where a schedule is over them."""
     over_steps = config.anneal_learning_rate or config.schedules.keys() - {EPSILON}
-    return _RESUMABLE - ({"steps"} if over_steps else set())
+    return RESUMABLE - ({"steps"} if over_steps else set())
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from memorax.core.checks import check, integer
 from memorax.core.devices import ENVS, SEEDS
 from memorax.core.types import PyTree
+from memorax.experiment.run.hosts import group
 
 _ROWS = frozenset({"loop", "buffer", "traces", "running_return"})
 """What a state holds for each environment: memory and environments, replay buffer, eligibility traces, returns."""
@@ -24,7 +26,7 @@ class Devices:
     Parameters are on all devices of their seed. The number of devices does not change the result, up to rounding.
 
     Args:
-        number: How many devices, or `"all"`.
+        number: How many devices, or `"all"`; None for one, or for all where several processes train together.
         seeds: Number of seeds.
         num_envs: Number of environments of each seed; None where nothing is known of them.
 
@@ -37,9 +39,14 @@ class Devices:
         number: How many devices.
     """
 
-    def __init__(self, number: int | Literal["all"] = 1, seeds: int = 1, num_envs: int | None = None) -> None:
+    def __init__(self, number: int | Literal["all"] | None = None, seeds: int = 1, num_envs: int | None = None) -> None:
         available = jax.devices()
+        several = jax.process_count() > 1
+        if number is None:
+            number = "all" if several else 1
         number = len(available) if number == "all" else check("devices", number, integer(1))
+        if several and number < len(available):
+            raise ValueError(f"`devices` must be all {len(available)} of all processes, got {number}; leave it out")
         if number > len(available):
             raise ValueError(
                 f"`devices` must be at most the {len(available)} that JAX has here ({available[0].platform}), got "
@@ -84,6 +91,13 @@ class Devices:
         """The context in which programs for these devices are traced and compiled."""
         return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
 
+    def compiled(self, program: Any, *args: PyTree) -> Callable[..., PyTree]:
+        """Compile what `jax.jit` gave, and wait until all processes have: exchanges wait for a short time only."""
+        with self.inside():
+            ready = program.lower(*args).compile()
+        group().meet()
+        return ready
+
     def each_seed(self, function: Callable[..., PyTree]) -> Callable[..., PyTree]:
         """Map a function over seeds, `[seeds, ...]`, on each device over its own."""
         if self.mesh is None or self.mesh.shape[ENVS] > 1:
@@ -103,8 +117,19 @@ class Devices:
     def place(self, tree: PyTree) -> PyTree:
         """Put a state of all seeds, `[seeds, ...]`, or keys and the like, where they belong."""
         if self.mesh is None:
-            return jax.tree.map(jax.numpy.asarray, tree)
-        return jax.tree.map(jax.device_put, tree, self.shardings(tree))
+            return jax.tree.map(jnp.asarray, tree)
+        return jax.tree.map(_put, tree, self.shardings(tree))
+
+    def gather(self, tree: PyTree) -> PyTree:
+        """Bring arrays of all processes to the host of each; one after the other, as a device must hold it whole."""
+        whole = jax.jit(lambda x: x, out_shardings=self.everywhere())
+
+        def fetch(x: Any) -> Any:
+            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(fetch(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+            return np.asarray(whole(x))
+
+        return jax.tree.map(fetch, tree)
 
     def _sharding(self, path: tuple[Any, ...], x: Any) -> NamedSharding | None:
         if self.mesh is None:
@@ -112,3 +137,15 @@ class Devices:
         names = {getattr(part, "name", None) for part in path}
         rows = names & _ROWS and len(x.shape) > 1 and x.shape[1] == self._num_envs
         return NamedSharding(self.mesh, PartitionSpec(SEEDS, ENVS) if rows else PartitionSpec(SEEDS))
+
+
+def _put(x: Any, where: NamedSharding) -> Any:
+    """Put an array on devices, of which each process gives its own their parts."""
+    if where.is_fully_addressable:
+        return jax.device_put(x, where)
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        return x  # it is there
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_put(jax.random.key_data(x), where), impl=jax.random.key_impl(x))
+    array = np.asarray(x)
+    return jax.make_array_from_callback(array.shape, where, lambda index: array[index])

@@ -13,7 +13,7 @@ _FACTORS = (0.5, 1, 2, 4, 8)
 _LEVELS = ("Easy", "Medium", "Hard")
 
 
-def variants(config: RunConfig, option: str | None = None, values: Sequence[Any] = ()) -> dict[Any, Any]:
+def variants(config: RunConfig, option: str | None = None, values: Sequence[Any] = ()) -> dict[str, Any]:
     """Make variants of a run's environment, to see whether the agent generalizes to them.
 
     Args:
@@ -23,8 +23,8 @@ def variants(config: RunConfig, option: str | None = None, values: Sequence[Any]
         values: Its values; none: half to eight times its own.
 
     Returns:
-        `(environment, parameters)` by the name of the variant, which is the option's value or the level; empty where
-        `option` is None and nothing can vary.
+        `(environment, parameters)` by the name of the variant, `length=20` or the level; empty where `option` is None
+        and nothing can vary.
 
     Raises:
         TypeError: The environment does not take this option, or is not a number where no values are given.
@@ -39,10 +39,10 @@ def variants(config: RunConfig, option: str | None = None, values: Sequence[Any]
             raise TypeError(f"`values` must be given for `{option}`, got none: {config.env} has no number of that name")
         values = sorted({max(1, round(current * factor)) for factor in _FACTORS})
     name = option or LENGTH
-    return {value: make_environment(config.env, config.env_options | {name: value}) for value in values}
+    return {f"{name}={value}": make_environment(config.env, config.env_options | {name: value}) for value in values}
 
 
-def _levels(config: RunConfig, own: Any, params: Any) -> dict[Any, Any]:
+def _levels(config: RunConfig, own: Any, params: Any) -> dict[str, Any]:
     """The levels of difficulty of an environment that have its spaces."""
     stem = re.sub(rf"({'|'.join(_LEVELS)})$", "", config.env)
     if stem == config.env:

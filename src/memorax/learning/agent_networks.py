@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 
 from memorax.acting.vector_env import VectorEnv
@@ -62,20 +63,22 @@ class AgentNetworks(abc.ABC):
         Returns:
             Shapes, dtypes and types of the outputs, `[num_envs, 1, ...]`.
         """
+        num_envs = self.vector_env.num_envs
 
-        def first_step(key: Key) -> tuple[Carry, Any]:
-            carry = self.initialize_carry(key, self.vector_env.num_envs)
-            timestep = self.vector_env.reset(key, carry).timestep
+        def first_step(key: Key, timestep: Timestep) -> tuple[Carry, Any]:
+            carry = self.initialize_carry(key, num_envs)
             return self.unroll(self.init(key, timestep, carry), add_time(timestep), carry)
 
-        carry, outputs = jax.eval_shape(first_step, jax.random.key(0))
+        carry, outputs = jax.eval_shape(first_step, jax.random.key(0), self.vector_env.first_timestep(num_envs))
         self.recurrent = bool(jax.tree.leaves(carry))
         return outputs
 
     def replayed_carry(self, key: Key, batch: Transition) -> Carry:
         """Give the memory at the start of replayed sequences: the stored one, or a fresh one where none is stored."""
-        carry = jax.tree.map(lambda x: x[:, 0], batch.carry)
-        return self.initialize_carry(key, batch.reward.shape[0]) if carry is None else carry
+        if batch.carry is None:
+            return self.initialize_carry(key, batch.reward.shape[0])
+        like = jax.eval_shape(lambda key: self.initialize_carry(key, batch.reward.shape[0]), key)
+        return jax.tree.map(lambda x, fresh: x[:, 0].astype(fresh.dtype), batch.carry, like)
 
 
 class SingleNetwork(AgentNetworks):
@@ -98,11 +101,8 @@ class SingleNetwork(AgentNetworks):
 
     def initialize_carry(self, key: Key, batch: int) -> Carry:
         """Make the initial memory of `batch` environments."""
-
-        def inputs(key: Key) -> Timestep:
-            return self._encode(self.vector_env.reset(key, (), batch).timestep)
-
-        return self.network.initialize_carry(key, self.network.input_shape(jax.eval_shape(inputs, key)))
+        inputs = jax.eval_shape(self._encode, self.vector_env.first_timestep(batch))
+        return self.network.initialize_carry(key, self.network.input_shape(inputs))
 
     def init(self, key: Key, timestep: Timestep, carry: Carry, **head_arguments: Any) -> PyTree:
         """Make the parameters; arguments of the head, such as `action`, are `[batch, 1, ...]`."""
@@ -141,6 +141,35 @@ class SingleNetwork(AgentNetworks):
     ) -> tuple[Carry, Array, dict[str, Array]]:
         """Run feature extractor and torso over a sequence; return memory, features and sown losses."""
         return self.unroll_with_losses(params, inputs, carry, burn_in, method="embed")
+
+    def embed_from(
+        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int, start: int
+    ) -> tuple[Carry, Array, dict[str, Array]]:
+        """Run feature extractor and torso as `embed` does; the features are those of the steps from `start` on.
+
+        What only a memory needs to see, the steps between burn-in and `start`, a network without memory skips.
+        """
+        skipped = burn_in if jax.tree.leaves(carry) else start
+        carry, features, sown = self.embed(params, inputs, carry, skipped)
+        return carry, features[:, start - skipped :], sown
+
+    def embed_to_bootstrap(
+        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
+    ) -> tuple[Array, dict[str, Array]]:
+        """Run feature extractor and torso over a sequence whose last step only bootstraps, and needs no gradient.
+
+        A network without memory computes that step apart, which saves its gradient: two thirds of its cost.
+
+        Returns:
+            The features of the inputs after the burn-in, and the sown losses.
+        """
+        if jax.tree.leaves(carry):
+            _, features, sown = self.embed(params, inputs, carry, burn_in)
+            return features, sown
+        steps = jax.tree.map(lambda x: x[:, :-1], inputs)
+        _, features, sown = self.embed(params, steps, carry, burn_in)
+        _, last, _ = self.embed(jax.lax.stop_gradient(params), inputs, carry, steps.done.shape[1])
+        return jnp.concatenate([features, last], axis=1), sown
 
     def readout(
         self, params: PyTree, features: Array, inputs: Timestep, burn_in: int = 0, **head_arguments: Any

@@ -108,7 +108,7 @@ class Auxiliary:
         Args:
             batch: Transitions, `[batch, time]`.
             chosen: Values of the actions taken, `[batch, time]`.
-            following: Values that returns bootstrap from, `[batch, time + 1]`; they get no gradient.
+            following: Values of the successors of these steps, `[batch, time]`; they get no gradient.
             targets: Gives, for transitions and a discount, how returns bootstrap.
             importance: Importance sampling weight of each sequence, `[batch]`.
             sown: As for `losses`.

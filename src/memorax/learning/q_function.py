@@ -12,6 +12,7 @@ from memorax.core.spaces import Discrete, MultiDiscrete, split_action_mask
 from memorax.core.types import Array, Carry, Key, PyTree, Timestep
 from memorax.learning.agent_networks import SingleNetwork
 from memorax.learning.auxiliary import Auxiliary, check_value_head
+from memorax.learning.dropout import dropout
 from memorax.learning.unroll import add_time, remove_time
 from memorax.learning.values import as_scalars, expected_values, greedy_actions, greedy_values, main_values
 from memorax.networks import Network
@@ -85,6 +86,28 @@ class QFunction(SingleNetwork):
             return carry, epsilon_greedy(key, values, probability, allowed), {"q": q}
 
         return act
+
+    def unroll_to_bootstrap(
+        self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0
+    ) -> tuple[Any, dict[str, Array]]:
+        """Run the network over a replayed sequence, whose last step only bootstraps.
+
+        Returns:
+            The values of all inputs after the burn-in, `[batch, time + 1]`, and the sown losses.
+        """
+        features, sown = self.embed_to_bootstrap(params, inputs, carry, burn_in)
+        output, more = self.readout(params, features, inputs, burn_in)
+        return output, sown | more
+
+    def unroll_successors(self, params: PyTree, inputs: Timestep, carry: Carry, burn_in: int = 0) -> Any:
+        """Run the network over a replayed sequence without dropout; give the values that returns bootstrap from.
+
+        Returns:
+            The values of all inputs after the burn-in but the first, `[batch, time]`.
+        """
+        with dropout(None):
+            _, features, _ = self.embed_from(params, inputs, carry, burn_in, burn_in + 1)
+            return self.readout(params, features, inputs, burn_in + 1)[0]
 
     def value(self, params: PyTree) -> Value:
         """Value an observation by its greedy action, given the memory of its episode."""

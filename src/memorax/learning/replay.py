@@ -1,6 +1,7 @@
 """What algorithms with a replay buffer share: their configuration, the default buffer, and its checks."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +15,8 @@ from memorax.core.checks import boolean, check_fields, integer, optional, real, 
 from memorax.core.types import Key
 
 _DEFAULT_BUFFER_SIZE = 100_000
+_LARGE_SHARE, _LARGE_BYTES = 0.9, 64 * 2**20
+"""Stored memories are large that take more than this share of a replay buffer, and more than so many bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +36,14 @@ class ReplayConfig(NormalizationConfig):
     what n-step returns need for networks without memory, 16 steps to learn from for recurrent ones."""
     sequence_period: int | None = None
     """Sequences start at every so many steps of an environment, and only there is the memory stored. None: half a
-    sequence, so that every step is in two sequences; 1 for networks without memory."""
+    sequence, so that every step is in two sequences; a whole one, so that it is in one, where `store_carry` says so;
+    1 for networks without memory."""
     burn_in_length: int = 0
     """First steps of each sequence that only refresh the memory; ignored by networks without memory."""
-    store_carry: bool = True
-    """Whether replayed sequences start with the memory stored while acting (else with a fresh one)."""
+    store_carry: bool | None = None
+    """Whether replayed sequences start with the memory stored while acting (else with a fresh one). None: with the
+    stored one; and where these would take more than nine tenths of the replay buffer and 64 MiB, they are stored half
+    as often, as `sequence_period` says, and rounded to bfloat16, a quarter in all. True: exactly, however large."""
     buffer_size: int | None = None
     """Capacity of the replay buffer, in transitions. None: 100,000, or more where one sequence of each environment
     needs it."""
@@ -59,7 +65,7 @@ class ReplayConfig(NormalizationConfig):
             **dict.fromkeys(("sequence_length", "sequence_period", "buffer_size"), optional(integer(1))),
             burn_in_length=integer(0),
             gamma=real(0, 1),
-            store_carry=boolean(),
+            store_carry=optional(boolean()),
             tau=real(above=0, maximum=1),
         )
         if self.buffer_size is not None and self.learning_starts > self.buffer_size:
@@ -85,7 +91,13 @@ def check_length(length: int, burn_in: int) -> None:
 
 
 def default_buffer(
-    config: ReplayConfig, recurrent: bool, n_step: int, make: Any = make_episode_buffer, **options: Any
+    config: ReplayConfig,
+    recurrent: bool,
+    n_step: int,
+    make: Any = make_episode_buffer,
+    *,
+    compact: bool = False,
+    **options: Any,
 ) -> Buffer:
     """Make the replay buffer that a configuration asks for.
 
@@ -94,6 +106,7 @@ def default_buffer(
         recurrent: Whether the networks have a memory.
         n_step: Number of rewards in a return.
         make: `make_episode_buffer`, or a function with the same arguments.
+        compact: Whether the memories are large, so that fewer are stored.
         **options: Further arguments of it.
 
     Raises:
@@ -102,7 +115,8 @@ def default_buffer(
     burn_in = config.burn_in_length if recurrent else 0
     length = config.sequence_length or burn_in + 1 + (16 if recurrent else n_step)
     check_length(length, burn_in)
-    period = config.sequence_period or (max(1, (length - burn_in - 1) // 2) if recurrent else 1)
+    learned = length - burn_in - 1
+    period = config.sequence_period or (max(1, learned if compact else learned // 2) if recurrent else 1)
     least = config.num_envs * -(-length // period) * period
     size = config.buffer_size or max(_DEFAULT_BUFFER_SIZE, least, config.learning_starts)
     if size < least:
@@ -125,25 +139,51 @@ def default_buffer(
     )
 
 
-def use_sequences(agent: OffPolicy[Any, Any], buffer: Buffer) -> None:
-    """Give an agent a replay buffer of sequences, in which the memory is stored where the configuration asks for it.
+def use_sequences(agent: OffPolicy[Any, Any], buffer: Buffer | None, default: Callable[[], Buffer]) -> None:
+    """Give an agent a replay buffer of sequences, in which the memory is stored as the configuration asks for it.
 
     Args:
         agent: An agent with a `ReplayConfig`, whose networks are set.
-        buffer: The replay buffer.
+        buffer: The replay buffer; None for the default one.
+        default: Makes that with `default_buffer`, `compact` where the agent's `compact_carry` is set.
 
     Raises:
         TypeError: It is not a buffer.
         ValueError: It does not draw sequences, or of another length than configured, or holds too little.
     """
     config: ReplayConfig = agent.config
-    agent.use_buffer(buffer, store_carry=config.store_carry and agent.recurrent)
+    store = config.store_carry is not False and agent.recurrent
 
     def reset(key: Key) -> RolloutState:
         return agent.vector_env.reset(key, agent.initialize_carry(key, config.num_envs))
 
-    item = agent.example_item(jax.eval_shape(reset, jax.random.key(0)))
-    check_sequences(config, buffer, item, agent.recurrent)
+    def use(buffer: Buffer) -> tuple[Buffer, Any]:
+        agent.use_buffer(buffer, store_carry=store)
+        return buffer, agent.example_item(jax.eval_shape(reset, jax.random.key(0)))
+
+    used, item = use(default() if buffer is None else buffer)
+    if buffer is None and store and config.store_carry is None:
+        exact, steps = stored_bytes(used, item)
+        if exact > max(_LARGE_BYTES, _LARGE_SHARE * (exact + steps)):
+            agent.compact_carry = True
+            used, item = use(default())
+            agent.remarks += (_remark(used, exact, stored_bytes(used, item)[0]),)
+    check_sequences(config, used, item, agent.recurrent)
+
+
+def stored_bytes(buffer: Buffer, item: Any) -> tuple[int, int]:
+    """Compute how many bytes a replay buffer of steps like `item` takes for memories, and for all else of the steps."""
+    stored = jax.eval_shape(buffer.init, item).experience
+    parts = stored.carry, dataclasses.replace(stored, carry=None)
+    carry, steps = (sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(part)) for part in parts)
+    return carry, steps
+
+
+def _remark(buffer: Any, exact: int, compact: int) -> str:
+    return (
+        f"the replay buffer stores memories every {buffer.layout.period} steps in bfloat16, {compact / 2**20:,.0f} MiB "
+        f"in place of {exact / 2**20:,.0f}; `store_carry=True` keeps them exact"
+    )
 
 
 def check_sequences(config: ReplayConfig, buffer: Any, item: Any, recurrent: bool) -> None:

@@ -18,7 +18,7 @@ from memorax.core.types import Array, Carry, Key, PyTree, Timestep, Transition
 from memorax.learning.actor_critic import flatten_losses
 from memorax.learning.agent_networks import AgentNetworks, SingleNetwork
 from memorax.learning.unroll import add_time, remove_time
-from memorax.learning.values import Values, action_values, expected_values, first_steps
+from memorax.learning.values import Values, action_values, expected_values
 from memorax.networks import Network
 from memorax.networks.heads import GVF, C51Values, Horde
 from memorax.objectives import soft_value
@@ -152,12 +152,18 @@ class SoftActorCritic(AgentNetworks):
             params["actor"], inputs, carry["actor"], burn_in
         )
         action = inputs.action[:, burn_in:]
-        carries, values, more = self._critics(params["critics"], inputs, carry["critics"], action, burn_in)
+        carries, values, more = self._critics(params["critics"], inputs, carry["critics"], action, burn_in, burn_in)
         losses = flatten_losses({"actor": sown}) | more
         return {"actor": actor_carry, "critics": carries}, (distribution, values), losses
 
     def value(
-        self, params: Sequence[PyTree], inputs: Timestep, carry: Sequence[Carry], action: Array | None, burn_in: int = 0
+        self,
+        params: Sequence[PyTree],
+        inputs: Timestep,
+        carry: Sequence[Carry],
+        action: Array | None,
+        burn_in: int = 0,
+        start: int | None = None,
     ) -> tuple[tuple[Carry, ...], list[Values], dict[str, Array]]:
         """Run the critics over a sequence.
 
@@ -165,23 +171,31 @@ class SoftActorCritic(AgentNetworks):
             params: Parameters of each.
             inputs: `[batch, time, ...]`.
             carry: The memory of each before the first input.
-            action: The actions to value, one for each input after the burn-in; not needed for discrete ones.
+            action: The actions to value, one for each input from `start` on; not needed for discrete ones.
             burn_in: So many first inputs only refresh the memories.
+            start: The first input to value actions at; None: the first after the burn-in.
 
         Returns:
             The memory of each, the values by each head (a twin head has two), and the sown losses by path.
         """
-        carries, values, losses = self._critics(params, inputs, carry, action, burn_in)
+        start = burn_in if start is None else start
+        carries, values, losses = self._critics(params, inputs, carry, action, burn_in, start)
         return carries, [value for of_critic in values for value in of_critic], losses
 
     def _critics(
-        self, params: Sequence[PyTree], inputs: Timestep, carry: Sequence[Carry], action: Array | None, burn_in: int
+        self,
+        params: Sequence[PyTree],
+        inputs: Timestep,
+        carry: Sequence[Carry],
+        action: Array | None,
+        burn_in: int,
+        start: int,
     ) -> tuple[tuple[Carry, ...], list[list[Values]], dict[str, Array]]:
         carries, values, losses = [], [], {}
         given: dict[str, Any] = {} if self.discrete else {"action": action}
         for i, (critic, weights, memory) in enumerate(zip(self.critics, params, carry, strict=True)):
-            after, features, sown = critic.embed(weights, inputs, memory, burn_in)
-            output, more = critic.readout(weights, features, inputs, burn_in, **given)
+            after, features, sown = critic.embed_from(weights, inputs, memory, burn_in, start)
+            output, more = critic.readout(weights, features, inputs, start, **given)
             carries.append(after)
             values.append(list(output) if not self.discrete and output.ndim == 3 else [output])
             losses |= flatten_losses({f"critic_{i}": sown | more})
@@ -223,6 +237,9 @@ class SoftActorCritic(AgentNetworks):
 class ReplayedSequences:
     """Sequences from a replay buffer, and the networks that learn from them.
 
+    Every network computes what is needed of it only: a network without memory no other steps, and a head no others
+    either way.
+
     Attributes:
         networks: The networks.
         batch: `[batch, time + 1]`; the last step only bootstraps.
@@ -241,26 +258,43 @@ class ReplayedSequences:
         bare = dataclasses.replace(self.batch, carry=None)
         return jax.tree.map(lambda x: x[:, self.burn_in : -1], bare)
 
-    def policy_actions(self, actor: PyTree, key: Key) -> tuple[PolicyActions, dict[str, Array]]:
-        """Give the policy's actions at every step and at the last, `[batch, time + 1]`, and the actor's sown losses."""
-        _, distribution, sown = self.networks.actor.unroll_with_losses(
-            actor, self.batch.inputs, self.carry["actor"], self.burn_in
-        )
-        return policy_actions(key, distribution), sown
+    def policy_actions(self, actor: PyTree, key: Key) -> tuple[PolicyActions, PolicyActions, dict[str, Array]]:
+        """Give the policy's actions at the steps, those at their successors, and the actor's sown losses.
+
+        Both are `[batch, time]`; those at the last successor have no gradient in a network without memory.
+        """
+        network, inputs = self.networks.actor, self.batch.inputs
+        features, sown = network.embed_to_bootstrap(actor, inputs, self.carry["actor"], self.burn_in)
+        distribution, more = network.readout(actor, features, inputs, self.burn_in)
+        actions = policy_actions(key, distribution)
+        now, following = (jax.tree.map(lambda x, s=s: x[:, s], actions) for s in (slice(-1), slice(1, None)))
+        return now, following, sown | more
 
     def soft_value(self, critics: Sequence[PyTree], actions: PolicyActions, temperature: Array) -> Array:
-        """Give the soft value of the policy's actions by the lowest of the critics, `[batch, time + 1]`."""
+        """Give the soft value of the policy's actions at the steps by the lowest of the critics, `[batch, time]`."""
         values, _ = self._value(critics, actions.action)
-        return soft_value([expected_values(x) for x in values], actions.entropy, temperature, actions.probabilities)
+        return _soft_value(values, actions, temperature)
+
+    def following_soft_value(self, critics: Sequence[PyTree], actions: PolicyActions, temperature: Array) -> Array:
+        """Give the soft value of the policy's actions at the successors of the steps, `[batch, time]`."""
+        values, _ = self._value(critics, actions.action, following=True)
+        return _soft_value(values, actions, temperature)
 
     def values(self, critics: Sequence[PyTree]) -> tuple[list[Values], dict[str, Array]]:
         """Give each critic's values of the actions taken, `[batch, time]`, and their sown losses."""
-        action = self.batch.action[:, self.burn_in :]
+        action = self.steps.action
         values, sown = self._value(critics, action)
-        chosen = [self.networks.chosen(x, action) for x in values]
-        return [first_steps(x, action.shape[1] - 1) for x in chosen], sown
+        return [self.networks.chosen(x, action) for x in values], sown
 
-    def _value(self, critics: Sequence[PyTree], action: Array | None) -> tuple[list[Values], dict[str, Array]]:
-        inputs = self.batch.inputs
-        _, values, sown = self.networks.value(critics, inputs, self.carry["critics"], action, self.burn_in)
+    def _value(
+        self, critics: Sequence[PyTree], action: Array | None, *, following: bool = False
+    ) -> tuple[list[Values], dict[str, Array]]:
+        start, stop = (self.burn_in + 1, None) if following else (self.burn_in, -1)
+        inputs = jax.tree.map(lambda x: x[:, :stop], self.batch.inputs)
+        carry = self.carry["critics"]
+        _, values, sown = self.networks.value(critics, inputs, carry, action, self.burn_in, start)
         return values, sown
+
+
+def _soft_value(values: Sequence[Values], actions: PolicyActions, temperature: Array) -> Array:
+    return soft_value([expected_values(x) for x in values], actions.entropy, temperature, actions.probabilities)

@@ -156,15 +156,15 @@ class NStepTargets:
     unscale: Callable[[Array], Array] | None = None
 
     def returns(self, values: Array) -> Array:
-        """Give the returns `[batch, time, ...]` that bootstrap from values `[batch, time + 1, ...]`."""
+        """Give the returns `[batch, time, ...]` that bootstrap from the values of the successors of the steps."""
         values = values if self.unscale is None else self.unscale(values)
         reward, discount, hidden = (_add_axes(x, values) for x in (self.reward, self.discount, self.hidden))
-        returns = n_step_returns(reward, discount, hidden, values, self.n)
+        returns = n_step_returns(reward, discount, hidden, _with_first(values), self.n)
         return returns if self.scale is None else self.scale(returns)
 
     def at_bootstrap(self, x: Array) -> Array:
-        """Take from `x`, `[batch, time + 1, ...]`, the steps that these returns bootstrap from."""
-        return n_step_returns(jnp.zeros(()), jnp.ones(()), _add_axes(self.hidden, x), x, self.n)
+        """Take from `x` of the successors, `[batch, time, ...]`, the steps that these returns bootstrap from."""
+        return n_step_returns(jnp.zeros(()), jnp.ones(()), _add_axes(self.hidden, x), _with_first(x), self.n)
 
 
 def temporal_differences(output: Values, following: Values, targets: NStepTargets) -> tuple[Array, Array]:
@@ -175,7 +175,7 @@ def temporal_differences(output: Values, following: Values, targets: NStepTarget
 
     Args:
         output: Values of the actions taken, `[batch, time]`.
-        following: Values that returns bootstrap from, `[batch, time + 1]`; they get no gradient.
+        following: Values of the successors of these steps, `[batch, time]`; they get no gradient.
         targets: How returns bootstrap.
 
     Returns:
@@ -193,6 +193,11 @@ def temporal_differences(output: Values, following: Values, targets: NStepTarget
     if isinstance(output, BranchValues):
         return losses, BranchValues(tuple(jnp.abs(target - branch) for branch in output.branches)).mean()
     return losses, target - expected_values(output)
+
+
+def _with_first(values: Array) -> Array:
+    """Put a first step in front of its successors; returns do not bootstrap from it, except where it has no loss."""
+    return jnp.concatenate([values[:, :1], values], axis=1)
 
 
 def _add_axes(x: Array, other: Array) -> Array:

@@ -153,7 +153,7 @@ def test_a_missing_library_names_its_extra(namespace, monkeypatch):
     for name in [name for name in sys.modules if name.startswith(f"{LIBRARIES[namespace]}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, f"memorax.environments.adapters.{namespace}", raising=False)
-    with pytest.raises(MissingExtraError, match=rf"run `pip install memorax\[{namespace}\]`"):
+    with pytest.raises(MissingExtraError, match=rf'run `pip install "memorax\[{namespace}\]"`'):
         make(f"{namespace}::Anything")
 
 

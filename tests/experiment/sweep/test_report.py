@@ -48,7 +48,7 @@ def test_the_best_are_told_by_their_fresh_seeds(sweep, tmp_path):
     best = section(page, "best")
     rows = re.findall(r"<tr.*?</tr>", best, re.DOTALL)[1:]
     assert "trials/0000" in rows[0]
-    assert re.search(r"6\.000 \[5\.\d+, 7\.\d+\]", rows[0])
+    assert re.search(r"6\.000 \[5\.\d+,\s7\.\d+\]", rows[0])
     assert [re.search(r"trials/\d+", row)[0] for row in rows] == [f"trials/{i:04d}" for i in (0, 1, 4, 6)]
 
 
@@ -75,11 +75,11 @@ def test_importance_needs_optuna_and_says_so(sweep, tmp_path, monkeypatch):
     from memorax.experiment.sweep import report
 
     def missing(config, trials):
-        raise ImportError("engine optuna needs optuna, which is not installed; run `pip install memorax[optuna]`")
+        raise ImportError('engine optuna needs optuna, which is not installed; run `pip install "memorax[optuna]"`')
 
     monkeypatch.setattr(report, "importance", missing)
     page = write_sweep_report(sweep, tmp_path / "sweep.html").read_text()
-    assert "pip install memorax[optuna]" in section(page, "importance")
+    assert 'pip install "memorax[optuna]"' in section(page, "importance")
 
 
 def test_several_metrics_have_a_figure_of_their_front(tmp_path):

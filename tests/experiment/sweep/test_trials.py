@@ -3,8 +3,8 @@ import json
 import pytest
 from tests.experiment.sweep.sweeps import begin, small_run, small_sweep
 
+from memorax.experiment.space import draw
 from memorax.experiment.sweep import Choice, Trial, best_trials, read_trials
-from memorax.experiment.sweep.space import draw
 from memorax.experiment.sweep.trials import failed, finished, read_trial, trial_config, write_trial
 
 

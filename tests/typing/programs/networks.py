@@ -13,6 +13,7 @@ from memorax.networks import (
     RNN,
     RTRL,
     AGaLiTeCell,
+    BMRUCell,
     DeltaProductCell,
     FeatureExtractor,
     FFMCell,
@@ -49,6 +50,7 @@ from memorax.networks import (
     SequenceModelWrapper,
     SHMCell,
     SHMConfig,
+    TTTLinearCell,
     heads,
     mLSTMCell,
     mLSTMConfig,
@@ -71,6 +73,7 @@ LRUCell(features=64, state_dim=32, r_min=0.9, r_max=0.999, dtype=jnp.bfloat16)
 # Every cell by keywords.
 cells = [
     AGaLiTeCell(features=64, eta=4, rank=2),
+    BMRUCell(features=64, threshold=2.0),
     DeltaProductCell(features=64, num_householder=3),
     FFMCell(features=64, memory_size=32, context_size=4),
     GatedDeltaNet2Cell(features=64, gate_rank=8),
@@ -88,6 +91,7 @@ cells = [
     RGLRUCell(features=64, state_dim=32),
     RetNetCell(features=64, value_dim=32),
     S5Cell(features=64, hidden_dim=64),
+    TTTLinearCell(features=64, mini_batch_size=8),
     mLSTMCell(features=64, inner_dim=64, num_heads=4),
 ]
 torsos = [Memoroid(cell=cell) for cell in cells]

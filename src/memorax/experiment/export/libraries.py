@@ -14,9 +14,10 @@ def require(library: str, extra: str) -> Any:
     Raises:
         ImportError: It is not installed; the message says how to install it.
     """
+    package = library.partition(".")[0]
     try:
         return importlib.import_module(library)
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"this export format needs {library}, which is not installed; run `pip install memorax[{extra}]`"
+            f'this export format needs {package}, which is not installed; run `pip install "memorax[{extra}]"`'
         ) from error

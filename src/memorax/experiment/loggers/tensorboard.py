@@ -25,7 +25,7 @@ class TensorBoard:
             import tensorboardX.event_file_writer  # pyright: ignore[reportMissingImports] (an extra)
         except ModuleNotFoundError as error:
             message = "logger `tensorboard` needs tensorboardX, which is not installed"
-            raise ImportError(f"{message}; run `pip install memorax[tensorboard]`") from error
+            raise ImportError(f'{message}; run `pip install "memorax[tensorboard]"`') from error
         self.folder = folder
         self._library: Any = tensorboardX
         self._files: dict[int, Any] = {}

@@ -27,7 +27,7 @@ class Trackio:
             import trackio  # pyright: ignore[reportMissingImports] (an extra)
         except ModuleNotFoundError as error:
             message = "logger `trackio` needs trackio, which is not installed"
-            raise ImportError(f"{message}; run `pip install memorax[trackio]`") from error
+            raise ImportError(f'{message}; run `pip install "memorax[trackio]"`') from error
         self.folder, self.config = folder, config
         self._library: Any = trackio
         self._runs: dict[int, Any] = {}

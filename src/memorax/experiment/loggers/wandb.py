@@ -29,7 +29,7 @@ class WeightsAndBiases:
             import wandb  # pyright: ignore[reportMissingImports] (an extra)
         except ModuleNotFoundError as error:
             message = "logger `wandb` needs wandb, which is not installed"
-            raise ImportError(f"{message}; run `pip install memorax[wandb]`") from error
+            raise ImportError(f'{message}; run `pip install "memorax[wandb]"`') from error
         self.folder, self.config = folder, config
         self._library: Any = wandb
         self._runs: dict[int, Any] = {}
@@ -64,15 +64,19 @@ class WeightsAndBiases:
     def _run(self, seed: int) -> Any:
         if seed not in self._runs:
             name = self.folder.resolve().name
-            self._runs[seed] = self._library.init(
-                project=os.environ.get("WANDB_PROJECT", PROJECT),
-                group=f"{name}-{self._id}",
-                name=f"{name}-seed-{seed}",
-                id=f"{self._id}-{seed}",
-                resume="allow",
-                reinit="create_new",
-                dir=str(self.folder),
-                config={**self.config, "seed": seed},
-                settings=self._library.Settings(silent=True, console="off"),
-            )
+            options = {
+                "project": os.environ.get("WANDB_PROJECT", PROJECT),
+                "group": f"{name}-{self._id}",
+                "name": f"{name}-seed-{seed}",
+                "id": f"{self._id}-{seed}",
+                "resume": "allow",
+                "reinit": "create_new",
+                "dir": str(self.folder),
+                "config": {**self.config, "seed": seed},
+                "settings": self._library.Settings(silent=True, console="off"),
+            }
+            try:
+                self._runs[seed] = self._library.init(**options)
+            except self._library.UsageError as error:  # nobody is logged in
+                raise RuntimeError(f"{error} Or set WANDB_MODE=offline: `wandb sync` uploads it later.") from error
         return self._runs[seed]

@@ -125,6 +125,6 @@ def _ffmpeg() -> str:
         import imageio_ffmpeg  # pyright: ignore[reportMissingImports] (an extra)
     except ModuleNotFoundError as error:
         raise ImportError(
-            "videos need imageio-ffmpeg, which is not installed; run `pip install memorax[video]`, or write a .gif"
+            'videos need imageio-ffmpeg, which is not installed; run `pip install "memorax[video]"`, or write a .gif'
         ) from error
     return imageio_ffmpeg.get_ffmpeg_exe()

@@ -1,9 +1,10 @@
 """Comparing runs: final returns with intervals, and a verdict for each pair."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -185,4 +186,18 @@ def differing_fields(results: Sequence[RunResult]) -> dict[str, list[str]]:
 def _flatten(config: RunConfig) -> dict[str, str]:
     """The settings of a run, those of its algorithm among them, as text."""
     fields = {name: value for name, value in vars(config).items() if name != "hyperparameters"}
-    return {name: str(value) for name, value in (fields | vars(config.hyperparameters)).items()}
+    changes = [
+        f"from step {change['step']:,}: " + ", ".join(f"{name}={value}" for name, value in change["after"].items())
+        for change in config.history
+    ]
+    fields |= vars(config.hyperparameters) | {"history": "; ".join(changes)}
+    return {name: _setting(value) for name, value in fields.items()}
+
+
+def _setting(value: Any) -> str:
+    """Write a value as the command line takes it."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={x}" for name, x in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return f"{value:_}" if type(value) is int and value >= 10_000 else str(value)

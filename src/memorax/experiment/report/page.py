@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -9,7 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --mark: #e8a33d55; }
 * { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 70rem; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 80rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 p.note { opacity: 0.75; font-size: 0.9rem; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
@@ -19,7 +20,11 @@ table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabu
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { overflow-wrap: break-word; max-width: 28rem; } th { background: var(--soft); white-space: nowrap; }
 tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; max-width: 16rem; }
-@media (max-width: 40rem) { th, td { padding: 0.2rem 0.4rem; } thead th { white-space: normal; } }
+@media (min-width: 40rem) { tbody th { white-space: pre; max-width: none; } }
+@media (max-width: 40rem) {
+  th, td { padding: 0.2rem 0.4rem; } thead th { white-space: normal; }
+  figure { overflow-x: auto; } img.figure { max-width: none; width: 40rem; } img.figures { max-width: none; width: 70rem; }
+}
 tr.differs td { background: var(--mark); }
 nav a { margin-right: 1rem; } details summary { cursor: pointer; }
 """
@@ -88,10 +93,12 @@ def add_table(
     for i, cells in enumerate(rows):
         row = SubElement(body, "tr", {"class": "differs"} if marked and marked[i] else {})
         for j, cell in enumerate(cells):
-            add(row, "td" if j else "th", cell, **({} if j else {"scope": "row"}))
+            # An interval is not divided at the end of a line.
+            text = re.sub(r"\[(\S+), (\S+)\]", "[\\1,\u00a0\\2]", cell)
+            add(row, "td" if j else "th", text, **({} if j else {"scope": "row"}))
 
 
-def add_image(parent: Element, data: bytes, kind: str, caption: str) -> None:
+def add_image(parent: Element, data: bytes, kind: str, caption: str, content: str = "picture") -> None:
     """Add a picture, which becomes part of the page.
 
     Args:
@@ -99,10 +106,12 @@ def add_image(parent: Element, data: bytes, kind: str, caption: str) -> None:
         data: The file.
         kind: Its type, such as `png` or `gif`.
         caption: What it shows.
+        content: `"figure"` where it has text that is to be read on a phone, too: it is wider than that, and moved there
+            by the finger; `"figures"` where it has several side by side.
     """
     figure = SubElement(parent, "figure")
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    SubElement(figure, "img", src=source, alt=caption, loading="lazy")
+    SubElement(figure, "img", {"class": content, "src": source, "alt": caption, "loading": "lazy"})
     add(figure, "figcaption", caption)
 
 
@@ -118,7 +127,7 @@ def add_figure(
     draw(figure)
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    add_image(parent, file.getvalue(), "png", caption)
+    add_image(parent, file.getvalue(), "png", caption, "figure")
 
 
 def interval_text(summary: Mapping[str, Any], name: str) -> str:

@@ -113,30 +113,28 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     """
     from matplotlib.ticker import EngFormatter
 
-    labels = {}
-    for curve in curves:
+    labels: dict[Any, str] = {}
+    for i, curve in enumerate(curves):
         seeds = f"{curve.seeds} seeds" if curve.seeds > 1 else "1 seed"
-        (line,) = axes.plot(curve.steps, curve.center, linewidth=1.8)
+        (line,) = axes.plot(curve.steps, curve.center, linewidth=1.8, **line_style(i))
         labels[line] = f"{curve.label} ({seeds})"
         axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.2, linewidth=0)
-    for config in configs:
+    for i, (curve, config) in enumerate(zip(curves, configs, strict=True)):
         for change in config.history:
-            text = ", ".join(f"{name}={value:g}" for name, value in change["after"].items())
-            axes.axvline(change["step"], color="0.4", linestyle="-.", linewidth=0.8)
-            place = {
-                "xycoords": ("data", "axes fraction"),
-                "rotation": 90,
-                "va": "bottom",
-                "ha": "right",
-                "fontsize": 8,
-            }
-            axes.annotate(text, (change["step"], 0.02), **place)
+            if "copied" in change and len(configs) > 1:
+                continue  # of a population, which has a figure of its own
+            copied = [f"copies member {change['copied']}"] if "copied" in change else []
+            text = ", ".join([*copied, *(f"{name}={value:g}" for name, value in change["after"].items())])
+            line = axes.axvline(change["step"], color=line_style(i)["color"], linestyle="-.", linewidth=0.8)
+            labels[line] = f"{curve.label} from here on with {text}"
     tasks = {config.task(): config for config in configs}
     for memory, style in (("with", "--"), ("without", ":")):
-        known = [best_return(config, memory=memory == "with") for config in tasks.values()]
-        for value in sorted({value for value in known if value is not None}):
+        known = {task: best_return(config, memory=memory == "with") for task, config in tasks.items()}
+        for value in sorted({value for value in known.values() if value is not None}):
             line = axes.axhline(value, color="0.4", linestyle=style, linewidth=1.2)
-            labels[line] = f"best {memory} memory ({value:.3g})"
+            where = [task.rpartition("::")[2] for task in known if known[task] == value]
+            places = f" in {', '.join(where)}" if len(where) < len(tasks) else ""
+            labels[line] = f"best {memory} memory{places} ({value:.3g})"
     axes.set_xlabel("environment steps per seed")
     axes.set_ylabel("mean episode return")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -145,14 +143,19 @@ def draw(axes: Any, curves: list[Curve], configs: list[RunConfig], statistic: st
     statistics = f"\n{name} over seeds with 95 % bootstrap interval" if several else ""
     _write(axes.set_title("", fontsize=11), f"{', '.join(tasks)}{statistics}")
     axes.grid(alpha=0.25)
-    add_legend(axes, labels)
+    add_legend_below(axes.figure, labels)
+
+
+def line_style(number: int) -> dict[str, str]:
+    """Color and style of the line of a run, so that those of forty runs are told apart."""
+    return {"color": f"C{number % 10}", "linestyle": ("-", "--", "-.", ":")[number // 10 % 4]}
 
 
 def add_legend(axes: Any, labels: Mapping[Any, str], **options: Any) -> None:
     """Add a legend that shows names as they are.
 
     Args:
-        axes: The axes.
+        axes: The axes, or a figure.
         labels: The name of each line.
         **options: Further options of the legend.
     """
@@ -160,6 +163,21 @@ def add_legend(axes: Any, labels: Mapping[Any, str], **options: Any) -> None:
     legend = axes.legend(labels.keys(), map(str, range(len(labels))), frameon=False, **options)
     for text, label in zip(legend.get_texts(), labels.values(), strict=True):
         _write(text, label)
+
+
+def add_legend_below(figure: Any, labels: Mapping[Any, str], fontsize: float = 9.0) -> None:
+    """Add a legend below everything else in a figure, which grows by it: it covers nothing.
+
+    Args:
+        figure: The figure, with constrained layout.
+        labels: The name of each line.
+        fontsize: In points.
+    """
+    inches = fontsize / 72
+    longest = max(map(len, labels.values()), default=0)
+    columns = int(np.clip(figure.get_figwidth() / ((0.57 * longest + 4.5) * inches), 1, max(1, len(labels))))
+    figure.set_figheight(figure.get_figheight() + 1.55 * inches * -(-len(labels) // columns))
+    add_legend(figure, labels, loc="outside lower center", ncols=columns, fontsize=fontsize)
 
 
 def _write(text: Any, content: str) -> None:

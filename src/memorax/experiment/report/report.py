@@ -28,7 +28,7 @@ from memorax.experiment.report.page import (
     new_page,
     render,
 )
-from memorax.experiment.report.plot import RETURN, add_legend, draw, make_curve
+from memorax.experiment.report.plot import RETURN, add_legend_below, draw, line_style, make_curve
 from memorax.experiment.report.statistics import performance_profile
 from memorax.experiment.run.files import DIAGNOSIS_FIGURE, EVALUATION_FILE, SUMMARY_FILE, read_json, write_text
 
@@ -56,8 +56,8 @@ def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
     title = "Report on " + (results[0].label if len(results) == 1 else f"{len(results)} runs")
     html, body = new_page(title)
     add(body, "p", f"written by memorax {memorax.__version__}", **{"class": "note"})
-    sections = (_results, _curves, _comparison, _methods, _losses, _settings, _memory, _pictures, _machines)
-    for section in sections:
+    of_learning = (_results, _curves, _populations, _comparison, _methods, _losses)
+    for section in (*of_learning, _settings, _memory, _pictures, _machines):
         section(body, results)
     nav = Element("nav")
     for section in body.iter("section"):
@@ -113,15 +113,25 @@ def _curves(body: Element, results: Sequence[RunResult]) -> None:
             add_figure(section, partial(_draw_seeds, known=known), f"{task}: each seed by itself")
 
 
+def _populations(body: Element, results: Sequence[RunResult]) -> None:
+    """Populations whose members are among the runs."""
+    from memorax.experiment.population.config import is_population
+    from memorax.experiment.population.figure import add_population
+
+    for base in dict.fromkeys(result.folder.resolve().parent for result in results):
+        if is_population(base):
+            add_population(body, base)
+
+
 def _draw_seeds(figure: Any, known: Sequence[RunResult]) -> None:
-    axes, first = figure.add_subplot(), {}
+    axes, first = figure.add_subplot(), dict[str, Any]()
     for i, result in enumerate(known):
         for seed in sorted({row["seed"] for row in result.rows}):
             steps, values = _series([row for row in result.rows if row["seed"] == seed], RETURN)
-            (line,) = axes.plot(steps, values, color=f"C{i % 10}", linewidth=1.0, alpha=0.8)
+            (line,) = axes.plot(steps, values, linewidth=1.0, alpha=0.8, **line_style(i))
             first.setdefault(result.label, line)
     _finish(axes, "mean episode return")
-    add_legend(axes, {line: label for label, line in first.items()}, fontsize=8)
+    add_legend_below(figure, {line: label for label, line in first.items()})
 
 
 def _comparison(body: Element, results: Sequence[RunResult]) -> None:
@@ -136,7 +146,7 @@ def _comparison(body: Element, results: Sequence[RunResult]) -> None:
     section = add_section(body, "comparison", "Comparison", note)
     rows = [
         (
-            f"{pair.first} against {pair.second}",
+            f"{pair.first}\nagainst {pair.second}",
             pair.verdict,
             f"{pair.difference:+.3f}",
             f"{pair.probability:.2f} [{pair.interval[0]:.2f}, {pair.interval[1]:.2f}]",
@@ -168,12 +178,13 @@ def _draw_profiles(figure: Any, scores: Sequence[MethodScore]) -> None:
     low, high = min(0.0, *(s.scores.min() for s in scores)), max(1.0, *(s.scores.max() for s in scores))
     thresholds = np.linspace(low, high, 201)
     labels = {}
-    for score in scores:
-        (line,) = axes.step(thresholds, performance_profile(score.scores, thresholds), where="post")
+    for i, score in enumerate(scores):
+        shares = performance_profile(score.scores, thresholds)
+        (line,) = axes.step(thresholds, shares, where="post", **line_style(i))
         labels[line] = score.method
     axes.set(xlabel="score", ylabel="share of runs above it", ylim=(-0.03, 1.03))
     axes.grid(alpha=0.25)
-    add_legend(axes, labels, fontsize=8)
+    add_legend_below(figure, labels)
 
 
 def _losses(body: Element, results: Sequence[RunResult]) -> None:
@@ -186,20 +197,22 @@ def _losses(body: Element, results: Sequence[RunResult]) -> None:
     rows = -(-len(names) // 3)
 
     def draw_all(figure: Any) -> None:
+        from matplotlib.ticker import EngFormatter
+
+        lines = {}
         for i, name in enumerate(names):
             axes = figure.add_subplot(rows, 3, i + 1)
-            for result in results:
-                axes.plot(*_series(result.rows, name), linewidth=1.0, label=result.label if i == 0 else None)
+            for j, result in enumerate(results):
+                (line,) = axes.plot(*_series(result.rows, name), linewidth=1.0, **line_style(j))
+                lines[j] = line
             axes.set_title(name.removeprefix("losses/"), fontsize=9, parse_math=False)
             axes.tick_params(labelsize=7)
             axes.locator_params("x", nbins=4)
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.grid(alpha=0.25)
-        legend = figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        add_legend_below(figure, {line: results[j].label for j, line in lines.items()})
 
-    height = 2.2 * rows + 0.2 * len(results)
-    add_figure(section, draw_all, "Losses by environment steps of each seed", (9.0, height))
+    add_figure(section, draw_all, "Losses by environment steps of each seed", (9.0, 2.2 * rows))
 
 
 def _settings(body: Element, results: Sequence[RunResult]) -> None:
@@ -223,9 +236,9 @@ def _memory(body: Element, results: Sequence[RunResult]) -> None:
     found = [(result, result.folder / DIAGNOSIS_FIGURE) for result in results]
     found = [(result, path) for result, path in found if path.is_file()]
     if found:
-        section = add_section(body, "memory", "Memory", "As `memorax diagnose` measured it.")
+        section = add_section(body, "memory", "Memory", "As memorax diagnose measured it.")
         for result, path in found:
-            add_image(section, path.read_bytes(), "png", result.label)
+            add_image(section, path.read_bytes(), "png", result.label, "figures")
 
 
 def _pictures(body: Element, results: Sequence[RunResult]) -> None:

@@ -1,7 +1,7 @@
 """The states of several runs in one program: every run has its own part of one axis of seeds."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,9 +9,11 @@ import jax.numpy as jnp
 
 from memorax.core.types import Key, PyTree
 from memorax.environments import HostEnvironmentError
+from memorax.experiment.loggers import Row
 from memorax.experiment.run.engine import Engine
+from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.metrics import Interval
-from memorax.experiment.run.programs import compile_interval, initialization
+from memorax.experiment.run.programs import compile_interval, initialization, seed_keys
 
 
 class Batch:
@@ -31,6 +33,8 @@ class Batch:
         self._state: PyTree = None
         self._programs: dict[tuple[int, int], Callable[..., tuple[PyTree, Interval]]] = {}
         self._initializations: dict[int, Callable[..., Any]] = {}
+        self._evaluated: tuple[int, list[Row]] | None = None
+        """The step of the last evaluation, and its metrics; None where the states have changed since."""
 
     def initialize(self, init_keys: Key, keys: Key, warmup: int, values: Mapping[str, float]) -> tuple[PyTree, Any]:
         """Make the state of one run, as `programs.initialize` does; compiled once for all."""
@@ -49,10 +53,45 @@ class Batch:
         for length in sorted(set(lengths.values())):
             self._advance([lane for lane, own in lengths.items() if own == length], length, lengths)
 
+    def change(self, lanes: Sequence["Lane"], function: Callable[[PyTree], PyTree]) -> None:
+        """Change the states of all runs that have not ended.
+
+        Args:
+            lanes: The runs.
+            function: Of their states, `[seeds of all, ...]`, in this order.
+        """
+        if self._together != list(lanes):
+            self._put_together(list(lanes), lanes)
+        self._evaluated = None
+        self._state = function(self._state)
+
+    def evaluate(self, lane: "Lane", evaluator: Evaluator, step: int) -> list[Row]:
+        """Evaluate a run, and in the same program all that are trained beside it, which will ask for the same.
+
+        Args:
+            lane: The run.
+            evaluator: Evaluates any of them.
+            step: Which names the randomness.
+
+        Returns:
+            The metrics of each seed of the run.
+        """
+        if lane.own is not None or lane not in self._together:
+            return evaluator.with_keys(lane.evaluation_keys).evaluate(lane.state, step)
+        if self._evaluated is None or self._evaluated[0] != step:
+            keys = jnp.concatenate([other.evaluation_keys for other in self._together])
+            self._evaluated = step, evaluator.with_keys(keys).evaluate(self._state, step)
+        start = self._start(lane)
+        return self._evaluated[1][start : start + lane.seeds]
+
     def part(self, lane: "Lane", choose: Callable[[PyTree], PyTree] = lambda state: state) -> PyTree:
         """Give the state of one run, or what is chosen of it, `[seeds, ...]`."""
-        start = sum(other.seeds for other in self._together[: self._together.index(lane)])
+        start = self._start(lane)
         return jax.tree.map(lambda x: x[start : start + lane.seeds], choose(self._state))
+
+    def _start(self, lane: "Lane") -> int:
+        """The first row of a run."""
+        return sum(other.seeds for other in self._together[: self._together.index(lane)])
 
     def _advance(self, lanes: list["Lane"], length: int, alive: Mapping["Lane", int]) -> None:
         waiting = [lane for lane in self._together if lane in alive and lane not in lanes]
@@ -65,7 +104,7 @@ class Batch:
             self._programs[program] = compile_interval(self.agent, self._keys, self._state, length)
             for lane in lanes:
                 lane.compile_seconds += (time.perf_counter() - start) / len(lanes)
-        start = time.perf_counter()
+        self._evaluated, start = None, time.perf_counter()
         self._state, interval = self._programs[program](self._keys, self._state)
         interval = jax.device_get(interval)
         seconds, first = time.perf_counter() - start, 0
@@ -74,7 +113,7 @@ class Batch:
             lane.interval = jax.tree.map(lambda x, rows=rows: x[rows], interval)
             lane.seconds, first = seconds, first + lane.seeds
 
-    def _put_together(self, lanes: list["Lane"], alive: Mapping["Lane", int]) -> None:
+    def _put_together(self, lanes: list["Lane"], alive: Collection["Lane"]) -> None:
         """Make these runs those that the next program trains; the others keep their states."""
         for lane in self._together:
             if lane in alive:
@@ -82,7 +121,7 @@ class Batch:
         states, self._state = [lane.own for lane in lanes], None
         for lane in lanes:
             lane.own = None
-        self._together = lanes
+        self._together, self._evaluated = lanes, None
         self._keys = jnp.concatenate([lane.keys for lane in lanes])
         self._state = jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
 
@@ -96,6 +135,7 @@ class Lane(Engine):
         values: Hyperparameters of the run by name.
 
     Attributes:
+        evaluation_keys: Keys of evaluation, `[seeds]`.
         interval: Metrics of the last interval.
         seeds: Number of seeds.
     """
@@ -103,6 +143,7 @@ class Lane(Engine):
     def __init__(self, batch: Batch, seeds: Sequence[int], values: Mapping[str, float]) -> None:
         super().__init__(batch.agent, list(seeds), values=values)
         self.batch, self.seeds = batch, len(seeds)
+        self.evaluation_keys = seed_keys(list(seeds))[2]
         self.interval: Interval | None = None
 
     @property
@@ -138,3 +179,23 @@ class Lane(Engine):
             raise RuntimeError("the batch must advance before its runs do")
         interval, self.interval = self.interval, None
         return interval, length, None
+
+
+class LaneEvaluator:
+    """Evaluates one run of a batch, together with the others.
+
+    Args:
+        lane: The run.
+        shared: Evaluates any run of the batch.
+    """
+
+    def __init__(self, lane: Lane, shared: Evaluator) -> None:
+        self._lane, self._shared = lane, shared
+
+    def evaluate(self, state: PyTree, step: int) -> list[Row]:
+        """Give the metrics `eval/...` of each seed; the state is the one in the batch."""
+        del state
+        return self._lane.batch.evaluate(self._lane, self._shared, step)
+
+    def close(self) -> None:
+        """Release nothing: the environments are compiled."""

@@ -57,7 +57,7 @@ class CheckpointWriter:
         self.keep = keep
         self.folder.mkdir(parents=True, exist_ok=True)
         sync_folder(self.folder.parent)
-        self._orbax = ocp.StandardCheckpointer()
+        self._orbax = ocp.StandardCheckpointer(**_alone())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._pending: int | None = None
@@ -194,7 +194,7 @@ def restore(
     wanted = flatten(abstract)
     expected = {name: jax.eval_shape(_plain, leaf) if _is_key(leaf) else leaf for name, leaf in wanted.items()}
     stored = {name: leaf for name, leaf in expected.items() if np.prod(leaf.shape)}
-    with ocp.StandardCheckpointer() as orbax:
+    with ocp.StandardCheckpointer(**_alone()) as orbax:
         with _reading(path):
             # First: orbax calls unreadable files missing, and leaves tasks behind that report damage when it is late.
             check_sealed(path)
@@ -231,6 +231,16 @@ def flatten(tree: PyTree) -> dict[str, Any]:
     """List a tree's leaves by name: `learner/actor/params/...`, in the order of the tree."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _alone() -> dict[str, Any]:
+    """Tell orbax that this process does not wait for others: one alone writes, and each reads for itself."""
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return {}
+    me = jax.process_index()
+    return {"multiprocessing_options": ocp.options.MultiprocessingOptions(me, {me}, f"process{me}")}
 
 
 @contextlib.contextmanager

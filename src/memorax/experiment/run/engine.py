@@ -59,6 +59,15 @@ class Engine:
         """What is learned by all seeds."""
         return self.state.learner
 
+    def snapshot(self) -> PyTree:
+        """The state of all seeds, to be saved."""
+        return self.state
+
+    def suspects(self, interval: Interval) -> PyTree:
+        """The learner of all seeds, to be looked into where something was not finite in an interval."""
+        del interval
+        return self.learner
+
     def begin(self, warmup: int, change: Callable[[PyTree], PyTree]) -> None:
         """Make the state before the first step.
 

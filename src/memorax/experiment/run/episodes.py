@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import jax
 import numpy as np
@@ -53,13 +53,21 @@ def episode_player(
         play = lox.spool(agent.evaluate)
         return play(key, state, num_steps=max_steps, num_episodes=episodes, deterministic=deterministic)[1]
 
-    program = one if in_python(agent) else jax.jit(devices.each_seed(one), out_shardings=devices.everywhere())
+    programs: dict[int, Callable[..., Any]] = {}
+    """By number of seeds."""
+
+    def compiled(*args: PyTree) -> Callable[..., Any]:
+        if in_python(agent):
+            return one
+        return devices.compiled(jax.jit(devices.each_seed(one), out_shardings=devices.everywhere()), *args)
 
     def play(keys: Key, state: Any) -> Played:
         # Neither the environments nor the replay buffer of training are needed.
-        with devices.inside():
-            logs = jax.device_get(program(devices.place(keys), dataclasses.replace(state, loop=None, buffer=None)))
+        args = devices.place(keys), dataclasses.replace(state, loop=None, buffer=None)
         seeds = keys.shape[0]
+        if seeds not in programs:
+            programs[seeds] = compiled(*args)
+        logs = jax.device_get(programs[seeds](*args))
         ended = logs["returned_episode"].reshape(seeds, -1)
         count = ended.sum(axis=1)
         sums = [
@@ -69,6 +77,18 @@ def episode_player(
         return Played(count, *(total / np.maximum(count, 1) for total in sums))
 
     return play
+
+
+class Evaluates(Protocol):
+    """Evaluates a run while it trains."""
+
+    def evaluate(self, state: PyTree, step: int) -> list[Row]:
+        """Give the metrics `eval/...` of each seed."""
+        ...
+
+    def close(self) -> None:
+        """Release environments that run in Python."""
+        ...
 
 
 class Evaluator:

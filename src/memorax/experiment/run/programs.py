@@ -58,7 +58,8 @@ def initialize(
     with devices.inside():
         shapes, _ = jax.eval_shape(mapped, init_keys, keys, given)
         where = (devices.shardings(shapes), devices.everywhere())
-        state, fault = jax.jit(mapped, out_shardings=where)(init_keys, keys, given)
+    program = devices.compiled(jax.jit(mapped, out_shardings=where), init_keys, keys, given)
+    state, fault = program(init_keys, keys, given)
     return state, jax.device_get(fault)
 
 
@@ -97,9 +98,7 @@ def compile_interval(
     if in_python(agent):
         return python_interval(agent, length)
     where = (devices.shardings(state), devices.everywhere())
-    with devices.inside():
-        program = jax.jit(devices.each_seed(one), donate_argnums=1, out_shardings=where)
-        return program.lower(keys, state).compile()
+    return devices.compiled(jax.jit(devices.each_seed(one), donate_argnums=1, out_shardings=where), keys, state)
 
 
 def restore_state(

@@ -16,9 +16,10 @@ from memorax.experiment.run.best import BestCheckpoint
 from memorax.experiment.run.diagnosis import Divergence, borne_faults, diagnose
 from memorax.experiment.run.display import Display
 from memorax.experiment.run.engine import Engine
-from memorax.experiment.run.episodes import Evaluator
+from memorax.experiment.run.episodes import Evaluates
 from memorax.experiment.run.files import BEST, CHECKPOINTS, METRICS_FILE, remove_temporary_files
 from memorax.experiment.run.folders import Claim
+from memorax.experiment.run.hosts import group
 from memorax.experiment.run.interrupt import Interruption
 from memorax.experiment.run.metrics import rows
 from memorax.experiment.run.series import Series
@@ -80,17 +81,16 @@ class Session:
         logger: Composite,
         callbacks: Sequence[Callback] = (),
         begin: Callable[[PyTree], PyTree] = lambda state: state,
-        evaluator: Evaluator | None = None,
+        evaluator: Evaluates | None = None,
     ) -> None:
         self.config, self.engine, self.claim, self.logger = config, engine, claim, logger
-        self.folder = folder = claim.folder
-        self.seeds = config.seed_numbers()
-        update = engine.agent.steps_per_update
+        self.folder, self.seeds = claim.folder, config.seed_numbers()
+        folder, update = self.folder, engine.agent.steps_per_update
         self.total = config.steps // update * update
         self.received_signal: int | None = None
         self.rows: list[Row] = []
         self._rules, self._callbacks = stopping_rules(config), tuple(callbacks)
-        self._evaluator = evaluator
+        self._evaluator, self._failed = evaluator, False
         latest = checkpoint.newest(folder / CHECKPOINTS)
         self.step = 0 if latest is None else int(latest.name)
         if self.step > self.total:
@@ -118,7 +118,6 @@ class Session:
         self.writer = checkpoint.CheckpointWriter(folder / CHECKPOINTS)
         self._best = BestCheckpoint(config.keep_best, folder / BEST, self.step, self._series.get)
         self._watch = recovery.Watch(folder)
-        self._failed = False
 
     def run(self, display: Display) -> Outcome:
         """Train to the end, or until SIGINT or SIGTERM; either way everything is saved.
@@ -188,6 +187,7 @@ class Session:
                 self._advance(length, display)
             except HostEnvironmentError as error:
                 raise self._saved_after(error) from error
+            interruption.signal = interruption.signal or group().signal()
             if not self._watch.is_intact():
                 raise recovery.FolderLostError
             every = self.config.checkpoint_every
@@ -235,7 +235,7 @@ class Session:
         interval, length, failure = self.engine.advance(length)
         seconds, steps = self.engine.seconds, (self.step, self.step + length)
         suspicion = self._seen, self._borne, self.engine.warmup
-        problem = diagnose(interval, self.engine.learner, steps, self.seeds, *suspicion)
+        problem = diagnose(interval, self.engine.suspects(interval), steps, self.seeds, *suspicion)
         if problem is not None:
             raise DivergenceError(f"{problem.message}; {self._what_is_left(problem)}")
         self._borne |= borne_faults(interval)
@@ -258,7 +258,7 @@ class Session:
             display.note(f"warning: {self.logger.notices.pop(0)}")
         if self._best.improved(self.step):
             self.logger.sync()
-            self._best.save(self.step, self.state, self._origin(self._rows))
+            self._best.save(self.step, self.engine.snapshot(), self._origin(self._rows))
         if failure is not None:
             raise failure
 
@@ -275,17 +275,18 @@ class Session:
         every = self.config.eval_every
         if self._evaluator is None or every is None or self.step // every == before // every:
             return ()
+        group().announce("evaluate", step=self.step)
         return self._evaluator.evaluate(self.state, self.step)
 
     def _save(self) -> None:
         self.logger.sync()
         # A complete checkpoint stands for the best ones up to it.
         self._best.settle(checkpoint.newest(self.folder / CHECKPOINTS))
-        self.writer.save(self.step, self.state, self._origin(self._rows))
+        self.writer.save(self.step, self.engine.snapshot(), self._origin(self._rows))
 
     def _save_by(self, writer: checkpoint.CheckpointWriter, metrics: Path) -> None:
         rows = origin.RowCount(read_rows(metrics, self.step))
-        writer.save(self.step, self.state, self._origin(rows))
+        writer.save(self.step, self.engine.snapshot(), self._origin(rows))
 
     def _origin(self, rows: origin.RowCount) -> dict[str, Any]:
         """What a checkpoint of this step belongs to."""

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from memorax.core.types import PyTree
 from memorax.experiment.build import with_exploration
-from memorax.experiment.callbacks import Callback, check_callbacks
-from memorax.experiment.changes import apply_changes
+from memorax.experiment.callbacks import Callback, check_callbacks, stopping_reason
+from memorax.experiment.changes import apply_changes, describe_changes
 from memorax.experiment.config import RunConfig
 from memorax.experiment.config_file import check_same_run, load_config, save_config, to_dict
 from memorax.experiment.devices import Devices
@@ -23,19 +23,17 @@ from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
 from memorax.experiment.run.display import Display, make_display
 from memorax.experiment.run.engine import Engine
-from memorax.experiment.run.episodes import Evaluator
+from memorax.experiment.run.episodes import Evaluates, Evaluator
 from memorax.experiment.run.files import CHECKPOINTS
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder, latest_folder
 from memorax.experiment.run.fork import begin_with, check_fork
+from memorax.experiment.run.hosts import failing_together, group
+from memorax.experiment.run.intervals import with_log_interval
 from memorax.experiment.run.origin import check_not_lost
 from memorax.experiment.run.programs import seed_keys
 from memorax.experiment.run.recovery import explain_summary
 from memorax.experiment.run.session import Outcome, Session
-
-_INTERVALS = 100
-"""About how many logging intervals a run has by default."""
-_TRIED = 10_000
-"""How far from that number of updates a logging interval is looked for that divides the run."""
+from memorax.experiment.run.spread import SpreadEngine
 
 
 def train(  # noqa: PLR0913  how to run it, by keyword
@@ -48,11 +46,14 @@ def train(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | Literal["last", "best"] = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
-    devices: int | Literal["all"] = 1,
+    devices: int | Literal["all"] | None = None,
     console: Console | None = None,
     return_on_signal: bool = False,
 ) -> Outcome:
     """Train, and save configuration, metrics, checkpoints, learning curve and summary in a folder.
+
+    Where `memorax.experiment.connect` has connected several processes, each of them calls this function. The first one
+    does what is said here, and the others compute their share.
 
     A run is the same, bit for bit except for `time/*`, however often it is stopped, killed and resumed. With an
     environment in Python that holds for what is learned and logged until then; the environments begin new episodes.
@@ -75,7 +76,8 @@ def train(  # noqa: PLR0913  how to run it, by keyword
             methods of `memorax.experiment.loggers.Logger`. Names are saved in the configuration, objects are not.
         callbacks: Objects with the method of `memorax.experiment.Callback`, called after every logging interval.
         devices: How many devices train together, or `"all"`: seeds are split over them first, then the environments of
-            each seed. The result is the same up to rounding, and a run may be resumed on another number of them.
+            each seed. The result is the same up to rounding, and a run may be resumed on another number of them. None:
+            one, or all of all processes, where several train together.
         console: Where to show the progress; None for standard output.
         return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcome, so that the caller
             decides what happens.
@@ -87,12 +89,17 @@ def train(  # noqa: PLR0913  how to run it, by keyword
         DivergenceError: A metric or parameter became NaN or infinite. Nothing after the last checkpoint is saved.
         HostEnvironmentError: An environment in Python failed, or its process died. What was learned is saved.
         ImportError: The library of a logger is not installed.
+        LostProcessError: Another process of the run has ended.
         KeyboardInterrupt: The run was stopped by SIGINT, and saved.
         OSError: The disk failed or is full, or a logger failed.
         TypeError: No head serves the environment's action space, the environment does not take `env_options`, or it
             runs in Python and there are several devices.
         ValueError: The configuration is refused, the devices do not divide it, or the folder cannot be used.
     """
+    if not group().leads:
+        from memorax.experiment.run.follow import followed
+
+        return followed(return_on_signal=return_on_signal)
     session = prepare(
         config,
         folder,
@@ -111,6 +118,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
             signal.raise_signal(session.received_signal)
 
 
+@failing_together()
 def prepare(  # noqa: PLR0913  how to run it, by keyword
     config: RunConfig,
     folder: str | Path | None = None,
@@ -121,7 +129,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | str = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
-    devices: int | Literal["all"] = 1,
+    devices: int | Literal["all"] | None = None,
     maker: "Maker | None" = None,
 ) -> Session:
     """Check everything that can be checked before training; takes and raises what `train` does.
@@ -143,7 +151,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         config, agent = _resumed(config, folder, changes or {}, fork, maker)
         # What a run forked is read again only if it was killed before its first checkpoint.
         begun = newest(folder / CHECKPOINTS) is not None
-        begin = _begin(dataclasses.replace(config, fork=None) if begun else config, agent)
+        begin = beginning(dataclasses.replace(config, fork=None) if begun else config, agent)
         engine, evaluator = maker.equip(config, agent)
         claim = Claim(folder)
     else:
@@ -154,7 +162,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
             step = int(find_checkpoint(Path(fork), fork_step).name)
             config = dataclasses.replace(config, fork=str(fork), fork_step=step)
         config, agent = maker.build(config)
-        begin = _begin(config, agent)
+        begin = beginning(config, agent)
         engine, evaluator = maker.equip(config, agent)
         claim = claim_free(default_folder(config)) if folder is None else claim_empty(folder)
     logger = Composite({})
@@ -164,6 +172,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         logger = make_loggers(config.loggers, objects, claim.folder, to_dict(config))
         if not resume:
             save_config(claim.folder, config)
+        group().announce("join", config=to_dict(config))
         session = Session(config, engine, claim, logger, callbacks, begin, evaluator)
         if resume:  # only now, so that a run that is refused stays as it is
             save_config(claim.folder, config)
@@ -191,7 +200,33 @@ def _resumed(
     return (config, agent) if changed == config else maker.build(changed)
 
 
-def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
+class Maker:
+    """Makes what a run computes with.
+
+    Args:
+        devices: How many devices, as `Devices` has it.
+    """
+
+    def __init__(self, devices: int | Literal["all"] | None = None) -> None:
+        self.devices: int | Literal["all"] | None = devices
+
+    def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
+        """Build the agent, and fill in what follows from it."""
+        config = with_exploration(config)
+        agent = build_agent(config)
+        return with_log_interval(config, agent.steps_per_update), agent
+
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluates | None]:
+        """Check that the devices fit the run, and give what trains and what evaluates on them."""
+        devices = Devices(self.devices, config.seeds, getattr(config.hyperparameters, "num_envs", None))
+        devices.check(agent)
+        keys = seed_keys(config.seed_numbers())[2]
+        evaluator = Evaluator(config, agent, keys, devices) if config.eval_every else None
+        kind = SpreadEngine if group().several else Engine
+        return kind(agent, config.seed_numbers(), devices), evaluator
+
+
+def beginning(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
     """Give what changes the initial state of a new run: it puts in what another run has learned, if it forks one."""
     if config.fork is None:
         return lambda state: state
@@ -200,31 +235,7 @@ def _begin(config: RunConfig, agent: Any) -> Callable[[PyTree], PyTree]:
     return lambda state: begin_with(state, source)
 
 
-class Maker:
-    """Makes what a run computes with.
-
-    Args:
-        devices: How many devices, or `"all"`.
-    """
-
-    def __init__(self, devices: int | Literal["all"] = 1) -> None:
-        self.devices: int | Literal["all"] = devices
-
-    def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
-        """Build the agent, and fill in what follows from it."""
-        config = with_exploration(config)
-        agent = build_agent(config)
-        return with_log_interval(config, agent.steps_per_update), agent
-
-    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
-        """Check that the devices fit the run, and give what trains and what evaluates on them."""
-        devices = Devices(self.devices, config.seeds, getattr(config.hyperparameters, "num_envs", None))
-        devices.check(agent)
-        keys = seed_keys(config.seed_numbers())[2]
-        evaluator = Evaluator(config, agent, keys, devices) if config.eval_every else None
-        return Engine(agent, config.seed_numbers(), devices), evaluator
-
-
+@failing_together()
 def finish(session: Session, console: Console | None = None) -> Outcome:
     """Train what was prepared, show the progress, and summarize; raises what `train` does.
 
@@ -242,6 +253,7 @@ def finish(session: Session, console: Console | None = None) -> Outcome:
     finally:
         display.close()
         session.close()
+    group().announce("end", folder=str(outcome.folder), step=outcome.step, signal=outcome.signal)
     return conclude(session, outcome, display)
 
 
@@ -253,7 +265,9 @@ def announce(session: Session, display: Display) -> None:
     if config.fork is not None and not session.step:
         display.note(f"beginning with {config.fork} at step {config.fork_step:,}")
     if session.step:
-        display.note(f"resuming from step {session.step:,}")
+        display.note(f"resuming from step {session.step:,}{describe_changes(config, session.step)}")
+    for remark in getattr(session.agent, "remarks", ()):
+        display.note(remark)
     for warning in session.warnings:
         display.note(f"warning: {warning}")
 
@@ -264,7 +278,7 @@ def conclude(session: Session, outcome: Outcome, display: Display) -> Outcome:
     if outcome.signal is not None:
         return outcome
     if outcome.stopped_by is not None and outcome.step < session.total:
-        display.note(f"stopped at step {outcome.step:,} of {session.total:,} by {type(outcome.stopped_by).__name__}")
+        display.note(f"stopped at step {outcome.step:,} of {session.total:,}: {stopping_reason(outcome.stopped_by)}")
     if config.keep_best is not None and not session.series(config.keep_best):
         display.note(f"warning: `{config.keep_best}` had no value, so that no best checkpoint was kept")
     try:
@@ -272,26 +286,3 @@ def conclude(session: Session, outcome: Outcome, display: Display) -> Outcome:
     except OSError as error:
         raise OSError(explain_summary(error, session.folder)) from error
     return dataclasses.replace(outcome, summary=summary)
-
-
-def with_log_interval(config: RunConfig, update: int) -> RunConfig:
-    """Fill in the length of a logging interval, in whole updates; prefer one that divides the run without a rest.
-
-    Args:
-        config: The run.
-        update: Environment steps of an update.
-
-    Raises:
-        ValueError: The run is shorter than an update.
-    """
-    updates = config.steps // update
-    if updates < 1:
-        raise ValueError(f"`steps` must be at least one update ({update:,}), got {config.steps:,}")
-    if config.log_every is None:
-        wanted = max(1, updates // _INTERVALS)
-        lengths = range(max(1, wanted // 2, wanted - _TRIED), min(2 * wanted, wanted + _TRIED) + 1)
-        # What is left over at the end needs a program of its own, and should be long enough to say something.
-        length = min(lengths, key=lambda n: (-updates % n, abs(n - wanted)))
-    else:
-        length = max(1, config.log_every // update)
-    return dataclasses.replace(config, log_every=length * update)

@@ -4,7 +4,7 @@ import contextlib
 import signal
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -13,17 +13,19 @@ from memorax.experiment.callbacks import Callback
 from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Logger, Row
 from memorax.experiment.recipes import build_agent
-from memorax.experiment.run.batch import Batch, Lane
+from memorax.experiment.run.batch import Batch, Lane, LaneEvaluator
 from memorax.experiment.run.display import Display, make_display
 from memorax.experiment.run.engine import Engine
-from memorax.experiment.run.episodes import Evaluator
+from memorax.experiment.run.episodes import Evaluates, Evaluator
 from memorax.experiment.run.files import CONFIG_FILE
 from memorax.experiment.run.grouping import differences, run_hyperparameters
+from memorax.experiment.run.hosts import group
 from memorax.experiment.run.interrupt import Interruption
-from memorax.experiment.run.programs import own_values, seed_keys
+from memorax.experiment.run.intervals import with_log_interval
+from memorax.experiment.run.programs import own_values
 from memorax.experiment.run.python_environments import in_python
 from memorax.experiment.run.session import DivergenceError, Outcome, Session
-from memorax.experiment.run.train import Maker, announce, conclude, prepare, with_log_interval
+from memorax.experiment.run.train import Maker, announce, conclude, prepare
 
 
 def train_many(  # noqa: PLR0913  how to run them, by keyword
@@ -83,15 +85,18 @@ def prepare_many(
     changes: Mapping[str, Any] | None = None,
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    maker: "SharedMaker | None" = None,
 ) -> tuple[list[Session], Batch]:
     """Check everything that can be checked before training; takes and raises what `train_many` does.
+
+    A `maker` makes what the runs compute with; None: an agent of their own.
 
     Returns:
         The runs and their batch, ready to be trained by `finish_many`.
     """
     folders = [None] * len(configs) if folders is None else [None if x is None else Path(x) for x in folders]
     _check_runs(configs, folders)
-    maker = SharedMaker(configs[0])
+    maker = maker or SharedMaker(configs[0])
     sessions: list[Session] = []
     with contextlib.ExitStack() as stack:
         for config, folder in zip(configs, folders, strict=True):
@@ -103,13 +108,28 @@ def prepare_many(
     return sessions, maker.batch
 
 
-def finish_many(sessions: Sequence[Session], batch: Batch, console: Console | None = None) -> list[Outcome]:
+class Rounds(Protocol):
+    """What happens between the intervals of runs that have to do with each other."""
+
+    def before(self, lanes: Sequence[Lane], parts: Sequence["Part"]) -> None:
+        """Called before the batch computes an interval of all runs."""
+        ...
+
+    def after(self, lanes: Sequence[Lane]) -> None:
+        """Called when it has, before the runs take it."""
+        ...
+
+
+def finish_many(
+    sessions: Sequence[Session], batch: Batch, console: Console | None = None, rounds: Rounds | None = None
+) -> list[Outcome]:
     """Train what was prepared, show the progress, and summarize; raises what `train_many` does.
 
     Args:
         sessions: The runs; they are closed.
         batch: Their batch.
         console: Where to show the progress; None for standard output.
+        rounds: What happens between intervals; None: nothing.
 
     Returns:
         How each run ended; SIGINT and SIGTERM have no other effect than this.
@@ -117,17 +137,22 @@ def finish_many(sessions: Sequence[Session], batch: Batch, console: Console | No
     display = make_display(console or Console(), sessions[0].total, min(session.step for session in sessions))
     views = [Part(display, session.folder) for session in sessions]
     ended: dict[int, Outcome] = {}
+    # A signal is seen by all runs after the same interval.
+    interruption, turn = Interruption(), Interruption()
     try:
-        with Interruption() as interruption:
+        with interruption:
             for session, view in zip(sessions, views, strict=True):
                 announce(session, view)
-            training = {i: sessions[i].intervals(views[i], interruption) for i in range(len(sessions))}
+            training = {i: sessions[i].intervals(views[i], turn) for i in range(len(sessions))}
             while len(ended) < len(sessions):
+                turn.signal = interruption.signal
                 came = {i: _next(training[i], sessions[i]) for i in range(len(sessions)) if i not in ended}
                 ended |= {i: outcome for i, outcome in came.items() if isinstance(outcome, Outcome)}
                 _show(display, views)
-                batch.advance({_lane(sessions[i]): n for i, n in came.items() if isinstance(n, int)})
+                _advance(batch, {_lane(sessions[i]): n for i, n in came.items() if isinstance(n, int)}, views, rounds)
     finally:
+        for session in sessions:
+            session.received_signal = interruption.signal
         display.close()
         with contextlib.ExitStack() as stack:
             for session in sessions:
@@ -166,15 +191,14 @@ class SharedMaker(Maker):
         """Give the agent that all runs have, and fill in what follows from it."""
         return with_log_interval(with_exploration(config), self.agent.steps_per_update), self.agent
 
-    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluator | None]:
+    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluates | None]:
         """Give the run's part of the batch, and what evaluates it in programs that all runs have."""
         lane = Lane(self.batch, config.seed_numbers(), run_hyperparameters(config, list(own_values(agent))))
         if config.eval_every is None:
             return lane, None
-        keys = seed_keys(config.seed_numbers())[2]
         if self._evaluator is None:
-            self._evaluator = Evaluator(config, agent, keys)
-        return lane, self._evaluator.with_keys(keys)
+            self._evaluator = Evaluator(config, agent, lane.evaluation_keys)
+        return lane, LaneEvaluator(lane, self._evaluator)
 
 
 class Part:
@@ -198,6 +222,16 @@ class Part:
 
     def close(self) -> None:
         """Leave it to the display of all runs."""
+
+
+def _advance(batch: Batch, lengths: dict[Lane, int], views: Sequence[Part], rounds: Rounds | None) -> None:
+    """Train the runs that have not ended."""
+    lanes = list(lengths)
+    if rounds is not None and lanes:
+        rounds.before(lanes, views)
+    batch.advance(lengths)
+    if rounds is not None and lanes:
+        rounds.after(lanes)
 
 
 def _show(display: Display, parts: Sequence[Part]) -> None:
@@ -231,8 +265,11 @@ def _check_runs(configs: Sequence[RunConfig], folders: Sequence[Path | None]) ->
 
     Raises:
         TypeError: They are no runs.
-        ValueError: There are none, two cannot share a program, or the number of folders is another one.
+        ValueError: There are none, two cannot share a program, the number of folders is another one, or there are
+            several processes.
     """
+    if group().several:
+        raise ValueError("`configs` must be trained in one process, got several processes; train one run in them")
     if not configs or not all(isinstance(config, RunConfig) for config in configs):
         kind, error = ("at least one run", ValueError) if not configs else ("runs, objects of RunConfig", TypeError)
         raise error(f"`configs` must be {kind}, got {configs!r}")

@@ -10,8 +10,8 @@ from memorax.experiment.config_file import from_dict as run_from_dict
 from memorax.experiment.config_file import to_dict as run_to_dict
 from memorax.experiment.env_options import EnvOptions, check_env_options
 from memorax.experiment.run.files import read_json, write_json
+from memorax.experiment.space import Space, space_from_dict, space_to_dict
 from memorax.experiment.sweep.settings import check_space, is_real
-from memorax.experiment.sweep.space import Space, space_from_dict, space_to_dict
 
 R = TypeVar("R", bound=RunConfig)
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from memorax.experiment.report.plot import add_legend_below
+from memorax.experiment.space import Choice, Dimension, LogUniform
 from memorax.experiment.sweep.config import SweepConfig
 from memorax.experiment.sweep.settings import write_value
-from memorax.experiment.sweep.space import Choice, Dimension, LogUniform
 from memorax.experiment.sweep.trials import Trial, best_trials
 
 
@@ -67,26 +68,30 @@ def draw_importance(figure: Any, shares: Mapping[str, float]) -> None:
     axes.barh(range(len(names)), [shares[name] for name in names], color="C0")
     axes.set_yticks(range(len(names)))
     axes.set_yticklabels(names, parse_math=False)
-    axes.set(xlabel="importance", xlim=(0, 1))
+    axes.set(xlabel="importance", xlim=(0, 1), axisbelow=True)
     axes.grid(alpha=0.25, axis="x")
 
 
 def draw_course(figure: Any, config: SweepConfig, trials: Sequence[Trial]) -> None:
     """Draw the first metric of each trial by its number, and the best so far."""
-    axes = figure.add_subplot()
+    axes, labels = figure.add_subplot(), dict[Any, str]()
     for state, marker in (("complete", "o"), ("pruned", "x")):
         found = [trial for trial in trials if trial.state == state]
         points = [trial.number for trial in found], [trial.values[0] for trial in found]
-        axes.plot(*points, marker, markersize=4, label=state)
+        if found:
+            (lines,) = axes.plot(*points, marker, markersize=4)
+            labels[lines] = state
     complete = [trial for trial in trials if trial.state == "complete"]
     if complete:
         best = np.maximum if config.direction[0] == "maximize" else np.minimum
         values = best.accumulate([trial.values[0] for trial in complete])
-        axes.step([trial.number for trial in complete], values, where="post", color="C2", label="best so far")
+        (lines,) = axes.step([trial.number for trial in complete], values, where="post", color="C2")
+        labels[lines] = "best so far"
     axes.set(xlabel="trial")
     axes.set_ylabel(config.metric[0], parse_math=False)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8)
+    add_legend_below(figure, labels)
 
 
 def draw_front(figure: Any, config: SweepConfig, trials: Sequence[Trial]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from memorax.core.registry import suggest
 from memorax.experiment.config import RunConfig
-from memorax.experiment.sweep.space import Choice, Dimension
+from memorax.experiment.space import Choice, Dimension
 
 ENV_OPTION = "env_options."
 """Before the name of an argument of the environment."""

@@ -10,9 +10,9 @@ from rich.console import Console
 from memorax.experiment.run.display import Lines
 from memorax.experiment.run.grouping import group_runs
 from memorax.experiment.run.interrupt import Interruption
+from memorax.experiment.space import draw
 from memorax.experiment.sweep.config import SweepConfig
 from memorax.experiment.sweep.settings import write_parameters
-from memorax.experiment.sweep.space import draw
 from memorax.experiment.sweep.trials import (
     FRESH,
     TRIALS,

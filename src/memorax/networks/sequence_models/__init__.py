@@ -1,6 +1,7 @@
 """Memory models: modules that map sequences to sequences, with resets inside. `MODELS` has them by name."""
 
 from memorax.networks.sequence_models.agalite import AGaLiTe, AGaLiTeCell, AGaLiTeConfig
+from memorax.networks.sequence_models.bmru import BMRU, BMRUCell, BMRUConfig
 from memorax.networks.sequence_models.deltaproduct import DeltaProduct, DeltaProductCell, DeltaProductConfig
 from memorax.networks.sequence_models.ffm import FFM, FFMCell, FFMConfig
 from memorax.networks.sequence_models.gated_deltanet import GatedDeltaNet, GatedDeltaNetCell, GatedDeltaNetConfig
@@ -43,6 +44,7 @@ from memorax.networks.sequence_models.self_attention import Attention, SelfAtten
 from memorax.networks.sequence_models.shm import SHM, SHMCell, SHMConfig
 from memorax.networks.sequence_models.simple import SimpleRNN
 from memorax.networks.sequence_models.slstm import sLSTM, sLSTMCell, sLSTMConfig
+from memorax.networks.sequence_models.ttt_linear import TTTLinear, TTTLinearCell, TTTLinearConfig
 
 MODELS.register("gru", ModelEntry(GRU))
 MODELS.register("lstm", ModelEntry(LSTM))
@@ -79,9 +81,12 @@ MODELS.register("agalite", ModelEntry(AGaLiTe, example={"num_heads": 3, "head_di
 # The rectifier of the default would hide steps behind units that are off.
 MODELS.register("indrnn", ModelEntry(IndRNN, example={"activation": "tanh"}))
 MODELS.register("mgu", ModelEntry(MGU))
+MODELS.register("bmru", ModelEntry(BMRU))
+MODELS.register("ttt_linear", ModelEntry(TTTLinear, example={"num_heads": 3, "head_dim": 4, "mini_batch_size": 4}))
 MODELS.register("slstm", ModelEntry(sLSTM, example={"num_heads": 3, "inner_dim": 12}))
 
 __all__ = [
+    "BMRU",
     "FFM",
     "GLA",
     "GRU",
@@ -101,6 +106,8 @@ __all__ = [
     "AGaLiTeCell",
     "AGaLiTeConfig",
     "Attention",
+    "BMRUCell",
+    "BMRUConfig",
     "DeltaProduct",
     "DeltaProductCell",
     "DeltaProductConfig",
@@ -161,6 +168,9 @@ __all__ = [
     "SequenceModel",
     "SequenceModelWrapper",
     "SimpleRNN",
+    "TTTLinear",
+    "TTTLinearCell",
+    "TTTLinearConfig",
     "is_sequence_model",
     "mLSTM",
     "mLSTMCell",

@@ -14,7 +14,7 @@ from memorax.kernels.attention import episode_steps
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 _FIRST_TICK = 2
 """The clock at an episode's first step, as in the authors' code."""
@@ -171,23 +171,4 @@ class AGaLiTeCell(ConfiguredModule):
         return jnp.cos(2 * jnp.pi / period * jnp.remainder(ticks * with_rank(numbers, ticks.ndim), period))
 
 
-@torso(AGaLiTeConfig)
-def AGaLiTe(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """The attention of AGaLiTe as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `AGaLiTeConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Pramanik et al. 2023, "AGaLiTe: Approximate Gated Linear Transformers for Online Reinforcement Learning",
-        https://arxiv.org/abs/2310.15719
-    """
-    return Memoroid(cell=AGaLiTeCell(AGaLiTeConfig(features=features, **options)))
+AGaLiTe = torso_of(AGaLiTeConfig, AGaLiTeCell, Memoroid, "The attention of AGaLiTe")

@@ -1,13 +1,12 @@
 """DeltaProduct: several updates by the delta rule per time step."""
 
 import dataclasses
-from typing import Any
 
 from memorax.core.checks import boolean, check_fields, size
 from memorax.networks.sequence_models.parts.cell import configured_by
 from memorax.networks.sequence_models.parts.delta import DeltaCell, DeltaConfig
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,23 +65,4 @@ class DeltaProductCell(DeltaCell):
         return self.config.forget
 
 
-@torso(DeltaProductConfig)
-def DeltaProduct(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """DeltaProduct as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `DeltaProductConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Siems et al. 2025, "DeltaProduct: Improving State-Tracking in Linear RNNs via Householder Products",
-        https://arxiv.org/abs/2502.10297
-    """
-    return Memoroid(cell=DeltaProductCell(DeltaProductConfig(features=features, **options)))
+DeltaProduct = torso_of(DeltaProductConfig, DeltaProductCell, Memoroid, "DeltaProduct")

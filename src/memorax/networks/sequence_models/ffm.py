@@ -14,7 +14,7 @@ from memorax.kernels.linear_scan import linear_scan
 from memorax.kernels.remat import scan_chunks
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 _CHUNK = 64
 """Steps whose states exist at the same time."""
@@ -142,22 +142,4 @@ def _uniform(fan_in: int) -> Any:
     return init
 
 
-@torso(FFMConfig)
-def FFM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A fast and forgetful memory as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `FFMConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Morad et al. 2023, "Reinforcement Learning with Fast and Forgetful Memory", https://arxiv.org/abs/2310.04128
-    """
-    return Memoroid(cell=FFMCell(FFMConfig(features=features, **options)))
+FFM = torso_of(FFMConfig, FFMCell, Memoroid, "A fast and forgetful memory")

@@ -1,13 +1,12 @@
 """Gated DeltaNet: a decaying matrix memory in which a write replaces the value of its key."""
 
 import dataclasses
-from typing import Any
 
 from memorax.core.checks import boolean, check_fields
 from memorax.networks.sequence_models.parts.cell import configured_by
 from memorax.networks.sequence_models.parts.delta import DeltaCell, DeltaConfig
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,22 +53,4 @@ class GatedDeltaNetCell(DeltaCell):
     def __init__(self) -> None: ...
 
 
-@torso(GatedDeltaNetConfig)
-def GatedDeltaNet(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """Gated DeltaNet as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `GatedDeltaNetConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Yang et al. 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule", https://arxiv.org/abs/2412.06464
-    """
-    return Memoroid(cell=GatedDeltaNetCell(GatedDeltaNetConfig(features=features, **options)))
+GatedDeltaNet = torso_of(GatedDeltaNetConfig, GatedDeltaNetCell, Memoroid, "Gated DeltaNet")

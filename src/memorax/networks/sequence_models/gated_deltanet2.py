@@ -1,13 +1,12 @@
 """Gated DeltaNet-2: the delta rule with separate gates for what is erased and what is written."""
 
 import dataclasses
-from typing import Any
 
 from memorax.core.types import Array
 from memorax.networks.sequence_models.parts.cell import configured_by
 from memorax.networks.sequence_models.parts.channel_delta import ChannelDeltaCell, ChannelDeltaConfig
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,23 +45,4 @@ class GatedDeltaNet2Cell(ChannelDeltaCell):
         return erase * key, self._gate("write", u, self.config.value_dim) * value
 
 
-@torso(GatedDeltaNet2Config)
-def GatedDeltaNet2(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """Gated DeltaNet-2 as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `GatedDeltaNet2Config`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Hatamizadeh et al. 2026, "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention",
-        https://arxiv.org/abs/2605.22791
-    """
-    return Memoroid(cell=GatedDeltaNet2Cell(GatedDeltaNet2Config(features=features, **options)))
+GatedDeltaNet2 = torso_of(GatedDeltaNet2Config, GatedDeltaNet2Cell, Memoroid, "Gated DeltaNet-2")

@@ -12,7 +12,7 @@ from memorax.core.types import Array, Key
 from memorax.kernels.vector_gates import GatedSteps, gated_memory
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,23 +102,4 @@ class GLACell(ConfiguredModule):
         return state, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
 
 
-@torso(GLAConfig)
-def GLA(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """Gated linear attention as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `GLAConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Yang et al. 2023, "Gated Linear Attention Transformers with Hardware-Efficient Training",
-        https://arxiv.org/abs/2312.06635
-    """
-    return Memoroid(cell=GLACell(GLAConfig(features=features, **options)))
+GLA = torso_of(GLAConfig, GLACell, Memoroid, "Gated linear attention")

@@ -12,7 +12,7 @@ from memorax.core.types import Array, Key
 from memorax.kernels.vector_gates import GatedSteps, gated_memory
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,22 +100,4 @@ class HGRN2Cell(ConfiguredModule):
         return state, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
 
 
-@torso(HGRN2Config)
-def HGRN2(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """HGRN2 as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `HGRN2Config`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Qin et al. 2024, "HGRN2: Gated Linear RNNs with State Expansion", https://arxiv.org/abs/2404.07904
-    """
-    return Memoroid(cell=HGRN2Cell(HGRN2Config(features=features, **options)))
+HGRN2 = torso_of(HGRN2Config, HGRN2Cell, Memoroid, "HGRN2")

@@ -11,7 +11,7 @@ from memorax.core.checks import check_fields, choice, floating, optional, real, 
 from memorax.core.types import Array, Key
 from memorax.kernels.platform import unroll
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 from memorax.networks.sequence_models.rnn import RNN
 
 
@@ -95,23 +95,4 @@ class IndRNNCell(ConfiguredModule):
         return carry, states.swapaxes(0, 1).astype(dtype)
 
 
-@torso(IndRNNConfig)
-def IndRNN(features: int, **options: Any) -> RNN:  # noqa: N802 (reads as the class it stands for)
-    """An independently recurrent neural network as a torso.
-
-    Args:
-        features: Width of the memory and of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `IndRNNConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Li et al. 2018, "Independently Recurrent Neural Network (IndRNN): Building A Longer and Deeper RNN",
-        https://arxiv.org/abs/1803.04831
-    """
-    return RNN(cell=IndRNNCell(IndRNNConfig(features=features, **options)))
+IndRNN = torso_of(IndRNNConfig, IndRNNCell, RNN, "An independently recurrent neural network")

@@ -1,13 +1,12 @@
 """Kimi Delta Attention: Gated DeltaNet with a decay for each dimension of the keys."""
 
 import dataclasses
-from typing import Any
 
 from memorax.core.types import Array
 from memorax.networks.sequence_models.parts.cell import configured_by
 from memorax.networks.sequence_models.parts.channel_delta import ChannelDeltaCell, ChannelDeltaConfig
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,23 +45,4 @@ class KDACell(ChannelDeltaCell):
         return beta * key, beta * value
 
 
-@torso(KDAConfig)
-def KDA(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """Kimi Delta Attention as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `KDAConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Kimi Team 2025, "Kimi Linear: An Expressive, Efficient Attention Architecture",
-        https://arxiv.org/abs/2510.26692
-    """
-    return Memoroid(cell=KDACell(KDAConfig(features=features, **options)))
+KDA = torso_of(KDAConfig, KDACell, Memoroid, "Kimi Delta Attention")

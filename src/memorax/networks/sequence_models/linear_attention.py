@@ -12,7 +12,7 @@ from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,23 +96,4 @@ class LinearAttentionCell(ConfiguredModule):
         return carry, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
 
 
-@torso(LinearAttentionConfig)
-def LinearAttention(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """Linear attention as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `LinearAttentionConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Katharopoulos et al. 2020, "Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
-        https://arxiv.org/abs/2006.16236
-    """
-    return Memoroid(cell=LinearAttentionCell(LinearAttentionConfig(features=features, **options)))
+LinearAttention = torso_of(LinearAttentionConfig, LinearAttentionCell, Memoroid, "Linear attention")

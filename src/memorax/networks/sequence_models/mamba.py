@@ -14,7 +14,7 @@ from memorax.kernels.selective_scan import selective_scan
 from memorax.networks import initializers
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,23 +134,4 @@ def _init_rates(key: Key, shape: tuple[int, ...]) -> Array:
     return jnp.broadcast_to(jnp.log(jnp.arange(1.0, shape[0] + 1))[:, None], shape)
 
 
-@torso(MambaConfig)
-def Mamba(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A Mamba layer as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `MambaConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces",
-        https://arxiv.org/abs/2312.00752
-    """
-    return Memoroid(cell=MambaCell(MambaConfig(features=features, **options)))
+Mamba = torso_of(MambaConfig, MambaCell, Memoroid, "A Mamba layer")

@@ -13,7 +13,7 @@ from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks import initializers
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,23 +137,4 @@ class Mamba2Cell(ConfiguredModule):
         return Mamba2Carry(state, tail), nn.Dense(config.features, use_bias=False, dtype=dtype, name="out_proj")(y)
 
 
-@torso(Mamba2Config)
-def Mamba2(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A Mamba-2 layer as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `Mamba2Config`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
-        Space Duality", https://arxiv.org/abs/2405.21060
-    """
-    return Memoroid(cell=Mamba2Cell(Mamba2Config(features=features, **options)))
+Mamba2 = torso_of(Mamba2Config, Mamba2Cell, Memoroid, "A Mamba-2 layer")

@@ -13,7 +13,7 @@ from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks import initializers
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,23 +168,4 @@ def _heavy_tail(x: Array) -> Array:
     return jnp.maximum(x, 0) + 1 / (1 - jnp.minimum(x, 0))
 
 
-@torso(Mamba3Config)
-def Mamba3(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A Mamba-3 layer (SISO) as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `Mamba3Config`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Lahoti et al. 2026, "Mamba-3: Improved Sequence Modeling using State Space Principles",
-        https://arxiv.org/abs/2603.15569
-    """
-    return Memoroid(cell=Mamba3Cell(Mamba3Config(features=features, **options)))
+Mamba3 = torso_of(Mamba3Config, Mamba3Cell, Memoroid, "A Mamba-3 layer (SISO)")

@@ -12,7 +12,7 @@ from memorax.core.types import Array, Key
 from memorax.kernels.linear_scan import linear_scan
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,22 +89,4 @@ class MinLSTMCell(ConfiguredModule):
         return last, states.astype(x.dtype)
 
 
-@torso(MinLSTMConfig)
-def MinLSTM(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """A minimal long short-term memory as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `MinLSTMConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Feng et al. 2024, "Were RNNs All We Needed?", https://arxiv.org/abs/2410.01201
-    """
-    return Memoroid(cell=MinLSTMCell(MinLSTMConfig(features=features, **options)))
+MinLSTM = torso_of(MinLSTMConfig, MinLSTMCell, Memoroid, "A minimal long short-term memory")

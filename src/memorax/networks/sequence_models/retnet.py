@@ -13,7 +13,7 @@ from memorax.core.types import Array, Key
 from memorax.kernels.linear_attention import LinearSteps, linear_attention
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,23 +116,4 @@ class RetNetCell(ConfiguredModule):
         return carry, nn.Dense(config.features, use_bias=False, dtype=dtype, name="out")(outputs)
 
 
-@torso(RetNetConfig)
-def RetNet(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """Multi-scale retention as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `RetNetConfig`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Sun et al. 2023, "Retentive Network: A Successor to Transformer for Large Language Models",
-        https://arxiv.org/abs/2307.08621
-    """
-    return Memoroid(cell=RetNetCell(RetNetConfig(features=features, **options)))
+RetNet = torso_of(RetNetConfig, RetNetCell, Memoroid, "Multi-scale retention")

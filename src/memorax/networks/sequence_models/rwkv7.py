@@ -17,7 +17,7 @@ from memorax.kernels.vector_gates import GatedSteps, gated_memory
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
 from memorax.networks.sequence_models.parts.delta import direction, run_updates
 from memorax.networks.sequence_models.parts.memoroid import Memoroid
-from memorax.networks.sequence_models.parts.synonyms import torso
+from memorax.networks.sequence_models.parts.synonyms import torso_of
 
 _MIXES = {"receive": 0.2, "decay": 0.9, "key": 0.7, "value": 0.7, "rate": 0.9, "gate": 0.2}
 """Exponents of the initial shares of the step before."""
@@ -173,22 +173,4 @@ def _slow_to_fast(_: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> A
     return jnp.linspace(-5.5, 0.5, int(np.prod(shape)), dtype=dtype).reshape(shape)
 
 
-@torso(RWKV7Config)
-def RWKV7(features: int, **options: Any) -> Memoroid:  # noqa: N802 (reads as the class it stands for)
-    """The time mixing of RWKV-7 as a torso.
-
-    Args:
-        features: Width of the output; `hidden_dim` is a second name of it.
-        **options: Further fields of `RWKV7Config`.
-
-    Returns:
-        A sequence model.
-
-    Raises:
-        TypeError: If an argument is unknown or of another type.
-        ValueError: If an argument is out of range.
-
-    Source:
-        Peng et al. 2025, "RWKV-7 'Goose' with Expressive Dynamic State Evolution", https://arxiv.org/abs/2503.14456
-    """
-    return Memoroid(cell=RWKV7Cell(RWKV7Config(features=features, **options)))
+RWKV7 = torso_of(RWKV7Config, RWKV7Cell, Memoroid, "The time mixing of RWKV-7")

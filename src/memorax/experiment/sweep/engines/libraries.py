@@ -19,5 +19,5 @@ def require(library: str, extra: str, what: str) -> Any:
         return importlib.import_module(library)
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"{what} needs {error.name or library}, which is not installed; run `pip install memorax[{extra}]`"
+            f'{what} needs {error.name or library}, which is not installed; run `pip install "memorax[{extra}]"`'
         ) from error

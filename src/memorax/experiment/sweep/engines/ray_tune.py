@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from memorax.experiment.callbacks import TrainingRun
+from memorax.experiment.space import Choice, LogUniform
 from memorax.experiment.sweep.config import ASHA_REDUCTION, SweepConfig
 from memorax.experiment.sweep.engines.lineage import Member, adopt, pack
 from memorax.experiment.sweep.engines.processes import compilation_settings
 from memorax.experiment.sweep.engines.ray_cluster import DEATHS, RayTasks, load_tune
-from memorax.experiment.sweep.space import Choice, LogUniform
 from memorax.experiment.sweep.sweep import Sweep
 from memorax.experiment.sweep.trials import Trial, failed, finished, read_trial, trial_name, write_trial
 

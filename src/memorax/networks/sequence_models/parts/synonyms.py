@@ -155,3 +155,40 @@ def torso(kind: Callable[P, Any], **defaults: Any) -> Callable[[Callable[..., M]
         return cast(Any, construct)
 
     return decorate
+
+
+def torso_of(kind: Callable[P, Any], cell: type[Any], wrap: Callable[..., M], summary: str) -> Torso[P, M]:
+    """Make the ready-made torso of a cell whose configuration has all defaults that it needs.
+
+    Args:
+        kind: The configuration.
+        cell: Built of a configuration; the torso has its name, without `Cell`, and its source.
+        wrap: Makes the sequence model, `Memoroid` or `RNN`.
+        summary: The first words of its description.
+
+    Returns:
+        The torso, see `torso`.
+    """
+
+    def build(features: int, **options: Any) -> M:
+        return wrap(cell=cell(cast(Any, kind)(features=features, **options)))
+
+    build.__name__ = build.__qualname__ = cell.__name__.removesuffix("Cell")
+    build.__module__ = cell.__module__
+    _, mark, source = inspect.cleandoc(cell.__doc__ or "").partition("Source:\n")
+    build.__doc__ = f"{summary} as a torso.\n\n{_ARGUMENTS.format(cast(Any, kind).__name__)}\n{mark}{source}\n"
+    return torso(kind)(build)
+
+
+_ARGUMENTS = """\
+Args:
+    features: Width of the output; `hidden_dim` is a second name of it.
+    **options: Further fields of `{}`.
+
+Returns:
+    A sequence model.
+
+Raises:
+    TypeError: If an argument is unknown or of another type.
+    ValueError: If an argument is out of range.
+"""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from memorax.experiment.sweep.space import (
+from memorax.experiment.space import (
     Choice,
     LogUniform,
     Uniform,
