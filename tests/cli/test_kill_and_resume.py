@@ -43,7 +43,7 @@ REPLAY = [
     *("--checkpoint-every", "6_400"),
 ]
 TASKS = {"dqn": "memory::MemoryChain", "r2d2": "memory::MemoryChain", "sac": "memory::PositionOnlyPendulumEasy"}
-PATIENCE = 240.0
+PATIENCE = 900.0
 """Seconds to wait for a process on a machine that is busy with something else."""
 
 
