@@ -35,8 +35,8 @@ def rulesets():
 def returns_in_trials(agent, state, rounds=16):
     """Mean return of the first, second, ... episode of new trials."""
     returns = np.zeros(EPISODES)
-    for key in jax.random.split(jax.random.key(int(state.step)), rounds):  # other trials each time
-        fresh = dataclasses.replace(agent.init(key), learner=state.learner)
+    for init_key, key in jax.random.split(jax.random.key(int(state.step)), (rounds, 2)):  # other trials each time
+        fresh = dataclasses.replace(agent.init(init_key), learner=state.learner)
         _, steps = agent.rollout(key, fresh, EPISODES * MAX_STEPS)
         done, reward = np.asarray(steps.terminated | steps.truncated), np.asarray(steps.reward)
         episode = np.cumsum(done, axis=1) - done

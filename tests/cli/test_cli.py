@@ -120,7 +120,9 @@ def test_a_warning_is_a_line_of_its_own(capsys, monkeypatch):
 
 
 def test_models_are_listed_without_compiling_them(monkeypatch):
-    monkeypatch.setattr("memorax.experiment.report.costs.measure_costs", lambda name: pytest.fail(f"{name} is compiled"))
+    monkeypatch.setattr(
+        "memorax.experiment.report.costs.measure_costs", lambda name: pytest.fail(f"{name} is compiled")
+    )
     code, out, _ = run("list", "models")
     assert (code, "mamba2" in out) == (0, True)
 

@@ -228,7 +228,9 @@ def test_a_user_registers_an_adapter_as_a_module(clean, monkeypatch, tmp_path):
     with pytest.raises(TypeError, match=r"`empty_adapter` must have a function `make\(name, \*\*kwargs\)`"):
         make("empty::X")
     register_adapter("lacking", "lacking_adapter", extra="lacking[jax]")
-    with pytest.raises(MissingExtraError, match=r'suite `lacking` is not installed; run `pip install "lacking\[jax\]"`'):
+    with pytest.raises(
+        MissingExtraError, match=r'suite `lacking` is not installed; run `pip install "lacking\[jax\]"`'
+    ):
         make("lacking::X")
     register_adapter("misspelt", "no_such_adapter", extra="anything")
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_adapter'"):

@@ -151,7 +151,15 @@ def test_a_report_is_whole_and_escapes_what_others_wrote(runs, tmp_path):
     assert "no episode ended" in page.text
     for text in ("jax <1.0>", "Plan 9", "12 s", "4,321", "0.875 [0.500,\u00a01.000]"):
         assert text in page.text
-    for section in ("Results", "Learning curves", "Comparison", "Methods over all tasks", "Settings", "Memory", "Episodes"):
+    for section in (
+        "Results",
+        "Learning curves",
+        "Comparison",
+        "Methods over all tasks",
+        "Settings",
+        "Memory",
+        "Episodes",
+    ):
         assert section in page.text
     # Nothing is loaded from anywhere else.
     assert all(re.match(r"#|data:", source) for source in page.sources)

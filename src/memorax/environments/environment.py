@@ -149,10 +149,8 @@ class Environment(Generic[StateT, ParamsT]):
         if self.reset_pool is None:
             step = auto_reset(self.next_start(reset_key, last, given), stepped, outcome, info)
         else:
-            stepped = observation, last
-            after = replace_where(
-                has_ended(*outcome[1:]), self._start_after, (key, last, given), stepped, self.reset_pool
-            )
+            ended, arguments = has_ended(*outcome[1:]), (key, last, given)
+            after = replace_where(ended, self._start_after, arguments, stepped, self.reset_pool)
             step = complete_step(after, strong(observation), outcome, info)
         return *step[:5], self.complete_info(step[0], step[1], step[5])
 

@@ -191,7 +191,8 @@ def test_nle_and_minihack(env_id):
         assert ends > 3
     with pytest.raises(ValueError, match="nearest: NetHackScore-v0"):
         make("nle::NetHackScor-v0")
-    check_environment(make(f"nle::{env_id}", observation_keys="blstats")[0], steps=40)
+    for processes in (False, True):
+        check_environment(make(f"nle::{env_id}", observation_keys="blstats", processes=processes)[0], steps=40)
 
 
 def test_vizdoom():

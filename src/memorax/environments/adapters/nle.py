@@ -1,5 +1,7 @@
 """The NetHack Learning Environment, and MiniHack where it is installed, as `nle::<id>`."""
 
+from __future__ import annotations  # classes that are sent to processes by value take no annotations along
+
 import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,10 @@
-"""Functions that make one environment of Gymnasium, and what is put around what they make."""
+"""Functions that make one environment of Gymnasium, and what is put around what they make.
+
+What is defined inside of these functions is sent to processes by value. What annotations name would not come with it,
+so they are not evaluated.
+"""
+
+from __future__ import annotations
 
 import copy
 import functools

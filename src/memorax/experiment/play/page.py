@@ -31,7 +31,9 @@ def episodes_page(policy: "TrainedPolicy", episodes: Sequence[Episode]) -> str:
     """
     count = f"{len(episodes)} episode{'s' if len(episodes) > 1 else ''}"
     html, body = new_page(f"{count} of {policy.env.name}")
-    add(body, "p", "The viewer loads its scripts from the network; without it, its place is empty.", **{"class": "note"})
+    add(
+        body, "p", "The viewer loads its scripts from the network; without it, its place is empty.", **{"class": "note"}
+    )
     for number, episode in enumerate(episodes, 1):
         unfinished = "" if episode.complete else ", unfinished"
         note = f"{len(episode.moments)} steps, return {episode.total:+.3f}{unfinished}"
