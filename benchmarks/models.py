@@ -3,10 +3,11 @@
 Throughput is one gradient, with respect to parameters and inputs, of the mean squared output; latency is one step with
 the memory carried along. Models and peers are compiled ahead, live in one process and are timed in turns; a figure is
 the median over the rounds. Peers reset inside sequences too, except Flax's own scan. `memax` (and `equinox` for its
-other half) are used where installed.
+other half) are used where installed. With `--add` the rows that were not measured now stay in the file of results.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -104,6 +105,15 @@ def report(row: dict[str, Any]) -> None:
     print({key: round(value, 1) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
 
 
+def join(before: dict[str, Any], now: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Put rows that were measured now in the places of those before, and new ones behind them."""
+    joined = {}
+    for part, size in (("throughput", "time"), ("latency", "batch")):
+        rows = {(row["model"], row[size]): row for row in (*before[part], *now[part])}
+        joined[part] = sorted(rows.values(), key=lambda row, size=size: row[size])
+    return joined
+
+
 def main() -> None:
     """Run the comparison and print and write its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,6 +122,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=LATENCY_BATCHES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--add", action="store_true", help="keep the rows of the file that are not measured now")
     add_output_option(parser, "models")
     options = parser.parse_args()
     peers = [ours(name) for name in options.models] + ([] if options.no_peers else _peers.installed(WIDTH))
@@ -127,7 +138,7 @@ def main() -> None:
         for row in latency(peers, batch, options.rounds):
             results["latency"].append(row)
             report(row)
-    write(options.out, results)
+    write(options.out, join(json.loads(options.out.read_text()), results) if options.add else results)
 
 
 if __name__ == "__main__":

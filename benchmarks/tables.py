@@ -89,7 +89,8 @@ def models(report: dict[str, Any]) -> str:
 
     def ratio(name: str, others: tuple[str, ...]) -> str:
         there = [speed[other, middle]["tokens_per_second"] for other in others if (other, middle) in speed]
-        return f"{speed[name, middle]['tokens_per_second'] / max(there):.2f}" if there else ""
+        here = speed.get((name, middle))
+        return f"{here['tokens_per_second'] / max(there):.2f}" if here and there else ""
 
     rows = []
     for name in names:
@@ -100,9 +101,10 @@ def models(report: dict[str, Any]) -> str:
             ratio(name, ("flax:gru",)),
             ratio(name, SAME.get(name, ())),
             f"{last['temporary_mib']:,.0f} MiB" if last else "-",
-            f"{known[middle]['compile_seconds']:.1f} s",
+            f"{known[middle]['compile_seconds']:.1f} s" if middle in known else "-",
         ]
-        rows.append([f"`{name}`", *tokens, *costs, *(f"{steps[name, n]:,.0f} us" for n in batches)])
+        latencies = (f"{steps[name, n]:,.0f} us" if (name, n) in steps else "-" for n in batches)
+        rows.append([f"`{name}`", *tokens, *costs, *latencies])
     return f"{table(head, rows)}\n\n{caption(report)}"
 
 

@@ -29,14 +29,14 @@ def run_population(config: "RunConfig", out: Path | None, how: dict[str, Any]) -
     from memorax.experiment.population.figure import FIGURE
     from memorax.experiment.population.train import finish_population, prepare_population
 
-    given: dict[str, Any] = {"space": how.pop("population"), "every": how.pop("exchange_every")}
-    given = {name: value for name, value in given.items() if value}
+    space, every = how.pop("population"), how.pop("exchange_every")
+    given: dict[str, Any] = ({"space": space} if space else {}) | ({} if every is None else {"every": every})
     refuse_options_of_one_run(how, "a population")
     if how["changes"]:
         raise Refusal(f"`--set` is for one run, got {how['changes']} with a population, which changes by itself")
     keep_compiled_programs()
     if how["resume"] and out is not None:
-        population = dataclasses.replace(refusing(load_population, out), **given)
+        population = refusing(dataclasses.replace, refusing(load_population, out), **given)
     else:
         population = refusing(Population, **given)
     group = refusing(prepare_population, config, population, out, resume=how["resume"])

@@ -7,7 +7,6 @@ from pathlib import Path
 import memorax
 from memorax.core.text import printable
 
-
 _PACKAGE = Path(memorax.__file__).parent
 _usual_format = warnings.formatwarning
 

@@ -46,9 +46,13 @@ def product(equation: str, *factors: Array) -> Array:
     return jnp.einsum(equation, *factors, precision=precision())
 
 
-def default_chunk() -> int:
-    """How many steps a chunk has: what measured best on CPUs, and a matrix unit's tile elsewhere."""
-    return 32 if on_cpu() else 64
+def default_chunk(length: int) -> int:
+    """How many steps a chunk has: what measured best on CPUs, and a matrix unit's tile elsewhere.
+
+    Args:
+        length: Steps of the sequence; up to 64 are a chunk, without a loop, and nothing of it is computed again.
+    """
+    return 32 if on_cpu() and length > 64 else 64
 
 
 def run_chunks(body: Body, state: State, sequences: Any, reset: Array, chunk: int | None = None) -> tuple[State, Array]:
@@ -69,7 +73,8 @@ def run_chunks(body: Body, state: State, sequences: Any, reset: Array, chunk: in
     Returns:
         The state after the last step, and the outputs `[batch, time, heads, ...]`.
     """
-    length, size = reset.shape[1], default_chunk() if chunk is None else chunk
+    length = reset.shape[1]
+    size = default_chunk(length) if chunk is None else chunk
     now = (sequences, reset, jnp.cumsum(reset, axis=1, dtype=jnp.int32))
     run = partial(_run_chunk, body)
     whole = length // size if length > size else 0

@@ -57,7 +57,7 @@ class WeightsAndBiases:
         """Do nothing: what is lost is given to `start` again."""
 
     def close(self) -> None:
-        """Finish the runs, and wait until everything is uploaded."""
+        """Finish the runs, and wait until everything is uploaded; offline, W&B writes the rest in its own process."""
         for run in self._runs.values():
             run.finish()
 

@@ -103,7 +103,7 @@ def draw_population(
     for i, (steps, values) in enumerate(returns):
         panels[0].plot(steps, values, color=f"C{i % _COLORS}", linewidth=1.0, label=str(i))
     panels[0].set_ylabel("mean episode return")
-    ends = [of[-1]["step"] for of in rows]
+    ends = [int(of[-1]["step"]) for of in rows]
     settings = [_settings(config, list(population.space), end) for config, end in zip(configs, ends, strict=True)]
     for axes, name in zip(panels[1:], population.space, strict=True):
         for i, (steps, values) in enumerate(settings):

@@ -43,7 +43,7 @@ class Rounds:
         self.population, self.sessions, self.batch = population, sessions, batch
         step = sessions[0].step
         histories = [read_rows(session.folder / METRICS_FILE, step) for session in sessions]
-        ends = sorted({row["step"] for row in histories[0]})
+        ends = sorted({int(row["step"]) for row in histories[0]})
         self._before, since = 0, 0
         for end in ends[:-1]:
             since = end if self._due(end) else since
@@ -58,7 +58,7 @@ class Rounds:
         for lane, session, diverged in zip(lanes, self.sessions, bad, strict=True):
             interval = lane.interval
             assert interval is not None  # noqa: S101
-            further = {
+            further: dict[str, np.ndarray] = {
                 VALUE + name: np.full(lane.seeds, lane.values[name], np.float32) for name in self.population.space
             }
             last = session.config.history[-1:]

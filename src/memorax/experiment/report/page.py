@@ -23,7 +23,8 @@ tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; max-wi
 @media (min-width: 40rem) { tbody th { white-space: pre; max-width: none; } }
 @media (max-width: 40rem) {
   th, td { padding: 0.2rem 0.4rem; } thead th { white-space: normal; }
-  figure { overflow-x: auto; } img.figure { max-width: none; width: 40rem; } img.figures { max-width: none; width: 70rem; }
+  figure { overflow-x: auto; } figure img.figure { max-width: none; width: 40rem; }
+  figure img.figures { max-width: none; width: 70rem; }
 }
 tr.differs td { background: var(--mark); }
 nav a { margin-right: 1rem; } details summary { cursor: pointer; }
