@@ -60,7 +60,7 @@ def test_a_population_is_trained_stopped_resumed_and_reported(agent, tmp_path, c
     ("options", "message"),
     [
         (["--exchange-every", "24"], "`--exchange-every` needs `--population`, got it alone"),
-        ([*POPULATION[:2], "--exchange-every", "0"], "`every` must be at least 1, got 0"),
+        ([*POPULATION[:2], "--exchange-every", "0"], "`every` must be at least 1 or None, got 0"),
         ([*POPULATION, "--seeds", "1"], "`seeds` must be at least 2 for a population"),
         ([*POPULATION, "--devices", "2"], "`--devices` is for one run, got it with a population"),
         (
