@@ -172,7 +172,7 @@ def test_schedules_are_read_from_the_command_line():
     config, _, how = train_options(["dqn", "--schedules", "learning_rate=cosine:0:0.1", "epsilon=cosine"])
     assert config.schedules == {"learning_rate": "cosine:0:0.1", "epsilon": "cosine"}
     assert from_dict(to_dict(config)) == config
-    assert how == {"resume": False, "changes": {}, "fork": None, "fork_step": "last", "devices": 1}
+    assert {name: value for name, value in how.items() if value} == {"fork_step": "last"}
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ def test_a_run_of_any_name_is_drawn_and_has_its_entry(tmp_path, name):
     folders = [write_run(tmp_path / name, RETURNS), write_run(tmp_path / "other", RETURNS)]
     curves = plot_runs(folders, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
-    axes = Figure().add_subplot()
+    axes = Figure(layout="constrained").add_subplot()
     draw(axes, curves, [load_config(folder) for folder in folders], "mean")
-    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    shown = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert shown[:2] == [f"{printable(name)} (3 seeds)", "other (3 seeds)"]
     assert all(text.isprintable() for text in shown)
 
