@@ -70,17 +70,17 @@ Q_LAMBDA = Search(
 )
 Q_REPLAY = Search(tasks=RECALL, space=RATE | {"epsilon_end": (2e-3, 5e-2)}, one_minus=DISCOUNT, steps=131_072)
 PRIORITY = {"priority_exponent": (0.3, 1.0), "importance_sampling_exponent": (0.2, 1.0)}
-SOFT = {"tau": (2e-3, 0.1), "target_entropy_scale": (0.02, 0.6)}
-R2D2 = Search(tasks=RECALL, space=RATE | PRIORITY, one_minus=DISCOUNT, steps=131_072)
-SAC = Search(tasks=RECALL, space=RATE | SOFT, one_minus=DISCOUNT, steps=65_536)
+TARGETS = {"tau": (2e-3, 0.1), "target_entropy_scale": (0.02, 0.6)}
+PRIORITIZED = Search(tasks=RECALL, space=RATE | PRIORITY, one_minus=DISCOUNT, steps=131_072)
+SOFT_Q = Search(tasks=RECALL, space=RATE | TARGETS, one_minus=DISCOUNT, steps=65_536)
 FAMILIES = {"recall": RECALL, "control": CONTROL, "corridors": CORRIDORS}
 BY_ALGORITHM = {
     "ppo": ON_POLICY,
     "gradient_ppo": ON_POLICY,
     "pqn": Q_LAMBDA,
     "dqn": Q_REPLAY,
-    "r2d2": R2D2,
-    "sac": SAC,
+    "r2d2": PRIORITIZED,
+    "sac": SOFT_Q,
 }
 SEARCHES = {
     (name, family): dataclasses.replace(search, tasks=tasks)

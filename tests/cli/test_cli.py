@@ -19,7 +19,7 @@ import memorax
 from memorax.algorithms import ALGORITHMS, PPOConfig
 from memorax.cli import main
 from memorax.cli.output import print_result
-from memorax.cli.train import print_outcome, train_options
+from memorax.cli.train import train_options
 from memorax.experiment import RunConfig, default_run, evaluate, load_config, plot_runs, train
 from memorax.experiment.loggers import read_rows
 from memorax.experiment.report.statistics import summarize
@@ -213,15 +213,12 @@ def test_a_folder_may_be_a_string(here, monkeypatch):
         evaluate("missing")
 
 
-def test_no_diagnosis_is_proposed_where_the_environment_runs_in_python(here, monkeypatch, capsys):
+@pytest.mark.parametrize("python", [False, True])
+def test_no_diagnosis_is_proposed_where_the_environment_runs_in_python(here, monkeypatch, python):
     monkeypatch.setattr("memorax.experiment.run.train.build_agent", lambda config: FakeAgent())
-    config = dataclasses.replace(default_run("ppo"), steps=120, seeds=1)
-    outcome = train(config, "runs/some")
-    for in_jax in (True, False):
-        capsys.readouterr()
-        print_outcome(config, outcome, in_jax=in_jax)
-        out = capsys.readouterr().out
-        assert ("memorax play" in out, "memorax diagnose" in out) == (True, in_jax)
+    monkeypatch.setattr("memorax.experiment.run.python_environments.in_python", lambda agent: python)
+    code, out, _ = run("train", "--steps", "120", "--seeds", "1", "--out", "runs/some")
+    assert (code, "memorax play" in out, "memorax diagnose" in out) == (0, True, not python)
 
 
 def test_a_run_ends_with_its_curve(trained):

@@ -82,6 +82,7 @@ def run(arguments: list[str]) -> int:
     from memorax.environments import HostEnvironmentError
     from memorax.experiment.run.follow import followed
     from memorax.experiment.run.hosts import FollowedError, LostProcessError, connect, group
+    from memorax.experiment.run.python_environments import in_python
     from memorax.experiment.run.session import DivergenceError
     from memorax.experiment.run.train import finish, prepare
 
@@ -106,7 +107,7 @@ def run(arguments: list[str]) -> int:
     if outcome.signal is not None:
         say(f"stopped and saved at step {outcome.step:,}; resume with: memorax train --resume --out {folder}")
         return 128 + outcome.signal
-    print_outcome(session.config, outcome, in_jax=getattr(session.agent, "host", None) is None)
+    print_outcome(session.config, outcome, in_jax=not in_python(session.agent))
     return 0
 
 

@@ -14,6 +14,7 @@ from memorax.core.checks import check, integer
 from memorax.core.devices import ENVS, SEEDS
 from memorax.core.types import PyTree
 from memorax.experiment.run.hosts import group
+from memorax.experiment.run.python_environments import in_python
 
 _ROWS = frozenset({"loop", "buffer", "traces", "running_return"})
 """What a state holds for each environment: memory and environments, replay buffer, eligibility traces, returns."""
@@ -76,7 +77,7 @@ class Devices:
         """
         if self.mesh is None:
             return
-        if getattr(agent, "host", None) is not None:
+        if in_python(agent):
             raise TypeError(
                 f"`devices` must be 1 for an environment that runs in Python, got {self.number}; train further seeds "
                 "in processes of their own"
