@@ -11,7 +11,7 @@ from memorax.experiment.loggers import read_rows
 from memorax.experiment.run.display import Quiet
 from memorax.experiment.run.train import prepare
 from memorax.experiment.sweep.engines.lineage import Member, adopt, pack
-from memorax.experiment.sweep.trials import read_trial, trial_config
+from memorax.experiment.sweep.trials import read_trial, trial_config, write_trial
 
 
 class StopAtStep:
@@ -76,3 +76,17 @@ def test_what_is_its_own_or_was_taken_over_already_stays(tmp_path):
         (packed / "member.json").write_text(f'{{"name": "{owner}", "step": 640}}')
         adopt(member, packed, values)
         assert [path.name for path in (tmp_path / "trials").iterdir() if path.is_dir()] == ["0001"]
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
+def test_a_run_that_is_over_stays(tmp_path, state):
+    begin(tmp_path, small_sweep(trials=2)).add_random()
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    (packed / "member.json").write_text('{"name": "trials/0000", "step": 640}')
+    member = Member(tmp_path, "trials/0001")
+    member.folder.mkdir()
+    trial = write_trial(tmp_path, dataclasses.replace(read_trial(tmp_path, member.name), state=state, step=1280))
+    adopt(member, packed, {"learning_rate": 5e-3, "gamma": 0.95})
+    assert read_trial(tmp_path, member.name) == trial
+    assert [path.name for path in (tmp_path / "trials").iterdir() if path.is_dir()] == ["0001"]

@@ -57,12 +57,16 @@ def pack(run: Path, place: Path, name: str) -> None:
 def adopt(member: Member, packed: Path, parameters: Mapping[str, Any]) -> None:
     """Take over what a better member has done, with other values; nothing where it is the member's own.
 
+    A member whose run is over keeps it: Ray ranks it once more at its end, and may send it back to another's checkpoint.
+
     Args:
         member: The member.
         packed: What `pack` made.
         parameters: The values from here on.
     """
     trial = read_trial(member.sweep, member.name)
+    if trial.is_over:
+        return
     owner = json.loads((packed / _OWNER).read_text(encoding="utf-8"))
     if owner["name"] == member.name or (trial.parameters == dict(parameters) and member.folder.exists()):
         return
