@@ -8,6 +8,7 @@ from flax.linen import initializers
 
 from memorax.core.checks import check, check_fields, choice, function, sequence, size
 from memorax.core.types import Array
+from memorax.kernels.image_convolution import convolve_images
 
 
 class CNN(nn.Module):
@@ -85,6 +86,7 @@ class CNN(nn.Module):
                 _pair(kernel_size),
                 _pair(strides),
                 self.padding,
+                conv_general_dilated=convolve_images,
                 kernel_init=self.kernel_init,
                 bias_init=self.bias_init,
             )
