@@ -41,8 +41,9 @@ def convolve_images(
     dilations = (tuple(others.get(name) or (1, 1)) for name in ("lhs_dilation", "rhs_dilation"))
     plain = others.get("feature_group_count", 1) == 1 and set(dilations) == {(1, 1)}
     if not (on_cpu() and plain):
-        numbers = jax.lax.conv_dimension_numbers(images.shape, kernel.shape, ("NHWC", "HWIO", "NHWC"))
-        return jax.lax.conv_general_dilated(images, kernel, strides, padding, **{"dimension_numbers": numbers} | others)
+        others.setdefault("dimension_numbers", ("NHWC", "HWIO", "NHWC"))
+        dtype = jnp.result_type(images, kernel)
+        return jax.lax.conv_general_dilated(images.astype(dtype), kernel.astype(dtype), strides, padding, **others)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(images.shape[1:3], size, strides, padding)
     images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
