@@ -51,8 +51,8 @@ class TrainOptions(ImportOptions, Generic[R]):
     """Environment steps of each member of a population between two exchanges. None: a twentieth of the run."""
     devices: Annotated[int | Literal["all"] | None, tyro.conf.arg(metavar="{None,all,INT}")] = None
     """How many devices train together: seeds are split over them first, then the environments of each seed. The result
-    is the same up to rounding, and a run may be resumed on another number of devices. None: one, or all of all
-    processes where there are several."""
+    is the same up to rounding, and a run may be resumed on another number of devices. None: one GPU; of a CPU, as many
+    cores as divide the seeds; all of all processes where there are several."""
     distributed: bool = False
     """Train in several processes, on one machine or more, that SLURM, Open MPI or Kubernetes has started with the same
     command; the first one shows the progress and writes the folder, which all must be able to read."""
@@ -94,6 +94,8 @@ def run(arguments: list[str]) -> int:
         if not group().leads:
             signal = followed(return_on_signal=True).signal
             return 0 if signal is None else 128 + signal
+        if how["devices"] is None and not group().several:
+            how["devices"] = "cores"
         session = refusing(prepare, config, folder, **how)
         outcome = finish(session)
     except LostProcessError as error:
