@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import itertools
 import textwrap
+from types import MappingProxyType
 from typing import Any
 
 
@@ -20,7 +21,7 @@ def describe_fields(cls: Any) -> None:
     texts = _texts(cls)
     fields = {name: copy.copy(field) for name, field in cls.__dataclass_fields__.items()}
     for name in fields.keys() & texts.keys():
-        fields[name].metadata = {**fields[name].metadata, "help": texts[name]}
+        fields[name].metadata = MappingProxyType({**fields[name].metadata, "help": texts[name]})
     cls.__dataclass_fields__ = fields
 
 
