@@ -36,8 +36,8 @@ class ReplayConfig(NormalizationConfig):
     from. None: what n-step returns need for networks without memory, 16 steps to learn from for recurrent ones."""
     sequence_period: int | None = None
     """Steps of an environment between the starts of two sequences; the memory is stored at these starts. None: half of
-    the steps that a sequence is learned from, so that each step is learned in two sequences, or in one where memories
-    are stored compactly (`store_carry`); 1 for networks without memory."""
+    the steps that a sequence is learned from, so that each step is in two sequences; all of them where memories are
+    stored compactly (see `store_carry`); 1 for networks without memory."""
     burn_in_length: int = 0
     """First steps of each sequence that only refresh the memory; ignored by networks without memory."""
     store_carry: bool | None = None
