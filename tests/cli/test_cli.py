@@ -89,6 +89,15 @@ def test_help_has_every_field_with_its_docstring(algorithm, monkeypatch):
     for words in ("Discount factor per step", "Number of random seeds", "--no-share-trunk", "--resume", "--out"):
         assert words in out
     assert "run.hyperparameters" not in out
+    # A string below a field is one paragraph of the help, wherever its lines end in the source.
+    assert "rounded down to whole updates. (default:" in out
+    assert "are known by name. May be given several times." in out
+
+
+def test_help_of_a_plain_command_has_whole_paragraphs(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    code, out, _ = run("benchmark", "--help")
+    assert (code, "`length-observation`, `credit`, `classic` or `speed`." in out) == (0, True)
 
 
 def test_help_and_version_need_no_jax():

@@ -8,7 +8,7 @@ from typing import Any
 
 from memorax.experiment.run.files import read_json, write_json
 from memorax.experiment.sweep.config import SweepConfig
-from memorax.experiment.sweep.engines.libraries import require
+from memorax.experiment.libraries import require
 from memorax.experiment.sweep.engines.processes import compilation_settings
 
 _FOLDER, _JOBS = "slurm", "jobs.json"
