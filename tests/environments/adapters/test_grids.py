@@ -118,7 +118,7 @@ def test_a_ruleset_lasts_for_a_trial(reset_pool):
 
 def test_memory_lasts_for_a_trial():
     episodes, options = 3, {"max_steps": 3, "height": 4, "width": 4, "view_size": 3}
-    env, params = make_or_skip(
+    env, _ = make_or_skip(
         "xminigrid::XLand-MiniGrid-R1-9x9", benchmark=benchmark(2), episodes_per_trial=episodes, **options
     )
     look = nn.Sequential([layers.Flatten(), nn.Dense(7)])

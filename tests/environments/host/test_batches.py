@@ -177,9 +177,11 @@ def test_what_an_environment_started_ends_with_its_process(options, tmp_path):
         assert os.getpgid(process.pid) == process.pid, "what is sent to the group of a run must not end it"
     games = [int(path.name) for path in tmp_path.iterdir()]
     if options["after"] == 4:
+        for _ in range(3):
+            wait(copies.step(0, np.zeros((1, 2), int)))
+        step = copies.step(0, np.zeros((1, 2), int))
         with pytest.raises(HostEnvironmentError):
-            for _ in range(4):
-                wait(copies.step(0, np.zeros((1, 2), int)))
+            wait(step)
     copies.close()
     assert len(games) >= 2
     until = time.monotonic() + 20  # the kernel takes a moment

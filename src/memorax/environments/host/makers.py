@@ -166,8 +166,8 @@ def in_worker(make: Callable[[], Any]) -> Callable[[], Any]:
         make: Makes an environment.
     """
 
-    # By value, too. The main process decides when the others end: what the keyboard or `timeout` sends reaches the whole
-    # group that it is in, so they leave it. Alone in one of its own, a process can be ended with what it started.
+    # By value, too. The main process decides when the others end. What the keyboard or `timeout` sends reaches its whole
+    # group, so they leave it; a process with a group of its own can be ended together with what it started.
     def start() -> Any:
         import multiprocessing
         import os
@@ -176,7 +176,7 @@ def in_worker(make: Callable[[], Any]) -> Callable[[], Any]:
 
         if multiprocessing.parent_process() is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # after closing the environment
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # closes the environment
             os.setpgid(0, 0)
         return make()
 
