@@ -166,8 +166,8 @@ def in_worker(make: Callable[[], Any]) -> Callable[[], Any]:
         make: Makes an environment.
     """
 
-    # By value, too. The main process decides when the others end. What the keyboard or `timeout` sends reaches its whole
-    # group, so they leave it; a process with a group of its own can be ended together with what it started.
+    # By value, too. The main process decides when the others end. What the keyboard or `timeout` sends reaches all of
+    # its group, so they leave it; a process with a group of its own can be ended together with what it started.
     def start() -> Any:
         import multiprocessing
         import os
