@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from memorax.experiment.libraries import require
 from memorax.experiment.export.operations import trace
 from memorax.experiment.export.program import Program
 from memorax.experiment.export.step import ExportedStep
+from memorax.experiment.libraries import require
 from memorax.experiment.run.checkpoint import flatten
 
 

@@ -5,9 +5,9 @@ import importlib.metadata
 import jax
 from jax import export
 
-from memorax.experiment.libraries import require
 from memorax.experiment.export.program import Program
 from memorax.experiment.export.step import ExportedStep
+from memorax.experiment.libraries import require
 
 PLATFORMS = ("cpu", "cuda")
 """What an exported program runs on."""

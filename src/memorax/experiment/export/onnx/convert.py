@@ -5,12 +5,12 @@ import importlib.metadata
 import jax
 from jax import export
 
-from memorax.experiment.libraries import require
 from memorax.experiment.export.onnx import arrays, elementwise, products  # noqa: F401  they register their rules
 from memorax.experiment.export.onnx.graph import OPSET, Graph, append
 from memorax.experiment.export.operations import trace
 from memorax.experiment.export.program import Program
 from memorax.experiment.export.step import ExportedStep
+from memorax.experiment.libraries import require
 
 
 def to_onnx(step: ExportedStep) -> Program:
