@@ -17,6 +17,8 @@ _WIDTH = 64
 def block_diagonal_product(x: Array, blocks: Array) -> Array:
     """Multiply with a block-diagonal matrix.
 
+    What is not finite in `x` may reach the outputs of the blocks beside it, in the same row.
+
     Args:
         x: `[..., count * rows]`.
         blocks: `[count, rows, columns]`, of the same type.
