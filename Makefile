@@ -73,7 +73,7 @@ lint: $(VENV)/.installed-lint ## Check style, types and who imports whom
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed-peers ## Run the benchmarks, and write their tables into the documentation
-	@for name in environments library_loops rnn models kernels buffers ppo replay_agents agents startup tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in environments library_loops rnn models kernels images buffers ppo replay_agents agents startup tables; do echo "$$name" && $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(VENV)/.installed-docs ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html

@@ -56,7 +56,8 @@ def rate_of_training(env_id: str, num_envs: int, num_steps: int, updates: int, r
     """Steps per second of `updates` updates, the median of some repeats."""
     agent = build(env_id, num_envs, num_steps, **options)
     steps = updates * agent.steps_per_update
-    state = agent.train(jax.random.key(1), agent.init(jax.random.key(0)), agent.steps_per_update)
+    first = agent.train(jax.random.key(1), agent.init(jax.random.key(0)), agent.steps_per_update)
+    state = jax.block_until_ready(first)
     rates = []
     for _ in range(repeats):
         start = time.perf_counter()

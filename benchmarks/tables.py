@@ -120,6 +120,17 @@ def kernels(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\nBatch {report['batch']}, {report['heads']} heads. {caption(report)}"
 
 
+def images(report: dict[str, Any]) -> str:
+    """Show the speed of convolutional networks beside Flax's layers."""
+    head = ["network", "seeds", "flax", "memorax", "ratio", "memory flax", "memory memorax"]
+    rows = []
+    for row in report["results"]:
+        times = [f"{row[f'{way}_ms']:,.1f} ms" for way in ("flax", "memorax")]
+        memory = [f"{row[f'{way}_mib']:.0f} MiB" for way in ("flax", "memorax")]
+        rows.append([row["network"], str(row["seeds"]), *times, f"{row['ratio']:.1f}", *memory])
+    return f"{table(head, rows)}\n\n{report['batch']} images. {caption(report)}"
+
+
 def environments(report: dict[str, Any]) -> str:
     """Show the environments' speed, beside POPGym's own where that was measured."""
     measured, originals = report["steps_per_second"], report.get("popgym_steps_per_second", {})
@@ -224,6 +235,7 @@ TABLES = {
     "rnn": rnn,
     "models": models,
     "kernels": kernels,
+    "images": images,
     "environments": environments,
     "buffers": buffers,
     "replay_agents": replay_agents,

@@ -89,6 +89,15 @@ def test_help_has_every_field_with_its_docstring(algorithm, monkeypatch):
     for words in ("Discount factor per step", "Number of random seeds", "--no-share-trunk", "--resume", "--out"):
         assert words in out
     assert "run.hyperparameters" not in out
+    # A string below a field is one paragraph of the help, wherever its lines end in the source.
+    assert "rounded down to whole updates. (default:" in out
+    assert "are known by name. May be given several times." in out
+
+
+def test_help_of_a_plain_command_has_whole_paragraphs(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    code, out, _ = run("benchmark", "--help")
+    assert (code, "`length-observation`, `credit`, `classic` or `speed`." in out) == (0, True)
 
 
 def test_help_and_version_need_no_jax():
@@ -108,6 +117,20 @@ def test_list_names_everything(what):
         what
     ]:
         assert name in out
+
+
+def test_a_library_with_many_environments_is_listed_in_full_when_asked(monkeypatch):
+    names = tuple(f"Task{i}-v0" for i in range(1650))
+    monkeypatch.setattr("memorax.environments.libraries.names_of", lambda namespace: names)
+    code, out, _ = run("list", "environments")
+    assert (code, "Task59-v0" in out, "Task60-v0" in out) == (0, True, False)
+    assert "and 1,590 more: memorax list environments --library gymnasium" in " ".join(out.split())
+    code, out, _ = run("list", "environments", "--library", "gymnasium")
+    assert (code, "Task1649-v0" in out, "RepeatPreviousEasy" in out, "more" in out) == (0, True, False, False)
+    assert_refused(run("list", "models", "--library", "gymnasium"), "`--library` must be given with `memorax list env")
+    assert_refused(run("list", "environments", "--library", "gymnasiun"), "unknown adapter `gymnasiun`; nearest: gymn")
+    monkeypatch.setattr("memorax.environments.libraries.names_of", lambda namespace: ())
+    assert_refused(run("list", "environments", "--library", "gymnasium"), "`library` must be one that names its env")
 
 
 def test_a_warning_is_a_line_of_its_own(capsys, monkeypatch):

@@ -33,7 +33,7 @@ def test_play_writes_a_film_into_the_run(trained):
     code, out, err = run("play", trained, "--episodes", 2, "--max-steps", 9)
     assert code == 0, err
     assert out.splitlines()[0].startswith("episode 1: ")
-    assert out.splitlines()[-1] == f"film: {trained / 'play.gif'}"
+    assert out.splitlines()[-1] == f"video: {trained / 'play.gif'}"
     with Image.open(trained / "play.gif") as film:
         assert film.n_frames > 1
 

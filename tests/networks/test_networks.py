@@ -8,6 +8,7 @@ from flax import nnx
 from memorax.core.spaces import Box, Discrete
 from memorax.core.types import Timestep
 from memorax.networks import CNN, MLP, RNN, FeatureExtractor, LRUCell, Network, SequenceModelWrapper, heads, layers
+from memorax.networks import cnn as cnn_module
 from memorax.networks.sequence_models import GRU, is_sequence_model
 
 BATCH, TIME, FEATURES, HIDDEN, ACTIONS = 2, 6, 7, 11, 4
@@ -305,6 +306,23 @@ def test_cnn_flattens_space_and_scales_bytes():
         CNN().init(KEY, images)
     with pytest.raises(ValueError, match="`inputs` of CNN must be"):
         cnn.init(KEY, images[0, 0])
+
+
+def test_cnn_takes_few_images_at_a_time(monkeypatch):
+    images = jax.random.normal(KEY, (3, 4, 9, 9, 2))
+    cnn = CNN(features=(4, 3), kernel_sizes=(3, 2), strides=(2, 1))
+    params = cnn.init(KEY, images)
+
+    def loss_and_gradient():
+        traced = jax.value_and_grad(lambda params: jnp.sum(jnp.sin(cnn.apply(params, images))))
+        return str(jax.make_jaxpr(traced)(params)), traced(params)
+
+    program, whole = loss_and_gradient()
+    assert "scan" not in program
+    monkeypatch.setattr(cnn_module, "_PATCHES", 3 * 16 * 18)  # the patches of three images in the first layer
+    program, parts = loss_and_gradient()
+    assert "length=4" in program
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), parts, whole)
 
 
 @pytest.mark.parametrize(

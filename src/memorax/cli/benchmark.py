@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions(ImportOptions):
-    """Train methods in the tasks of a suite, and write a table of their scores; what is there is resumed."""
+    """Train methods in the tasks of a suite, and write a table of their scores; runs that exist are resumed."""
 
     suite: Annotated[str, tyro.conf.Positional]
     """Name of the suite: `popgym`, `popgym-easy`, `popgym-medium`, `popgym-hard`, `length`, `length-observation`,
@@ -26,19 +26,19 @@ class BenchmarkOptions(ImportOptions):
     out: Path | None = None
     """Folder of the suite's runs and tables. None: `runs/benchmark-SUITE`."""
     budget: float | None = None
-    """Hours after which to stop; the next call goes on from there. None: when all is done."""
+    """Hours after which to stop; the same command continues from there. None: no limit."""
     tasks: tuple[str, ...] = ()
-    """Only tasks of these names, or whose names contain one of these words. None given: all."""
+    """Only tasks with these names, or whose names contain one of these words. None given: all."""
     methods: tuple[str, ...] = ()
     """Only these methods, in this order. None given: all."""
     seeds: int | None = None
-    """Number of seeds; None: as the suite has it."""
+    """Number of seeds. None: that of the suite."""
     seed: int | None = None
-    """First seed; None: as the suite has it. Others make an independent table, in another `--out`."""
+    """First seed. None: that of the suite. Another one makes an independent table, in another `--out`."""
     steps: int | None = None
-    """Environment steps of each seed; None: as the suite has it."""
+    """Environment steps of each seed. None: those of the suite."""
     tables: bool = False
-    """Train nothing: write the tables of the runs that are there."""
+    """Do not train: write the tables of the runs that exist."""
 
 
 def run(arguments: list[str]) -> int:

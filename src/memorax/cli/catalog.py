@@ -10,6 +10,7 @@ _ENVIRONMENTS = """\
 remember: number of steps for which information must be remembered. steps: maximum episode length.
 best: expected return of the optimal policy. memoryless: the same for the best policy without memory.
 -: unknown, or not a single number. All with default arguments; `--env-options length=20` changes them."""
+_AT_MOST = 60  # names of a library that are shown unasked: EnvPool has 1,650
 _LIBRARIES = 'Other libraries, as LIBRARY::NAME after `pip install "memorax[LIBRARY]"`:'
 
 
@@ -43,17 +44,40 @@ def environments() -> Table:
 
 
 def libraries() -> Table | None:
-    """Names of the environments of each library that is installed; None where there is none."""
+    """Names of the environments of each library that is installed, the first ones; None where there is none."""
     from memorax.environments.libraries import library_names
 
     found = library_names()
-    if not found:
-        return None
+    return _libraries(found, _AT_MOST) if found else None
+
+
+def library(namespace: str) -> Table:
+    """Names of all environments of one library.
+
+    Args:
+        namespace: Its namespace.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+        ValueError: If there is no such library, or it does not name its environments.
+    """
+    from memorax.environments.libraries import adapter_make, names_of
+
+    adapter_make(namespace)
+    names = names_of(namespace)
+    if not names:
+        raise ValueError(f"`library` must be one that names its environments, got `{namespace}`, which does not")
+    return _libraries({namespace: names}, len(names))
+
+
+def _libraries(found: dict[str, tuple[str, ...]], at_most: int) -> Table:
     table = Table(title="environments of libraries, as `NAMESPACE::NAME`", padding=(0, 1, 0, 0))
     table.add_column("namespace", no_wrap=True)
     table.add_column("names", overflow="fold")
     for namespace, names in found.items():
-        table.add_row(namespace, ", ".join(names))
+        more = len(names) - at_most
+        rest = f", and {more:,} more: memorax list environments --library {namespace}" if more > 0 else ""
+        table.add_row(namespace, Text(", ".join(names[:at_most]) + rest))
     return table
 
 

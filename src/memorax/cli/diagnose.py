@@ -29,7 +29,7 @@ class DiagnoseOptions(ImportOptions):
     step: Step = "last"
     """Which checkpoint: the newest, the best, or the one at this step."""
     max_lag: int = 32
-    """Number of steps to look back, and to follow a strange observation."""
+    """Number of steps to look back, and to follow the effect of a perturbed observation."""
     episodes: int = 128
     """Number of episodes to play with each variant of the memory or of the environment."""
     max_steps: int = 10_000

@@ -7,7 +7,7 @@ import tyro
 
 from memorax.cli.options import ImportOptions, parse
 from memorax.cli.output import make_console
-from memorax.cli.refusal import choose, refusing
+from memorax.cli.refusal import Refusal, choose, refusing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,8 @@ class ListOptions(ImportOptions):
     costs: bool = False
     """Also measure what each memory model costs per step: parameters, memory, FLOPs and bytes moved. Compiles every
     model, which takes about half a minute."""
+    library: str | None = None
+    """Only the environments of this library, such as `envpool`, and all of their names."""
 
 
 def run(arguments: list[str]) -> int:
@@ -30,6 +32,11 @@ def run(arguments: list[str]) -> int:
 
     refusing(import_modules, options.imports)
 
+    if options.library is not None:
+        if what != "environments":
+            raise Refusal(f"`--library` must be given with `memorax list environments`, got `memorax list {what}`")
+        make_console().print(refusing(catalog.library, options.library))
+        return 0
     tables = {
         "environments": catalog.environments,
         "models": lambda: catalog.models(costs=options.costs),

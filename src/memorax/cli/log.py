@@ -14,7 +14,7 @@ from memorax.cli.terminal import say
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LogOptions(ImportOptions):
-    """Give the metrics of a run to other loggers afterwards."""
+    """Send the metrics of a run to other loggers afterwards."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from memorax.cli.field_help import describe_fields
 from memorax.cli.refusal import Refusal, refusing
 from memorax.experiment.env_options import pairs, read_pairs
 
@@ -74,7 +75,9 @@ def parse(options: Any, command: str, arguments: Sequence[str]) -> Any:
         raise Refusal("`--env-options` must be given once, with all names after it: --env-options length=20 penalty=-1")
     settings: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,), "registry": _registry()}
     if isinstance(options, type):
-        return tyro.cli(options, prog=f"memorax {command}", args=list(arguments), **settings)
+        described: Any = type(options.__name__, (options,), {"__doc__": options.__doc__})
+        describe_fields(described)
+        return tyro.cli(described, prog=f"memorax {command}", args=list(arguments), **settings)
     default = _unchecked(options)
     found = tyro.cli(type(default), prog=f"memorax {command}", args=list(arguments), default=default, **settings)
     return refusing(_checked, found, options)
@@ -140,6 +143,7 @@ def _unchecked(instance: Any) -> Any:
     base = cls[tuple(types[variable] for variable in variables)] if variables else cls
     namespace = {"__post_init__": lambda self: None, "__doc__": cls.__doc__, "__module__": cls.__module__}
     twin = dataclasses.make_dataclass(cls.__name__, fields, bases=(base,), namespace=namespace, frozen=True)
+    describe_fields(twin)
     return twin(**values | nested)
 
 

@@ -15,14 +15,14 @@ from memorax.cli.terminal import say
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlayOptions(ImportOptions):
-    """Play episodes with the greedy policy of a trained agent, and film them with actions, rewards and values."""
+    """Play episodes with the greedy policy of a trained agent; record a video with actions, rewards and values."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
     episodes: int = 3
     """Number of episodes."""
     out: Path | None = None
-    """File of the film, `.gif` or `.mp4`, for Brax also `.html`. None: `play.gif` in the run's folder."""
+    """File of the video, `.gif` or `.mp4`, for Brax also `.html`. None: `play.gif` in the run's folder."""
     human: bool = False
     """Show the episodes instead: environments of Gymnasium in their window, others in the terminal; where there is
     none, print a line for each step."""
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:
     episodes = refusing(record_episodes, policy, **numbers)
     write_film(policy, episodes, out, fps=options.fps)
     _summarize(episodes)
-    say(f"film: {out}")
+    say(f"video: {out}")
     return 0
 
 

@@ -19,7 +19,10 @@ S = TypeVar("S")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepOptions(ImportOptions, Generic[S]):
-    """Try many settings of a run, and train the best of them again with fresh seeds."""
+    """Try many settings of a run, and train the best of them again with fresh seeds.
+
+    `memorax sweep FILE.yaml` reads options from a file; `memorax sweep ALGORITHM --help` shows those of an algorithm.
+    """
 
     sweep: S
     out: Path | None = None

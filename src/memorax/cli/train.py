@@ -29,39 +29,42 @@ _WHERE = ("devices", "distributed", "coordinator", "process_id", "num_processes"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainOptions(ImportOptions, Generic[R]):
-    """Train an agent; save its configuration, metrics, checkpoints, learning curve and summary in a folder."""
+    """Train an agent; save its configuration, metrics, checkpoints, learning curve and summary in a folder.
+
+    `memorax list algorithms` shows the algorithms, `memorax train ALGORITHM --help` the options of one.
+    """
 
     run: R
     preset: str | None = None
-    """Hyperparameters that were tuned for a family of tasks, such as `recall`; options beside it take precedence."""
+    """Hyperparameters tuned for a family of tasks: `recall`, for PPO and PQN. Options given with it take precedence."""
     out: Path | None = None
     """Folder of the run. None: `runs/ALGORITHM-ENV-MODEL`, followed by a number if that folder is taken."""
     resume: bool = False
     """Resume the run in `--out`, or the newest run of the default name; its options need not be repeated."""
     changes: Annotated[Pairs, tyro.conf.arg(name="set")] = dataclasses.field(default_factory=dict)
-    """With `--resume`: change real numbers from here on, such as `learning_rate=1e-4 gamma=0.995`."""
+    """With `--resume`: change hyperparameters that are real numbers from here on: `learning_rate=1e-4 gamma=0.995`."""
     fork: Path | None = None
-    """Begin with the parameters of another run, whose options are the defaults; the environment may be another one."""
+    """Start with the trained parameters of another run; its options become the defaults. The environment may differ."""
     fork_step: Step = "last"
     """Which checkpoint of the run to fork: the newest, the best, or the one at this step."""
     population: Space = dataclasses.field(default_factory=dict)
-    """Train a population, of which each seed is a member: every now and then the worst copy the best, and change these
-    hyperparameters of theirs: `log_uniform:LOW,HIGH` or `uniform:LOW,HIGH`, bounds that they begin and stay within."""
+    """Population-based training, each seed a member: every so many steps the worst members copy the best and change
+    these hyperparameters. `log_uniform:LOW,HIGH` or `uniform:LOW,HIGH` is the range that they start and stay in."""
     exchange_every: int | None = None
     """Environment steps of each member of a population between two exchanges. None: a twentieth of the run."""
     devices: Annotated[int | Literal["all"] | None, tyro.conf.arg(metavar="{None,all,INT}")] = None
     """How many devices train together: seeds are split over them first, then the environments of each seed. The result
-    is the same up to rounding, and a run may be resumed on another number of devices. None: one, or all of all
-    processes where there are several."""
+    is the same up to rounding, and a run may be resumed on another number of devices. None: one GPU, or as many cores
+    of a CPU as divide the seeds; with several processes all that they have."""
     distributed: bool = False
-    """Train in several processes, on one machine or more, that SLURM, Open MPI or Kubernetes has started with the same
-    command; the first one shows the progress and writes the folder, which all must be able to read."""
+    """Train in several processes, on one machine or several, that SLURM, Open MPI or Kubernetes starts with the same
+    command. The first one shows the progress and writes the folder, which all must be able to read."""
     coordinator: str | None = None
-    """The same where nothing starts them for you: `HOST:PORT` of the first process, a free port there."""
+    """Several processes without such a launcher: `HOST:PORT` of the first process, with a port that is free there."""
     process_id: int | None = None
-    """Which of the processes this one is, from 0; with `--coordinator`."""
+    """Index of this process, from 0; with `--coordinator`."""
     num_processes: int | None = None
-    """How many processes there are; with `--coordinator`."""
+    """Number of processes; with `--coordinator`."""
 
 
 def run(arguments: list[str]) -> int:
@@ -94,6 +97,8 @@ def run(arguments: list[str]) -> int:
         if not group().leads:
             signal = followed(return_on_signal=True).signal
             return 0 if signal is None else 128 + signal
+        if how["devices"] is None and not group().several:
+            how["devices"] = "cores"
         session = refusing(prepare, config, folder, **how)
         outcome = finish(session)
     except LostProcessError as error:
@@ -198,8 +203,8 @@ def print_outcome(config: "RunConfig", outcome: Any, *, in_jax: bool = True) -> 
         best = " --step best" if newest(outcome.folder / BEST) is not None else ""
         following = [
             (f"memorax evaluate {folder}{best}", "run whole episodes with the greedy policy"),
-            (f"memorax play {folder}{best}", "film some episodes"),
-            (f"memorax diagnose {folder}{best}", "see what the memory is worth, and how far back it looks"),
+            (f"memorax play {folder}{best}", "record a video of some episodes"),
+            (f"memorax diagnose {folder}{best}", "see how far back it looks, and how much its memory contributes"),
             (f"memorax report {folder} OTHER_RUN", "compare runs in one HTML file"),
             (longer, "train longer"),
         ]

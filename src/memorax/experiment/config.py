@@ -51,11 +51,11 @@ class RunConfig(Generic[C]):
     features: int = 64
     """Width of the feature extractor and the memory model."""
     inputs: tuple[Literal["observation", "action", "reward"], ...] = ("observation", "action", "reward")
-    """What the networks see: the observation, the previous action, the previous reward. `observation` alone makes an
-    agent without memory that is memoryless: a previous action carries what was decided from earlier observations."""
+    """What the networks see: the observation, the previous action, the previous reward. Give `observation`
+    alone for a control without memory (`--model mlp`): a previous action carries what was decided earlier."""
     critic_only: tuple[str, ...] = ()
-    """Entries of a dictionary observation that the critic alone sees in training, and that acting does not need
-    (asymmetric actor-critic). The critic then has a trunk of its own."""
+    """Entries of a dictionary observation that only the critic sees, in training; acting does not need them (asymmetric
+    actor-critic). The critic then has a trunk of its own."""
     share_trunk: bool = True
     """Whether actor and critic share the feature extractor and the memory model."""
     optimizer: str = "adam"
@@ -73,10 +73,10 @@ class RunConfig(Generic[C]):
     """Maximum global norm of the gradients; larger gradients are scaled down to it."""
     schedules: Schedules = dataclasses.field(default_factory=dict)
     """Schedules over the run of `epsilon`, or of any hyperparameter that is a real number, such as `learning_rate` or
-    `entropy_coefficient`: from its value, `constant`, or `linear` or as a `cosine` to END (0), perhaps after a linear
-    warm-up from zero over a fraction WARMUP of the run. `learning_rate=cosine:0:0.1` warms up for a tenth of it."""
+    `entropy_coefficient`: `constant`, or from its value to END (0 unless given), `linear` or along half a `cosine`.
+    With WARMUP, it first rises linearly from 0 over that fraction of the run: `learning_rate=cosine:0:0.1`."""
     reward_scale: float = 1.0
-    """Factor of the rewards that are learned from; logged returns are not scaled."""
+    """Factor by which rewards are multiplied for learning; logged returns are not scaled."""
     checkpoint_every: int = 100_000
     """Environment steps per seed between checkpoints, rounded up to the end of a logging interval."""
     log_every: int | None = None
@@ -88,9 +88,9 @@ class RunConfig(Generic[C]):
     eval_episodes: int = 32
     """Episodes of each seed in an evaluation, once with greedy and once with sampled actions."""
     eval_env: str | None = None
-    """Environment that is evaluated in. None: that of training."""
+    """Environment of evaluations. None: that of training."""
     eval_env_options: EnvOptions = dataclasses.field(default_factory=dict)
-    """Keyword arguments of the environment that is evaluated in; those of training that are not named stay."""
+    """Keyword arguments of the environment of evaluations; those of training that are not named here are kept."""
     keep_best: str | None = None
     """Also keep the checkpoint at which this metric, averaged over seeds, was highest: `eval/return`, for instance."""
     stop_at: float | None = None
@@ -100,7 +100,7 @@ class RunConfig(Generic[C]):
     patience: int | None = None
     """Stop when the metric of `stop_metric`, averaged over seeds, has not improved this many times in a row."""
     stop_metric: str = "eval/return"
-    """Metric that `stop_at` and `patience` look at."""
+    """Metric that `stop_at` and `patience` refer to."""
     loggers: Annotated[tuple[str, ...], tyro.conf.arg(name="logger", metavar="NAME ...")] = ()
     """Where to log metrics besides `metrics.jsonl`: `tensorboard`, `wandb`, `trackio`."""
     # The command line has an option that every command has.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from memorax.core.spaces import split_action_mask
 from memorax.core.types import Array, Carry, PyTree, Timestep
+from memorax.kernels.image_convolution import double_images
 from memorax.networks import MLP, Network
 from memorax.networks.flat_layers import flat_layers
 
@@ -105,8 +106,27 @@ class ImageDecoder(nn.Module):
         x = nn.relu(nn.Dense(rows * columns * self.features[0])(features))
         x = x.reshape(*features.shape[:-1], rows, columns, self.features[0])
         for number in self.features[1:]:
-            x = nn.relu(nn.ConvTranspose(number, (3, 3), strides=(2, 2))(x))
-        return nn.ConvTranspose(channels, (3, 3), strides=(2, 2))(x)[..., :height, :width, :]
+            x = nn.relu(ConvTranspose(number)(x))
+        return ConvTranspose(channels)(x)[..., :height, :width, :]
+
+
+class ConvTranspose(nn.Module):
+    """A transposed convolution that doubles height and width, with a kernel of 3 x 3.
+
+    Attributes:
+        features: Channels of the result.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        """Map images `[..., height, width, channels]` to `[..., 2 * height, 2 * width, features]`."""
+        *front, height, width, channels = images.shape
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        outputs = double_images(images.reshape(-1, height, width, channels), kernel) + bias
+        return outputs.reshape(*front, *outputs.shape[1:])
 
 
 class VectorDecoder(nn.Module):

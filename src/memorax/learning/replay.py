@@ -32,18 +32,18 @@ class ReplayConfig(NormalizationConfig):
     batch_size: int = 32
     """Sequences per update."""
     sequence_length: int | None = None
-    """Steps per replayed sequence; the first `burn_in_length` only refresh the memory, the last only bootstraps. None:
-    what n-step returns need for networks without memory, 16 steps to learn from for recurrent ones."""
+    """Steps per replayed sequence; the first `burn_in_length` only refresh the memory, the last is only bootstrapped
+    from. None: what n-step returns need for networks without memory, 16 steps to learn from for recurrent ones."""
     sequence_period: int | None = None
-    """Sequences start at every so many steps of an environment, and only there is the memory stored. None: half a
-    sequence, so that every step is in two sequences; a whole one, so that it is in one, where `store_carry` says so;
-    1 for networks without memory."""
+    """Steps of an environment between the starts of two sequences; the memory is stored at these starts. None: half of
+    the steps that a sequence is learned from, so that each step is in two sequences; all of them where memories are
+    stored compactly (see `store_carry`); 1 for networks without memory."""
     burn_in_length: int = 0
     """First steps of each sequence that only refresh the memory; ignored by networks without memory."""
     store_carry: bool | None = None
-    """Whether replayed sequences start with the memory stored while acting (else with a fresh one). None: with the
-    stored one; and where these would take more than nine tenths of the replay buffer and 64 MiB, they are stored half
-    as often, as `sequence_period` says, and rounded to bfloat16, a quarter in all. True: exactly, however large."""
+    """Whether replayed sequences start from the memory that was stored while acting, or from an initial one. None: from
+    the stored one; if all would take more than nine tenths of the replay buffer and more than 64 MiB, they are stored
+    compactly: half as often, and in bfloat16. True: stored exactly, however large."""
     buffer_size: int | None = None
     """Capacity of the replay buffer, in transitions. None: 100,000, or more where one sequence of each environment
     needs it."""

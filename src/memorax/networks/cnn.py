@@ -1,13 +1,22 @@
 """A convolutional network for images."""
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
 from memorax.core.checks import check, check_fields, choice, function, sequence, size
 from memorax.core.types import Array
+from memorax.kernels.groups import in_groups
+from memorax.kernels.image_convolution import convolve_images
+from memorax.kernels.platform import on_cpu
+
+_PATCHES = 1_400_000
+"""Most numbers in the patches of a layer that a CPU has in memory at the same time: those of 32 frames of Atari."""
 
 
 class CNN(nn.Module):
@@ -79,22 +88,57 @@ class CNN(nn.Module):
             raise ValueError(f"`inputs` of CNN must be [batch, (time,) height, width, channels], got {inputs.shape}")
         x = inputs.astype(jnp.float32) / 255.0 if inputs.dtype == jnp.uint8 else inputs
         x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
-        for features, kernel_size, strides in zip(self.features, self.kernel_sizes, self.strides, strict=True):
-            convolution = nn.Conv(
-                features,
-                _pair(kernel_size),
-                _pair(strides),
-                self.padding,
-                kernel_init=self.kernel_init,
-                bias_init=self.bias_init,
+        images, layers, most = x.reshape(-1, *x.shape[-3:]), [], 1
+        size, channels = images.shape[1:3], images.shape[3]
+        zipped = zip(self.features, self.kernel_sizes, self.strides, strict=True)
+        for index, (features, kernel_size, strides) in enumerate(zipped):
+            shape = (*_pair(kernel_size), channels, features)
+            kernel, bias = _Parameters(shape, self.kernel_init, self.bias_init, name=f"Conv_{index}")()
+            layers.append((kernel, bias, _pair(strides)))
+            size = self._size(inputs.shape, size, shape[:2], _pair(strides))
+            most, channels = max(most, math.prod(size) * math.prod(shape[:3])), features
+
+        def run(images: Array) -> Array:
+            for kernel, bias, strides in layers:
+                images = self.activation(convolve_images(images, kernel, strides, self.padding) + bias)
+            return images.reshape(images.shape[0], -1)
+
+        rows = max(1, _PATCHES // most)
+        outputs = in_groups(jax.checkpoint(run) if on_cpu() and len(images) > rows else run, rows, images)
+        return outputs.reshape(*x.shape[:-3], -1)
+
+    def _size(self, images: Sequence[int], size: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -> Any:
+        """Height and width of what a layer gives.
+
+        Raises:
+            ValueError: If the kernel does not fit.
+        """
+        if self.padding == "SAME":
+            return tuple(-(-n // step) for n, step in zip(size, strides, strict=True))
+        if any(k > n for k, n in zip(kernel, size, strict=True)):
+            raise ValueError(
+                f"`kernel_sizes` {tuple(self.kernel_sizes)} must fit into images of {tuple(images[-3:-1])}; "
+                "take smaller kernels or padding='SAME'"
             )
-            x = self.activation(convolution(x))
-            if min(x.shape[-3:-1]) < 1:
-                raise ValueError(
-                    f"`kernel_sizes` {tuple(self.kernel_sizes)} must fit into images of {inputs.shape[-3:-1]}; "
-                    "take smaller kernels or padding='SAME'"
-                )
-        return x.reshape(*x.shape[:-3], -1)
+        return tuple((n - k) // step + 1 for n, k, step in zip(size, kernel, strides, strict=True))
+
+
+class _Parameters(nn.Module):
+    """Kernel and biases of a convolution, under the names that Flax's layer gives them.
+
+    Attributes:
+        shape: `(height, width, channels, features)`.
+        kernel_init: Initializer of the kernel.
+        bias_init: Initializer of the biases.
+    """
+
+    shape: tuple[int, ...]
+    kernel_init: initializers.Initializer
+    bias_init: initializers.Initializer
+
+    @nn.compact
+    def __call__(self) -> tuple[Array, Array]:
+        return self.param("kernel", self.kernel_init, self.shape), self.param("bias", self.bias_init, self.shape[-1:])
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

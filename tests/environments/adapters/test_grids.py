@@ -1,11 +1,14 @@
 """XLand-MiniGrid and NAVIX beside the libraries driven by hand."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests import example_agents
 from tests.environments.adapters.by_hand import Library, compare, make_or_skip, trains
 
+from memorax.networks import RNN, RL2Wrapper, layers
 from memorax.testing import check_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -111,6 +114,38 @@ def test_a_ruleset_lasts_for_a_trial(reset_pool):
     assert not (changed & ~begins).any()
     assert changed.any()
     assert set(np.unique(after)) == {0, 1, 2}
+
+
+def test_memory_lasts_for_a_trial():
+    episodes, options = 3, {"max_steps": 3, "height": 4, "width": 4, "view_size": 3}
+    env, _ = make_or_skip(
+        "xminigrid::XLand-MiniGrid-R1-9x9", benchmark=benchmark(2), episodes_per_trial=episodes, **options
+    )
+    look = nn.Sequential([layers.Flatten(), nn.Dense(7)])
+    extract = example_agents.extractor().clone(observation_extractor=look, mask_at_start=False)
+    gru = RL2Wrapper(RNN(nn.GRUCell(11)), episodes_per_trial=episodes)
+    agent = example_agents.ppo(env, lambda: gru, extract=extract, num_envs=16)
+    state = agent.init(jax.random.key(0))
+    empty = agent.networks.initialize_carry(jax.random.key(0), 16)
+    value = jax.jit(lambda learner, carry, timestep: agent.value(learner)(carry, timestep))
+    starts, later, rewarded = 0, 0, 0
+    for _ in range(25):
+        before = state.loop
+        state, taken = agent.rollout(jax.random.key(1), state, 1)
+        episode, seen = before.env_state.inner.episode, before.timestep
+        np.testing.assert_array_equal(state.loop.carry["actor"].progress, episode + 1)
+        # A trial starts with an empty memory, its later episodes with what was remembered, done and paid before.
+        begins, goes_on = seen.done & (episode == 0), seen.done & (episode > 0)
+        same = np.isclose(taken.aux["value"][:, 0], value(state.learner, empty, seen), atol=1e-6)
+        assert same[begins].all()
+        assert not same[goes_on].any()
+        for other in (seen.replace(reward=seen.reward + 1), seen.replace(action=(seen.action + 1) % 6)):
+            assert not np.isclose(taken.aux["value"][:, 0], value(state.learner, before.carry, other), atol=1e-6).any()
+        np.testing.assert_array_equal(state.loop.timestep.reward, taken.reward[:, 0])
+        np.testing.assert_array_equal(state.loop.timestep.action, taken.action[:, 0])
+        starts, later = starts + begins.sum(), later + goes_on.sum()
+        rewarded += (state.loop.timestep.done & (taken.reward[:, 0] > 0)).sum()
+    assert min(starts, later, rewarded) > 0
 
 
 def test_rulesets_are_asked_for():

@@ -3,7 +3,9 @@
 import copy
 import os
 import signal
+import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from tests.environments.host import toys
-from tests.environments.host.toys import Breaking, Counter, Reusing, Walk, everything
+from tests.environments.host.toys import Breaking, Counter, Reusing, Walk, WithGame, everything
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from memorax.environments import HostEnvironmentError, as_host, make
@@ -164,6 +166,36 @@ def test_a_crash_in_a_process_is_an_error_and_leaves_no_process(kill):
     copies.close()
     assert not any(process.is_alive() for process in processes)
     copies.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*ERROR")
+@pytest.mark.parametrize("options", [{"after": 99}, {"after": 4}, {"after": 4, "kill": True}], ids=str)
+def test_what_an_environment_started_ends_with_its_process(options, tmp_path):
+    copies = HostCopies(as_host(lambda: WithGame(str(tmp_path), **options), processes=True, groups=1), 1, 2)
+    copies.reset(np.array([0], np.uint32))
+    for process in copies._batches[0].vector.processes:
+        assert os.getpgid(process.pid) == process.pid, "what is sent to the group of a run must not end it"
+    games = [int(path.name) for path in tmp_path.iterdir()]
+    if options["after"] == 4:
+        for _ in range(3):
+            wait(copies.step(0, np.zeros((1, 2), int)))
+        step = copies.step(0, np.zeros((1, 2), int))
+        with pytest.raises(HostEnvironmentError):
+            wait(step)
+    copies.close()
+    assert len(games) >= 2
+    until = time.monotonic() + 20  # the kernel takes a moment
+    while any(is_running(pid) for pid in games) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(is_running(pid) for pid in games)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc/self").exists() else True
 
 
 def test_processes_step_as_one_process_does_and_end_with_their_owner():

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -185,6 +188,19 @@ class Breaking(Walk):
         if self.total == self.after:
             raise RuntimeError("the robot fell over")
         return super().step(action)
+
+
+class WithGame(Breaking):
+    """Runs a program of its own, as games do, which writes its number into a folder, and ends it when it is closed."""
+
+    def __init__(self, folder: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.game = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        Path(folder, str(self.game.pid)).touch()
+
+    def close(self) -> None:
+        self.game.kill()
+        self.game.wait()
 
 
 def everything() -> gymnasium.Env:

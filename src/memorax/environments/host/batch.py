@@ -4,6 +4,9 @@ import abc
 import contextlib
 import dataclasses
 import multiprocessing.connection
+import os
+import signal
+import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -153,15 +156,15 @@ class VectorBatch(HostBatch):
     def close(self) -> None:
         """Close the environments, and end their processes."""
         processes = _processes(self.vector)
-        options: dict[str, Any] = {}
-        if processes:
-            options = {"terminate": True} if self._failed else {"timeout": _PATIENCE}
+        options: dict[str, Any] = {"timeout": _PATIENCE} if processes else {}
+        if processes and self._failed:
+            _end(processes, at_once=True)
+            options = {"terminate": True}
         with warnings.catch_warnings(), contextlib.suppress(Exception):
             warnings.simplefilter("ignore")
             self.vector.close(**options)
         getattr(self.vector, "unwrapped", self.vector).closed = True  # or it would be tried again later
-        for process in processes:
-            _end(process, at_once=self._failed)
+        _end(processes)
 
 
 class StackedBatch(HostBatch):
@@ -244,10 +247,16 @@ def _processes(vector: Any) -> list[Any]:
     return list(getattr(vector, "processes", None) or [])
 
 
-def _end(process: Any, at_once: bool) -> None:
-    """End a process that was started here: let it end by itself, or else by force."""
-    for end in ([] if at_once else [lambda: None]) + [process.terminate, process.kill]:
-        end()
-        process.join(_PATIENCE)
-        if not process.is_alive():
-            return
+def _end(processes: Sequence[Any], at_once: bool = False) -> None:
+    """End processes that were started here, and what they started: let them end by themselves, or else by force."""
+    for end in ([] if at_once else ["is_alive"]) + ["terminate", "kill"]:
+        for process in processes:
+            getattr(process, end)()
+        until = time.monotonic() + _PATIENCE
+        for process in processes:
+            process.join(max(0.0, until - time.monotonic()))
+        if not any(process.is_alive() for process in processes):
+            break
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # its group outlives it where it left something behind

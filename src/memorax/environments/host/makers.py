@@ -166,13 +166,18 @@ def in_worker(make: Callable[[], Any]) -> Callable[[], Any]:
         make: Makes an environment.
     """
 
-    # By value, too. An interrupt from the keyboard reaches all processes; the main one decides when they end.
+    # By value, too. The main process decides when the others end. What the keyboard or `timeout` sends reaches all of
+    # its group, so they leave it; a process with a group of its own can be ended together with what it started.
     def start() -> Any:
         import multiprocessing
+        import os
         import signal
+        import sys
 
         if multiprocessing.parent_process() is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # closes the environment
+            os.setpgid(0, 0)
         return make()
 
     return start

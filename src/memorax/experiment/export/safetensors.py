@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from memorax.experiment.export.libraries import require
 from memorax.experiment.export.operations import trace
 from memorax.experiment.export.program import Program
 from memorax.experiment.export.step import ExportedStep
+from memorax.experiment.libraries import require
 from memorax.experiment.run.checkpoint import flatten
 
 
@@ -19,7 +19,7 @@ def to_safetensors(step: ExportedStep) -> Program:
     Raises:
         ImportError: safetensors is not installed.
     """
-    save: Any = require("safetensors.numpy", "export").save
+    save: Any = require("safetensors.numpy", "export", "this export format").save
     arrays = parameters(step)
     # Not every dtype of JAX is one of numpy's own.
     wide = {name: x.astype(np.float32) if x.dtype.kind == "V" else x for name, x in arrays.items()}

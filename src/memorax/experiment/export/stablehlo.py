@@ -5,9 +5,9 @@ import importlib.metadata
 import jax
 from jax import export
 
-from memorax.experiment.export.libraries import require
 from memorax.experiment.export.program import Program
 from memorax.experiment.export.step import ExportedStep
+from memorax.experiment.libraries import require
 
 PLATFORMS = ("cpu", "cuda")
 """What an exported program runs on."""
@@ -19,7 +19,7 @@ def to_stablehlo(step: ExportedStep) -> Program:
     Raises:
         ImportError: flatbuffers is not installed, which `jax.export` writes with.
     """
-    require("flatbuffers", "export")
+    require("flatbuffers", "export", "this export format")
     (batch,) = export.symbolic_shape("batch")
     # Kernels choose their form by the device; what they choose for a CPU runs everywhere.
     with jax.default_device(jax.devices("cpu")[0]):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from memorax.experiment.libraries import require
 from memorax.experiment.loggers.base import Row
 
 
@@ -21,13 +22,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import tensorboardX.event_file_writer  # pyright: ignore[reportMissingImports] (an extra)
-        except ModuleNotFoundError as error:
-            message = "logger `tensorboard` needs tensorboardX, which is not installed"
-            raise ImportError(f'{message}; run `pip install "memorax[tensorboard]"`') from error
         self.folder = folder
-        self._library: Any = tensorboardX
+        self._library = require("tensorboardX", "tensorboard", "logger `tensorboard`")
         self._files: dict[int, Any] = {}
         self._began = 0.0
 

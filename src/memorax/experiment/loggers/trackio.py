@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from memorax.experiment.libraries import require
 from memorax.experiment.loggers.base import Row
 from memorax.experiment.loggers.tracking import PROJECT, run_id, split
 
@@ -23,13 +24,8 @@ class Trackio:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        try:
-            import trackio  # pyright: ignore[reportMissingImports] (an extra)
-        except ModuleNotFoundError as error:
-            message = "logger `trackio` needs trackio, which is not installed"
-            raise ImportError(f'{message}; run `pip install "memorax[trackio]"`') from error
         self.folder, self.config = folder, config
-        self._library: Any = trackio
+        self._library = require("trackio", "trackio", "logger `trackio`")
         self._runs: dict[int, Any] = {}
         self._project = os.environ.get("TRACKIO_PROJECT", PROJECT)
         self._group = ""

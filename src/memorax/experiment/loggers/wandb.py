@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from memorax.experiment.libraries import require
 from memorax.experiment.loggers.base import Row
 from memorax.experiment.loggers.tracking import PROJECT, run_id, split
 
@@ -25,13 +26,8 @@ class WeightsAndBiases:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        try:
-            import wandb  # pyright: ignore[reportMissingImports] (an extra)
-        except ModuleNotFoundError as error:
-            message = "logger `wandb` needs wandb, which is not installed"
-            raise ImportError(f'{message}; run `pip install "memorax[wandb]"`') from error
         self.folder, self.config = folder, config
-        self._library: Any = wandb
+        self._library = require("wandb", "wandb", "logger `wandb`")
         self._runs: dict[int, Any] = {}
         self._id = ""
 

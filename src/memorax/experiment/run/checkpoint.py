@@ -30,7 +30,7 @@ from memorax.experiment.run.orbax_noise import silence_late_callbacks
 KEEP = 3
 """Number of checkpoints of a run that are kept."""
 _CHECKSUMS = "checksums"
-_ORIGIN = "origin"
+ORIGIN = "origin"
 """What the checkpoint belongs to, as bytes of JSON; checkpoints of earlier versions lack it."""
 _STEP = "step"
 """The count of steps, which earlier versions kept in one word: the lower one of `StepCount`."""
@@ -84,7 +84,7 @@ class CheckpointWriter:
         # A true copy: a view would keep the buffer from being donated.
         arrays = {name: np.array(_plain(leaf)) for name, leaf in flatten(state).items() if np.size(leaf)}
         if origin is not None:
-            arrays[_ORIGIN] = np.frombuffer(json.dumps(origin, sort_keys=True).encode(), np.uint8).copy()
+            arrays[ORIGIN] = np.frombuffer(json.dumps(origin, sort_keys=True).encode(), np.uint8).copy()
         arrays[_CHECKSUMS] = _checksums(arrays)
         half = path.with_name(path.name + _HALF)
         self._orbax.save(half, arrays)
@@ -200,7 +200,7 @@ def restore(
             check_sealed(path)
             found: dict[str, Any] = dict(orbax.metadata(path).item_metadata.tree)
         checksums = found.pop(_CHECKSUMS, None)
-        origin = found.pop(_ORIGIN, None)
+        origin = found.pop(ORIGIN, None)
         if checksums is None or not found:
             raise ValueError(_damaged(path, "it does not say what is in it"))
         one_word = _STEP in found and f"{_STEP}/high" in stored
@@ -212,13 +212,13 @@ def restore(
         _compare(path, stored, found)
         target = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in stored.items()}
         if origin is not None:
-            target[_ORIGIN] = np.empty(origin.shape, origin.dtype)
+            target[ORIGIN] = np.empty(origin.shape, origin.dtype)
         target[_CHECKSUMS] = np.empty(checksums.shape, checksums.dtype)
         with _reading(path):
             arrays = orbax.restore(path, target)
     if not np.array_equal(arrays.pop(_CHECKSUMS), _checksums(arrays)):
         raise ValueError(_damaged(path, "a checksum does not match"))
-    check(None if origin is None else json.loads(arrays.pop(_ORIGIN).tobytes()))
+    check(None if origin is None else json.loads(arrays.pop(ORIGIN).tobytes()))
     if one_word:
         arrays[f"{_STEP}/low"] = arrays.pop(_STEP)
     arrays |= lacking

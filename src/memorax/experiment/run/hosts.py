@@ -150,7 +150,9 @@ class Group:
     """
 
     def __init__(self) -> None:
-        self.several, self.leads = jax.process_count() > 1, jax.process_index() == 0
+        # Not to be asked otherwise: counting processes fixes the number of devices.
+        self.several = jax.distributed.is_initialized() and jax.process_count() > 1
+        self.leads = not self.several or jax.process_index() == 0
         self._turn = self._meetings = 0
 
     def announce(self, what: str, **details: Any) -> None:

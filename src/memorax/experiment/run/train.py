@@ -21,6 +21,7 @@ from memorax.experiment.loggers import LOGGERS, Composite, Logger, LoggerError, 
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.report.summary import write_summary
 from memorax.experiment.run.checkpoint import newest
+from memorax.experiment.run.cores import cores_for, split_cores
 from memorax.experiment.run.display import Display, make_display
 from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluates, Evaluator
@@ -31,6 +32,7 @@ from memorax.experiment.run.hosts import failing_together, group
 from memorax.experiment.run.intervals import with_log_interval
 from memorax.experiment.run.origin import check_not_lost
 from memorax.experiment.run.programs import seed_keys
+from memorax.experiment.run.python_environments import in_python
 from memorax.experiment.run.recovery import explain_summary
 from memorax.experiment.run.session import Outcome, Session
 from memorax.experiment.run.spread import SpreadEngine
@@ -46,7 +48,7 @@ def train(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | Literal["last", "best"] = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
-    devices: int | Literal["all"] | None = None,
+    devices: int | Literal["all", "cores"] | None = None,
     console: Console | None = None,
     return_on_signal: bool = False,
 ) -> Outcome:
@@ -76,8 +78,10 @@ def train(  # noqa: PLR0913  how to run it, by keyword
             methods of `memorax.experiment.loggers.Logger`. Names are saved in the configuration, objects are not.
         callbacks: Objects with the method of `memorax.experiment.Callback`, called after every logging interval.
         devices: How many devices train together, or `"all"`: seeds are split over them first, then the environments of
-            each seed. The result is the same up to rounding, and a run may be resumed on another number of them. None:
-            one, or all of all processes, where several train together.
+            each seed. The result is the same up to rounding, and a run may be resumed on another number of them.
+            `"cores"`: on a CPU as many of its cores as divide the seeds, if JAX has not computed anything before; one
+            on other platforms and in Python's environments. None: one, or all of all processes, where several train
+            together.
         console: Where to show the progress; None for standard output.
         return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcome, so that the caller
             decides what happens.
@@ -129,7 +133,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
     fork_step: int | str = "last",
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
-    devices: int | Literal["all"] | None = None,
+    devices: int | Literal["all", "cores"] | None = None,
     maker: "Maker | None" = None,
 ) -> Session:
     """Check everything that can be checked before training; takes and raises what `train` does.
@@ -140,6 +144,8 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         The run, ready to be trained by `finish`; its folder belongs to it until it is closed.
     """
     folder, maker = None if folder is None else Path(folder), maker or Maker(devices)
+    if devices == "cores":
+        split_cores(config.seeds)
     check_callbacks(callbacks)
     names = (*config.loggers, *(name for name in loggers if isinstance(name, str)))
     config = dataclasses.replace(config, loggers=tuple(dict.fromkeys(names)))
@@ -152,7 +158,7 @@ def prepare(  # noqa: PLR0913  how to run it, by keyword
         # What a run forked is read again only if it was killed before its first checkpoint.
         begun = newest(folder / CHECKPOINTS) is not None
         begin = beginning(dataclasses.replace(config, fork=None) if begun else config, agent)
-        engine, evaluator = maker.equip(config, agent)
+        engine, evaluator = maker.equip(config, agent, folder)
         claim = Claim(folder)
     else:
         if changes:
@@ -204,11 +210,11 @@ class Maker:
     """Makes what a run computes with.
 
     Args:
-        devices: How many devices, as `Devices` has it.
+        devices: How many devices, as `train` has it.
     """
 
-    def __init__(self, devices: int | Literal["all"] | None = None) -> None:
-        self.devices: int | Literal["all"] | None = devices
+    def __init__(self, devices: int | Literal["all", "cores"] | None = None) -> None:
+        self.devices: int | Literal["all", "cores"] | None = devices
 
     def build(self, config: RunConfig) -> tuple[RunConfig, Any]:
         """Build the agent, and fill in what follows from it."""
@@ -216,9 +222,12 @@ class Maker:
         agent = build_agent(config)
         return with_log_interval(config, agent.steps_per_update), agent
 
-    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluates | None]:
-        """Check that the devices fit the run, and give what trains and what evaluates on them."""
-        devices = Devices(self.devices, config.seeds, getattr(config.hyperparameters, "num_envs", None))
+    def equip(self, config: RunConfig, agent: Any, folder: Path | None = None) -> tuple[Engine, Evaluates | None]:
+        """Give what trains a run, which may be resumed in a folder, and what evaluates it, on devices that fit it."""
+        number = self.devices
+        if number == "cores":
+            number = 1 if in_python(agent) else cores_for(config.seeds, folder)
+        devices = Devices(number, config.seeds, getattr(config.hyperparameters, "num_envs", None))
         devices.check(agent)
         keys = seed_keys(config.seed_numbers())[2]
         evaluator = Evaluator(config, agent, keys, devices) if config.eval_every else None

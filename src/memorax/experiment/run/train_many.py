@@ -191,7 +191,7 @@ class SharedMaker(Maker):
         """Give the agent that all runs have, and fill in what follows from it."""
         return with_log_interval(with_exploration(config), self.agent.steps_per_update), self.agent
 
-    def equip(self, config: RunConfig, agent: Any) -> tuple[Engine, Evaluates | None]:
+    def equip(self, config: RunConfig, agent: Any, folder: Path | None = None) -> tuple[Engine, Evaluates | None]:
         """Give the run's part of the batch, and what evaluates it in programs that all runs have."""
         lane = Lane(self.batch, config.seed_numbers(), run_hyperparameters(config, list(own_values(agent))))
         if config.eval_every is None:

@@ -33,7 +33,7 @@ class SweepConfig(Generic[R]):
     """Configuration of a sweep over settings of a run."""
 
     space: Space = dataclasses.field(default_factory=dict)
-    """What is searched, by field of the run or of its algorithm: `log_uniform:LOW,HIGH`, `uniform:LOW,HIGH` or
+    """Search space, by field of the run or of its algorithm: `log_uniform:LOW,HIGH`, `uniform:LOW,HIGH` or
     `choice:A,B,...`; integers between two integers. `env_options.NAME` is an argument of the environment."""
     metric: tuple[str, ...] = ("episode/return",)
     """Metric that trials are compared by: its mean over seeds, over the last tenth of the run. Several with
@@ -41,11 +41,11 @@ class SweepConfig(Generic[R]):
     direction: tuple[Literal["maximize", "minimize"], ...] = ("maximize",)
     """Whether the metric should be high or low, for each metric."""
     trials: int = 32
-    """How many settings are tried. The seeds of each trial are those of the run (`--seeds`)."""
+    """Number of settings that are tried. The seeds of each trial are those of the run (`--seeds`)."""
     budget: float | None = None
-    """Hours after which the command stops: what trains is saved, and goes on with `--resume`. None: no limit."""
+    """Hours after which the command stops; running trials are saved, and continue with `--resume`. None: no limit."""
     engine: Literal["local", "optuna", "ray", "slurm"] = "local"
-    """Who runs the trials: processes on this machine, the same with Optuna's samplers, Ray, or SLURM through
+    """What runs the trials: processes on this machine, the same with Optuna's samplers, Ray, or SLURM through
     submitit."""
     sampler: Literal["random", "tpe", "nsga2"] | None = None
     """How settings are drawn: at random, or by Optuna's TPE or NSGA-II. None: at random; with Optuna TPE for one metric
@@ -55,10 +55,10 @@ class SweepConfig(Generic[R]):
     sampler_seed: int = 0
     """Random seed of the search."""
     workers: int = 1
-    """How many processes, Ray tasks or SLURM jobs train at the same time."""
+    """Number of processes, Ray tasks or SLURM jobs that train at the same time."""
     batch: int | None = None
-    """How many trials of the same sizes are trained side by side in one program. None: 32, or 8 with Optuna's samplers,
-    which learn from one batch for the next. With Ray's schedulers every trial is a process of its own."""
+    """Number of trials of the same sizes that are trained side by side in one program. None: 32, or 8 with Optuna's
+    samplers, which learn from each batch for the next. With Ray's schedulers every trial is a process of its own."""
     storage: Literal["journal", "sqlite"] = "journal"
     """Where Optuna keeps its study in the folder of the sweep: a journal file, also for network drives, or an SQLite
     database."""
@@ -66,14 +66,14 @@ class SweepConfig(Generic[R]):
     """Address of a Ray cluster's head, `HOST:PORT` or `auto`. None: a cluster on this machine for the time of the
     sweep."""
     gpus: float = 0.0
-    """GPUs of each trial or batch; with Ray a fraction shares one."""
+    """GPUs of each trial or batch; with Ray, a fraction lets several share one."""
     slurm: EnvOptions = dataclasses.field(default_factory=dict)
     """Parameters of submitit's executor, such as `timeout_min=240 slurm_partition=gpu cpus_per_task=8`;
     `cluster=local` runs the jobs on this machine."""
     best: int = 3
-    """How many of the best settings are trained again with fresh seeds at the end."""
+    """Number of the best settings that are trained again with fresh seeds at the end."""
     fresh_seeds: int = 8
-    """How many fresh seeds: those of the search chose the winners, so that their returns are too high."""
+    """Number of fresh seeds. Returns of the seeds of the search are too high: the winners were chosen by them."""
     run: R
     """What all trials have in common."""
 

@@ -5,12 +5,12 @@ import importlib.metadata
 import jax
 from jax import export
 
-from memorax.experiment.export.libraries import require
 from memorax.experiment.export.onnx import arrays, elementwise, products  # noqa: F401  they register their rules
 from memorax.experiment.export.onnx.graph import OPSET, Graph, append
 from memorax.experiment.export.operations import trace
 from memorax.experiment.export.program import Program
 from memorax.experiment.export.step import ExportedStep
+from memorax.experiment.libraries import require
 
 
 def to_onnx(step: ExportedStep) -> Program:
@@ -23,7 +23,7 @@ def to_onnx(step: ExportedStep) -> Program:
         ImportError: onnx is not installed.
         ValueError: A primitive has no counterpart; the message names it.
     """
-    require("onnx", "onnx")
+    require("onnx", "onnx", "this export format")
     (batch,) = export.symbolic_shape("batch")
     arguments = step.arguments(batch)
     with jax.default_device(jax.devices("cpu")[0]):

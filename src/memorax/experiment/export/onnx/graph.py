@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from memorax.experiment.export.libraries import require
 from memorax.experiment.export.operations import Constant, Operation, Operations, Value
+from memorax.experiment.libraries import require
 
 OPSET, IR_VERSION = 20, 10
 """Versions of the operators and of the file, which every ONNX Runtime from 1.19 on reads."""
@@ -28,7 +28,7 @@ class Graph:
     """
 
     def __init__(self, operations: Operations, inputs: Sequence[str], batch: Any) -> None:
-        self.onnx: Any = require("onnx", "onnx")
+        self.onnx: Any = require("onnx", "onnx", "this export format")
         self.batch = batch
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []

@@ -57,7 +57,7 @@ def pack(run: Path, place: Path, name: str) -> None:
 def adopt(member: Member, packed: Path, parameters: Mapping[str, Any]) -> None:
     """Take over what a better member has done, with other values; nothing where it is the member's own.
 
-    A member whose run is over keeps it: Ray ranks it once more at its end, and may send it back to another's checkpoint.
+    A member whose run is over keeps it: Ray ranks it once more at its end, and may send it to another's checkpoint.
 
     Args:
         member: The member.

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from memorax.experiment.callbacks import TrainingRun
+from memorax.experiment.libraries import require
 from memorax.experiment.space import Choice, Dimension, LogUniform
 from memorax.experiment.sweep.config import ASHA_REDUCTION, SweepConfig
 from memorax.experiment.sweep.dispatch import Dispatcher, Launcher
-from memorax.experiment.sweep.engines.libraries import require
 from memorax.experiment.sweep.sweep import Sweep
 from memorax.experiment.sweep.trials import Trial, trial_name
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from memorax.experiment.libraries import require
 from memorax.experiment.run.files import read_json, write_json
 from memorax.experiment.sweep.config import SweepConfig
-from memorax.experiment.sweep.engines.libraries import require
 from memorax.experiment.sweep.engines.processes import compilation_settings
 
 _FOLDER, _JOBS = "slurm", "jobs.json"

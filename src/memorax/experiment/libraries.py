@@ -1,23 +1,23 @@
-"""Optional libraries of the export formats."""
+"""Libraries of optional extras, imported when they are used."""
 
 import importlib
 from typing import Any
 
 
-def require(library: str, extra: str) -> Any:
+def require(library: str, extra: str, what: str) -> Any:
     """Import a library.
 
     Args:
-        library: The module to import.
+        library: Its module.
         extra: The extra of memorax that installs it.
+        what: What needs it, for the message.
 
     Raises:
         ImportError: It is not installed; the message says how to install it.
     """
-    package = library.partition(".")[0]
     try:
         return importlib.import_module(library)
     except ModuleNotFoundError as error:
         raise ImportError(
-            f'this export format needs {package}, which is not installed; run `pip install "memorax[{extra}]"`'
+            f'{what} needs {error.name or library}, which is not installed; run `pip install "memorax[{extra}]"`'
         ) from error

@@ -1,0 +1,64 @@
+"""Seeds on the cores of a CPU, each core with an equal share of them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from memorax.experiment.loggers import read_rows
+from memorax.experiment.run import cores
+
+OPTIONS = [
+    *("--env", "memory::RepeatPreviousEasy", "--features", "7", "--num-envs", "4", "--num-steps", "16"),
+    *("--num-minibatches", "2", "--update-epochs", "1", "--log-every", "128", "--checkpoint-every", "128"),
+]
+
+
+def memorax(*options):
+    """Run the command as users do, without the devices that tests have."""
+    flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
+    command = [sys.executable, "-m", "memorax", "train", *options]
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def metrics(folder):
+    rows = read_rows(folder / "metrics.jsonl")
+    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "available", "expected"), [(4, 2, 2), (4, 16, 4), (3, 2, 1), (6, 4, 3), (1, 8, 1), (7, 1, 1)]
+)
+def test_as_many_cores_as_divide_the_seeds(seeds, available, expected, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(cores.jax, "device_count", lambda: available)
+    monkeypatch.setattr(cores, "_chosen", lambda: False)
+    assert cores.cores_for(seeds) == expected
+
+
+def test_a_number_of_devices_that_was_chosen_stays():
+    cores.split_cores(2)  # JAX has computed, and the tests have chosen
+    assert cores.cores_for(2) == 1
+
+
+@pytest.mark.slow
+def test_a_run_on_cores_is_resumed_with_the_same_bits(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    memorax("ppo", *OPTIONS, "--seeds", "2", "--steps", "512", "--out", str(whole))
+    memorax("ppo", *OPTIONS, "--seeds", "2", "--steps", "256", "--out", str(parts))
+    out = memorax("--resume", "--steps", "512", "--out", str(parts))
+    assert "no longer promised" not in out
+    assert metrics(parts) == metrics(whole)
+    before = cores._devices_of(sorted((whole / "checkpoints").iterdir())[-1])
+    assert before == min(2, len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.slow
+def test_a_run_on_one_device_stays_there(tmp_path):
+    memorax("ppo", *OPTIONS, "--seeds", "2", "--steps", "256", "--devices", "1", "--out", str(tmp_path))
+    assert "no longer promised" not in memorax("--resume", "--steps", "512", "--out", str(tmp_path))
+    assert cores._devices_of(sorted((tmp_path / "checkpoints").iterdir())[-1]) == 1
