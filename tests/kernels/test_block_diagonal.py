@@ -6,7 +6,7 @@ import pytest
 from memorax.kernels import block_diagonal
 from memorax.kernels.block_diagonal import block_diagonal_product
 
-SHAPES = [(1, 5, 7), (4, 3, 2), (6, 20, 12), (5, 16, 16), (3, 70, 70)]  # one matrix, one for several blocks, one each
+SHAPES = [(1, 5, 7), (4, 3, 2), (5, 20, 12), (3, 70, 70)]  # one matrix; one for all, for some, for each of the blocks
 
 
 @pytest.mark.parametrize("cpu", [True, False])
@@ -36,3 +36,8 @@ def test_what_is_not_finite_in_a_block_stays_in_its_columns():
     x, blocks = jnp.ones((2, 8)), jnp.ones((4, 2, 3)).at[1].set(jnp.inf)
     finite = jnp.isfinite(block_diagonal_product(x, blocks)).reshape(2, 4, 3)
     np.testing.assert_array_equal(finite.all((0, 2)), [True, False, True, True])
+
+
+def test_of_many_blocks_there_are_few_products():
+    program = jax.make_jaxpr(block_diagonal_product)(jnp.ones((2, 4 * 1024)), jnp.ones((1024, 4, 4)))
+    assert 1 < str(program).count("dot_general") <= 17

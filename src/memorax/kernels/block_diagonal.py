@@ -11,7 +11,9 @@ from memorax.core.types import Array
 from memorax.kernels.platform import on_cpu
 
 _WIDTH = 64
-"""Most rows and columns of a matrix that holds several blocks."""
+"""Most rows and columns of a matrix that holds several blocks, if there are not too many of them."""
+_PIECES = 16
+"""About as many matrices as there are at most, unless there are as many blocks that are wider than `_WIDTH`."""
 
 
 def block_diagonal_product(x: Array, blocks: Array) -> Array:
@@ -30,13 +32,21 @@ def block_diagonal_product(x: Array, blocks: Array) -> Array:
     if not on_cpu():
         parts = x.reshape(*x.shape[:-1], count, rows)
         return jnp.einsum("...ni,nij->...nj", parts, blocks).reshape(*x.shape[:-1], count * columns)
-    most = max(1, _WIDTH // max(rows, columns))
-    side = next(side for side in range(min(most, count), 0, -1) if count % side == 0)
+    widest = max(rows, columns)
+    side = max(1, max(_WIDTH, count * widest // _PIECES) // widest)
     flat = x.reshape(-1, count * rows)
-    tiles = blocks.reshape(count // side, side, rows, columns)
-    if side > 1:  # [tiles, side, rows, side, columns]
-        tiles = jnp.where(jnp.eye(side, dtype=bool)[None, :, None, :, None], tiles[:, :, :, None], 0)
-    tiles = tiles.reshape(count // side, side * rows, side * columns)
-    pieces = [part @ tile for part, tile in zip(jnp.split(flat, count // side, axis=-1), tiles, strict=True)]
+    pieces = [
+        flat[:, first * rows : (first + side) * rows] @ _dense(blocks[first : first + side])
+        for first in range(0, count, side)
+    ]
     outputs = pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces, axis=-1)
     return outputs.reshape(*x.shape[:-1], count * columns)
+
+
+def _dense(blocks: Array) -> Array:
+    """Blocks side by side as one matrix."""
+    count, rows, columns = blocks.shape
+    if count == 1:
+        return blocks[0]
+    own = jnp.eye(count, dtype=bool)[:, None, :, None]
+    return jnp.where(own, blocks[:, :, None], 0).reshape(count * rows, count * columns)
