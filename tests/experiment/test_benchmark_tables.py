@@ -100,6 +100,7 @@ def test_aggregates_are_over_tasks_that_all_methods_have(results):
     assert gru.improvement is None
     assert control.improvement == (0.0, (0.0, 0.0))
     assert aggregates(results, 192) == []
+    assert aggregates(results | {"one_scale": False}, 64) == []
 
 
 def test_a_method_with_few_tasks_does_not_take_the_others_out_of_the_comparison(results):

@@ -55,6 +55,7 @@ def collect(suite: Suite, folder: str | Path) -> dict[str, Any]:
         "machine": machine(),
         "published": dict(suite.published),
         "source": suite.source,
+        "one_scale": suite.one_scale,
         "results": [result for result in found if result is not None],
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from memorax.core.checks import check_fields, choice, instance, integer, sequence, size
+from memorax.core.checks import boolean, check_fields, choice, instance, integer, sequence, size
 from memorax.core.registry import suggest
 from memorax.experiment.config import RunConfig
 from memorax.experiment.env_options import read_env_options
@@ -81,6 +81,7 @@ class Suite:
         horizons: How policies are tested in longer tasks; None: they are not.
         published: Scores that others published, by task and name of the column: `[mean, standard deviation]`.
         source: Where they are from.
+        one_scale: Whether the scores of all tasks are on one scale; where they are not, they are not averaged.
     """
 
     name: str
@@ -98,10 +99,12 @@ class Suite:
     horizons: Horizons | None = None
     published: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     source: str = ""
+    one_scale: bool = True
 
     def __post_init__(self) -> None:
         names = sequence(instance(str, called="a name"))
         check_fields(self, metric=choice(*METRICS), tasks=names, passes=sequence(size()), seeds=size(), seed=integer(0))
+        check_fields(self, one_scale=boolean())
         if self.reference not in self.methods:
             raise ValueError(f"`reference` must be one of {', '.join(self.methods)}, got {self.reference}")
         for name, values in (("run", self.run), *self.methods.items()):

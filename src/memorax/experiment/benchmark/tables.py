@@ -105,8 +105,8 @@ def score_table(results: Results, steps: int) -> Table:
 def aggregates(results: Results, steps: int) -> list[Aggregate]:
     """Methods over the tasks that all of them have finished, best first; empty with fewer than two of either.
 
-    A method that has finished less than half of the tasks of the one with the most is left out: with it, few
-    tasks would be left.
+    Also empty where the scores of tasks are on different scales. A method that has finished less than half of the tasks
+    of the one with the most is left out: with it, few tasks would be left.
 
     Args:
         results: The results.
@@ -116,7 +116,8 @@ def aggregates(results: Results, steps: int) -> list[Aggregate]:
     finished = {method: sum(known == method for _, known in found) for method in results["methods"]}
     methods = [m for m, count in finished.items() if count >= _ENOUGH * max(finished.values()) and count]
     tasks = [task for task in results["tasks"] if all((task, method) in found for method in methods)]
-    if min(len(tasks), len(methods)) < 2 or results["metric"] == "speed":
+    comparable = results.get("one_scale", True) and results["metric"] != "speed"
+    if min(len(tasks), len(methods)) < 2 or not comparable:
         return []
     seeds = min(found[task, method].size for task in tasks for method in methods)
     scores = {method: np.stack([found[task, method][:seeds] for task in tasks], axis=1) for method in methods}
