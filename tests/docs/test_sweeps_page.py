@@ -1,6 +1,7 @@
 """The commands of the page about sweeps do what it says, at small sizes and in its order."""
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import itertools
@@ -11,6 +12,9 @@ from tests.docs.test_documentation import ROOT, commands, write_files
 
 from memorax.cli import main
 from memorax.experiment.sweep import load_sweep_config, read_trials
+
+if importlib.util.find_spec("submitit") is not None:
+    importlib.import_module("submitit")  # not in a test: it closes all handlers of logs, those of a running test, too
 
 PAGE = ROOT / "docs" / "sweeps.md"
 NEEDS = {"optuna": "optuna", "ray": "ray", "slurm": "submitit"}

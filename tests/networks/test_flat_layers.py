@@ -13,7 +13,7 @@ from memorax.core.types import Timestep
 from memorax.learning.reconstruction import Reconstruction
 from memorax.networks import MLP, FeatureExtractor, Network, SequenceModelWrapper, blocks, heads
 from memorax.networks.flat_layers import flat_layers
-from memorax.networks.sequence_models import GRU
+from memorax.networks.sequence_models import GRU, MinGRU
 
 BATCH, TIME = 3, 4
 
@@ -57,6 +57,14 @@ def test_no_product_has_batch_and_time_in_front(key, timestep, kind):
     ranks = list(products(jax.make_jaxpr(jax.grad(loss(network, timestep)))(params).jaxpr))
     assert len(ranks) > 10
     assert set(ranks) == {2}
+
+
+@pytest.mark.parametrize("torso", [MinGRU(7), blocks.Stack(blocks=[blocks.FFN(6), MinGRU(7)])])
+def test_nor_has_a_product_of_a_torso_alone(key, torso):
+    inputs, done = jnp.ones((BATCH, TIME, 5)), jnp.zeros((BATCH, TIME), bool)
+    params = torso.init(key, inputs, done)
+    gradient = jax.grad(lambda params: jnp.sum(torso.apply(params, inputs, done)[1]))
+    assert set(products(jax.make_jaxpr(gradient)(params).jaxpr)) == {2}
 
 
 @pytest.mark.parametrize("torso", [mlp, lambda: GRU(6), lambda: blocks.Stack([GRU(6), blocks.FFN(8)])])

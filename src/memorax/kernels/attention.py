@@ -291,9 +291,12 @@ def _mix(scores: Array, visible: Array, distance: Array | np.ndarray, values: Ar
     """Average the visible values; `visible` `[batch, time, keys]`, every query sees at least itself."""
     if positions.slopes is not None:
         scores -= positions.slopes[None, :, None, None] * distance.reshape(-1, 1, *distance.shape[-2:])
-    weights = jax.nn.softmax(jnp.where(visible[:, None], scores, -jnp.inf), axis=-1)
+    scores = jnp.where(visible[:, None], scores, -jnp.inf)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    # Divided after the product, and so in its gradient: what has a number for each key is passed over less often.
     mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(values.dtype), values, preferred_element_type=scores.dtype)
-    return mixed.astype(values.dtype)
+    return (mixed / total).astype(values.dtype)
 
 
 def _wide(x: Array) -> jnp.dtype:

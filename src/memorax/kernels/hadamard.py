@@ -3,7 +3,7 @@
     M_t = M_{t-1} ∘ (1 + tanh(θ_t c_tᵀ)) + v_t k_tᵀ,   y_t = M_t q_t.
 
 The forward pass keeps the matrices at the borders of chunks; the hand-written backward pass computes a chunk's matrices
-once more, with their calibrations, and goes through it from the end. On CPUs a few rows of the batch are computed at a
+once more, and goes through it from the end. On CPUs a few rows of the batch are computed at a
 time, whose matrices fit into the cache. Forward-mode differentiation is defined for one step only.
 """
 
@@ -61,7 +61,7 @@ def hadamard_memory(
     length = reset.shape[1]
     steps = HadamardSteps(*(x.astype(memory.dtype) for x in steps))
     if length == 1:
-        memory, _ = _step(clip, memory, (HadamardSteps(*(x[:, 0] for x in steps)), reset[:, 0]))
+        memory = _step(clip, memory, (HadamardSteps(*(x[:, 0] for x in steps)), reset[:, 0]))
         return memory, _read(memory, steps.query[:, 0])[:, None]
     chunk = min(chunk, length)
 
@@ -78,13 +78,16 @@ def _read(memory: Array, query: Array) -> Array:
     return jnp.einsum("bij,bj->bi", memory, query, precision="highest")
 
 
-def _step(clip: float | None, memory: Array, now: _Now) -> tuple[Array, Array]:
-    """Give the matrix after a step, and the hyperbolic tangent of its calibration."""
+def _tanh(theta: Array, calibration: Array) -> Array:
+    return jnp.tanh(theta[:, :, None] * calibration[:, None])
+
+
+def _step(clip: float | None, memory: Array, now: _Now) -> Array:
+    """Give the matrix after a step."""
     (theta, calibration, value, key, _), reset = now
     kept = jnp.where(reset[:, None, None], 0, memory)
-    tanh = jnp.tanh(theta[:, :, None] * calibration[:, None])
-    memory = kept * (1 + tanh) + value[:, :, None] * key[:, None]
-    return (memory if clip is None else jnp.clip(memory, -clip, clip)), tanh
+    memory = kept * (1 + _tanh(theta, calibration)) + value[:, :, None] * key[:, None]
+    return memory if clip is None else jnp.clip(memory, -clip, clip)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -95,7 +98,7 @@ def _scan(clip: float | None, chunks: _Now, memory: Array) -> tuple[Array, Array
 
 def _forward(clip: float | None, chunks: _Now, memory: Array) -> tuple[tuple[Array, Array], Any]:
     def step(memory: Array, now: _Now) -> tuple[Array, Array]:
-        memory, _ = _step(clip, memory, now)
+        memory = _step(clip, memory, now)
         return memory, _read(memory, now[0].query)
 
     def run(memory: Array, now: _Now) -> tuple[Array, tuple[Array, Array]]:
@@ -114,16 +117,18 @@ def _backward(clip: float | None, residuals: Any, cotangents: tuple[Array, Array
     chunks, borders = residuals
     last, read = cotangents
 
-    def again(memory: Array, now: _Now) -> tuple[Array, tuple[Array, Array]]:
-        memory, tanh = _step(clip, memory, now)
-        return memory, (memory, tanh)
+    def again(memory: Array, now: _Now) -> tuple[Array, Array]:
+        memory = _step(clip, memory, now)
+        return memory, memory
 
     def run(cotangent: Array, now: tuple[_Now, Array, Array]) -> tuple[Array, HadamardSteps]:
         chunk, read, border = now
-        _, (memories, tanhs) = jax.lax.scan(again, border, chunk, unroll=unroll())
-        before = jnp.concatenate([border[None], memories[:-1]])
-        pulled = chunk, read, memories, before, tanhs
-        return jax.lax.scan(partial(_pull, clip), cotangent, pulled, reverse=True, unroll=unroll())
+        _, memories = jax.lax.scan(again, border, chunk, unroll=unroll())
+        pull = partial(_pull, clip, border, memories)
+        times = jnp.arange(read.shape[0])
+        first, pulled = jax.lax.scan(pull, cotangent, (chunk, read, times), reverse=True, unroll=unroll())
+        query = jnp.einsum("tbij,tbi->tbj", memories, read, precision="highest")
+        return first, HadamardSteps(*pulled, query)
 
     def all_chunks(chunks: _Now, last: Array, read: Array, borders: Array) -> Any:
         first, pulled = jax.lax.scan(run, last[0, 0], (chunks, read, borders[:, 0]), reverse=True)
@@ -140,20 +145,23 @@ def _rows(memory: Array) -> int:
     return max(1, _ENTRIES // memory[0].size)
 
 
-def _pull(clip: float | None, cotangent: Array, now: tuple[_Now, Array, Array, Array, Array]) -> Any:
-    """A step backward: the cotangents of the matrix before it, and of what it consumed."""
-    ((theta, calibration, value, key, query), reset), read, memory, before, tanh = now
+def _pull(
+    clip: float | None, border: Array, memories: Array, cotangent: Array, now: tuple[_Now, Array, Array]
+) -> tuple[Array, tuple[Array, Array, Array, Array]]:
+    """A step backward: the cotangents of the matrix before it, and of what it consumed but the query."""
+    ((theta, calibration, value, key, query), reset), read, t = now
     forget = reset[:, None, None]
+    # Read where they lie: a copy of the matrices, one step later, takes longer than it saves.
+    before = jnp.where(t == 0, border, memories[jnp.maximum(t - 1, 0)])
+    tanh = _tanh(theta, calibration)
     g = cotangent + read[:, :, None] * query[:, None]
-    to_query = jnp.einsum("bij,bi->bj", memory, read, precision="highest")
     if clip is not None:
-        g = jnp.where(jnp.abs(memory) < clip, g, 0)
+        g = jnp.where(jnp.abs(memories[t]) < clip, g, 0)
     slope = jnp.where(forget, 0, g * before * (1 - tanh * tanh))
-    pulled = HadamardSteps(
-        theta=jnp.einsum("bij,bj->bi", slope, calibration, precision="highest"),
-        calibration=jnp.einsum("bij,bi->bj", slope, theta, precision="highest"),
-        value=jnp.einsum("bij,bj->bi", g, key, precision="highest"),
-        key=jnp.einsum("bij,bi->bj", g, value, precision="highest"),
-        query=to_query,
+    pulled = (
+        jnp.einsum("bij,bj->bi", slope, calibration, precision="highest"),
+        jnp.einsum("bij,bi->bj", slope, theta, precision="highest"),
+        jnp.einsum("bij,bj->bi", g, key, precision="highest"),
+        jnp.einsum("bij,bi->bj", g, value, precision="highest"),
     )
     return jnp.where(forget, 0, g * (1 + tanh)), pulled

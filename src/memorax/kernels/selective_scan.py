@@ -14,9 +14,9 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array
 from memorax.kernels.groups import in_groups
-from memorax.kernels.platform import unroll
+from memorax.kernels.platform import on_cpu, unroll
 
-_GROUP = 4
+_GROUP = 2
 """Rows of the batch that a CPU computes at a time, so that a chunk's states stay in its cache."""
 _FASTEST = -1e6
 """Bound of the rates: what comes with a larger one is forgotten in any step that is not zero, and where the step is
@@ -28,7 +28,7 @@ _Now = tuple[Array, Array, Array, Array, Array]
 
 
 def selective_scan(
-    sequence: tuple[Array, Array, Array, Array], rates: Array, reset: Array, initial: Array, *, chunk: int = 32
+    sequence: tuple[Array, Array, Array, Array], rates: Array, reset: Array, initial: Array, *, chunk: int = 16
 ) -> tuple[Array, Array]:
     """Compute `h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_t`, `y_t = C_t h_t`, starting from zero at every reset.
 
@@ -96,9 +96,10 @@ def _backward(residuals: Any, cotangents: tuple[Array, Array]) -> Any:
     def run(carry: tuple[Array, Array], now: tuple[_Now, Array, Array]) -> Any:
         chunk, output, border = now
         _, states = jax.lax.scan(again, border, chunk, unroll=unroll())
-        before = jnp.concatenate([border[None], states[:-1]])
-        pulled = chunk, output, states, before
-        return jax.lax.scan(partial(_pull, rates), carry, pulled, reverse=True, unroll=unroll())
+        times = jnp.arange(output.shape[0])
+        pull = partial(_pull, rates, border, states)
+        carry, pulled = jax.lax.scan(pull, carry, (chunk, output, times), reverse=True, unroll=unroll())
+        return carry, (*pulled, jnp.einsum("tbnc,tbc->tbn", states, output, precision="highest"))
 
     def all_chunks(chunks: _Now, last: Array, outputs: Array, borders: Array) -> Any:
         last = last[0, 0]
@@ -121,25 +122,31 @@ def _step(rates: Array, state: Array, now: _Now) -> Array:
 
 
 def _read(state: Array, reads: Array) -> Array:
-    return jnp.sum(state * reads[..., None], axis=1)
+    return _sum_states(state, reads[..., None])
 
 
-def _pull(rates: Array, carry: tuple[Array, Array], now: tuple[_Now, Array, Array, Array]) -> Any:
-    """A step backward: the cotangents of the state and, row by row, of the rates; those of what the step consumed."""
-    (state_cotangent, rates_cotangent), (now_, output, state, before) = carry, now
+def _pull(
+    rates: Array, border: Array, states: Array, carry: tuple[Array, Array], now: tuple[_Now, Array, Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    """A step backward: the cotangents of the state and, row by row, of the rates; those of inputs, sizes and writes."""
+    (state_cotangent, rates_cotangent), (now_, output, t) = carry, now
     inputs, steps, writes, reads, reset = now_
+    # Read where they lie: a copy of the states, one step later, takes longer than it saves.
+    before = jnp.where(t == 0, border, states[jnp.maximum(t - 1, 0)])
     g = state_cotangent + output[:, None] * reads[..., None]
     through = jnp.where(reset[:, None, None], 0, g * jnp.exp(steps[:, None] * rates[None]))
     exponent = jnp.where(reset[:, None, None], 0, through * before)
-    written = jnp.sum(g * writes[..., None], axis=1)
+    written = _sum_states(g, writes[..., None])
     pulled = (
         steps * written,
-        jnp.sum(exponent * rates[None], axis=1) + inputs * written,
-        _sum_channels(g, steps * inputs),
-        _sum_channels(state, output),
+        _sum_states(exponent, rates[None]) + inputs * written,
+        jnp.einsum("bnc,bc->bn", g, steps * inputs, precision="highest"),
     )
     return (through, rates_cotangent + exponent * steps[:, None]), pulled
 
 
-def _sum_channels(x: Array, weights: Array) -> Array:
-    return jnp.einsum("bnc,bc->bn", x, weights, precision="highest")
+def _sum_states(x: Array, weights: Array) -> Array:
+    """Sum over the states; a CPU's loop over channels has many lanes, one over so few states has not."""
+    if not on_cpu():
+        return jnp.sum(x * weights, axis=1)
+    return sum((x[:, n] * weights[:, n] for n in range(1, x.shape[1])), start=x[:, 0] * weights[:, 0])

@@ -3,11 +3,11 @@
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from flax.linen import initializers
 
 from memorax.core.checks import boolean, check_fields, floating, function, optional, size
 from memorax.core.types import Array
+from memorax.kernels.block_diagonal import block_diagonal_product
 
 
 class BlockDiagonalDense(nn.Module):
@@ -66,8 +66,7 @@ class BlockDiagonalDense(nn.Module):
         shape = (self.num_heads, width // self.num_heads, self.features // self.num_heads)
         dtype = self.dtype or inputs.dtype
         kernel = self.param("kernel", self.kernel_init, shape).astype(dtype)
-        heads = inputs.astype(dtype).reshape(*inputs.shape[:-1], *shape[:2])
-        outputs = jnp.einsum("...hi,hio->...ho", heads, kernel).reshape(*inputs.shape[:-1], self.features)
+        outputs = block_diagonal_product(inputs.astype(dtype), kernel)
         if self.use_bias:
             outputs += self.param("bias", self.bias_init, (self.features,)).astype(dtype)
         return outputs

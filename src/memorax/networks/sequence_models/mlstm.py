@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from memorax.core.checks import check, check_fields, divides, floating, optional, real, size
 from memorax.core.types import Array, Key
+from memorax.kernels.block_diagonal import block_diagonal_product
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.mlstm import EMPTY, MLSTMSteps, mlstm
 from memorax.networks import initializers
@@ -138,7 +139,7 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         sources = {"query": mixed, "key": mixed, "value": x}
         projected = [self._blocks(name, small, source) for name, source in sources.items()]
         query, key, value = (wide(part).reshape(*u.shape[:2], heads, inner // heads) for part in projected)
-        write, forget = self._gates(wide(jnp.concatenate(projected, axis=-1)))
+        write, forget = self._gates([wide(part) for part in projected])
 
         steps = MLSTMSteps(query, key * (inner // heads) ** -0.5, value, write, forget)
         state, h = mlstm(steps, done, carry[:3], eps=config.eps, chunk=config.chunk_size)
@@ -154,19 +155,35 @@ class mLSTMCell(ConfiguredModule):  # noqa: N801
         """Project by a block-diagonal matrix."""
         width = self.config.qkv_block_size
         kernel = self.param(name, init, (self.config.inner_dim // width, width, width)).astype(x.dtype)
-        return jnp.einsum("btni,nij->btnj", x.reshape(*x.shape[:2], -1, width), kernel).reshape(x.shape)
+        return block_diagonal_product(x, kernel)
 
-    def _gates(self, qkv: Array) -> tuple[Array, Array]:
+    def _gates(self, parts: list[Array]) -> tuple[Array, Array]:
         """Input and forget gates, at first independent of the inputs: small random biases, and forgetting by head."""
-        zeros, heads = nn.initializers.zeros, self.config.num_heads
+        heads, width = self.config.num_heads, sum(part.shape[-1] for part in parts)
 
         def remember(_: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
             return jnp.linspace(3.0, 6.0, shape[0], dtype=dtype)
 
-        write = nn.Dense(heads, kernel_init=zeros, bias_init=nn.initializers.normal(0.1), name="write")(qkv)
-        forget = nn.Dense(heads, kernel_init=zeros, bias_init=remember, name="forget")(qkv)
+        gates = [_Gate(heads, nn.initializers.normal(0.1), name="write"), _Gate(heads, remember, name="forget")]
+        kernel, bias = (jnp.concatenate(both, axis=-1) for both in zip(*(gate(width) for gate in gates), strict=True))
+        # Both gates of all parts in products with a few columns: side by side, the parts would have to be copied.
+        flat = zip((part.reshape(-1, part.shape[-1]) for part in parts), jnp.split(kernel, len(parts)), strict=True)
+        products = sum((part @ rows for part, rows in flat), start=bias[None])
+        write, forget = jnp.split(products.reshape(*parts[0].shape[:2], 2 * heads), 2, axis=-1)
         cap = self.config.gate_soft_cap
         return (write, forget) if cap is None else (cap * jnp.tanh(write / cap), cap * jnp.tanh(forget / cap))
+
+
+class _Gate(nn.Module):
+    """The parameters of a gate's dense layer, with the kernel initially zero."""
+
+    features: int
+    bias_init: nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, width: int) -> tuple[Array, Array]:
+        kernel = self.param("kernel", nn.initializers.zeros, (width, self.features))
+        return kernel, self.param("bias", self.bias_init, (self.features,))
 
 
 @torso(mLSTMConfig, inner_dim=None)

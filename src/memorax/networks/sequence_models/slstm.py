@@ -10,6 +10,7 @@ import numpy as np
 
 from memorax.core.checks import check, check_fields, choice, divides, floating, integer, optional, size
 from memorax.core.types import Array, Key
+from memorax.kernels.block_diagonal import block_diagonal_product
 from memorax.kernels.convolution import causal_convolution
 from memorax.kernels.slstm import State, initial_state, slstm
 from memorax.networks.sequence_models.parts.cell import ConfiguredModule, configured_by, wide
@@ -159,7 +160,7 @@ class sLSTMCell(ConfiguredModule):  # noqa: N801
         kernel = self.param("kernel", scale, (heads, dim, 4 * dim), jnp.float32).astype(x.dtype)
         bias = self.param("bias", lambda _: jnp.asarray(_biases(self.config), jnp.float32))
         products = [
-            jnp.einsum("bthd,hdg->bthg", part.reshape(*part.shape[:2], heads, dim), half)
+            block_diagonal_product(part, half).reshape(*part.shape[:2], heads, 2 * dim)
             for part, half in zip((u, x), jnp.split(kernel, 2, axis=-1), strict=True)
         ]
         return wide(jnp.concatenate(products, axis=-1)) + bias[None, None]

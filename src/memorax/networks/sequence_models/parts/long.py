@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from memorax.core.types import Array, Carry
 from memorax.kernels.platform import on_cpu
+from memorax.networks.flat_layers import flat_layers
 
 LONG = 1024
 """Steps of a sequence from which on a CPU takes it in chunks."""
@@ -36,10 +37,12 @@ def unroll_in_chunks(
     """
     length = inputs.shape[1]
     if chunk is None or length < LONG or not on_cpu() or module.is_initializing():
-        return getattr(module, method)(carry, inputs, done)
+        with flat_layers():
+            return getattr(module, method)(carry, inputs, done)
 
     def run(module: nn.Module, carry: Carry, now: tuple[Array, Array]) -> tuple[Carry, Array]:
-        return getattr(module, method)(carry, *now)
+        with flat_layers():
+            return getattr(module, method)(carry, *now)
 
     whole = length - length % chunk
 
