@@ -51,7 +51,7 @@ test-all: $(VENV)/.installed-test $(VENV)/.installed-oracle ## Run every test: t
 test-envs: ## Test the adapters of other libraries, in three environments of their own
 	$(MAKE) VENV=$(VENV)-envs $(VENV)-envs/.installed-envs
 	JAX_PLATFORMS=cpu $(VENV)-envs/bin/python -m pytest tests/environments/adapters tests/environments/host $(ARGS)
-	$(MAKE) VENV=$(VENV)-arcade $(VENV)-arcade/.installed-popgym_arcade
+	$(MAKE) VENV=$(VENV)-arcade $(VENV)-arcade/.installed-popgym-arcade
 	$(VENV)-arcade/bin/python -m pip --disable-pip-version-check install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) pytest pytest-timeout
 	JAX_PLATFORMS=cpu $(VENV)-arcade/bin/python -m pytest tests/environments/adapters/test_popgym_arcade.py $(ARGS)
 	$(MAKE) VENV=$(VENV)-nle CONSTRAINTS= $(VENV)-nle/.installed-nle

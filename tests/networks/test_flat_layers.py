@@ -13,7 +13,7 @@ from memorax.core.types import Timestep
 from memorax.learning.reconstruction import Reconstruction
 from memorax.networks import MLP, FeatureExtractor, Network, SequenceModelWrapper, blocks, heads
 from memorax.networks.flat_layers import flat_layers
-from memorax.networks.sequence_models import GRU, MinGRU
+from memorax.networks.sequence_models import GRU, IndRNN
 
 BATCH, TIME = 3, 4
 
@@ -59,7 +59,7 @@ def test_no_product_has_batch_and_time_in_front(key, timestep, kind):
     assert set(ranks) == {2}
 
 
-@pytest.mark.parametrize("torso", [MinGRU(7), blocks.Stack(blocks=[blocks.FFN(6), MinGRU(7)])])
+@pytest.mark.parametrize("torso", [IndRNN(7), blocks.Stack(blocks=[blocks.FFN(6), IndRNN(7)])])
 def test_nor_has_a_product_of_a_torso_alone(key, torso):
     inputs, done = jnp.ones((BATCH, TIME, 5)), jnp.zeros((BATCH, TIME), bool)
     params = torso.init(key, inputs, done)

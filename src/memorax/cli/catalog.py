@@ -11,7 +11,7 @@ remember: number of steps for which information must be remembered. steps: maxim
 best: expected return of the optimal policy. memoryless: the same for the best policy without memory.
 -: unknown, or not a single number. All with default arguments; `--env-options length=20` changes them."""
 _AT_MOST = 60  # names of a library that are shown unasked: EnvPool has 1,650
-_LIBRARIES = 'Other libraries, as LIBRARY::NAME after `pip install "memorax[LIBRARY]"`:'
+_LIBRARIES = 'Other libraries, as LIBRARY::NAME after `pip install "memorax[LIBRARY]"`, written with hyphens:'
 
 
 def environments() -> Table:

@@ -26,7 +26,7 @@ LIBRARIES = (
     "popgym_arcade",
     "xminigrid",
 )
-"""Libraries with an adapter: their namespaces, the modules in `adapters`, and the extras that install them."""
+"""Libraries with an adapter: their namespaces, the modules in `adapters`, and, with hyphens, the extras."""
 
 
 @dataclass(frozen=True)

@@ -241,4 +241,4 @@ for _name, _task in TASKS.items():
 for _name, _task in MULTI_AGENT_TASKS.items():
     register(f"multi_agent::{_name}", _task)
 for _name in LIBRARIES:
-    register_adapter(_name, f"memorax.environments.adapters.{_name}", extra=f"memorax[{_name}]")
+    register_adapter(_name, f"memorax.environments.adapters.{_name}", extra=f"memorax[{_name.replace('_', '-')}]")

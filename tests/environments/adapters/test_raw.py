@@ -1,7 +1,10 @@
 """What all adapters share, with a library made of a few lines; and what is said where a library is missing."""
 
 import importlib
+import re
 import sys
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -34,6 +37,8 @@ LIBRARIES = {
     "popgym_arcade": "popgym_arcade",
     "xminigrid": "xminigrid",
 }
+ROOT = Path(__file__).parents[3]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 def start(key):
@@ -153,8 +158,14 @@ def test_a_missing_library_names_its_extra(namespace, monkeypatch):
     for name in [name for name in sys.modules if name.startswith(f"{LIBRARIES[namespace]}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, f"memorax.environments.adapters.{namespace}", raising=False)
-    with pytest.raises(MissingExtraError, match=rf'run `pip install "memorax\[{namespace}\]"`'):
+    extra = namespace.replace("_", "-")
+    with pytest.raises(MissingExtraError, match=rf'run `pip install "memorax\[{extra}\]"`'):
         make(f"{namespace}::Anything")
+    assert extra in EXTRAS
+
+
+def test_every_version_of_pip_finds_all_extras():
+    assert {name for name in EXTRAS if not re.fullmatch("[a-z0-9-]+", name)} == set()
 
 
 def test_a_library_that_is_broken_is_not_called_missing(monkeypatch, tmp_path):
