@@ -66,8 +66,7 @@ class Rows(NamedTuple):
 
 def empty_cache(batch: int, heads: int, window: int, dim: int) -> Cache:
     """Give the cache before an episode's first step."""
-    rows = jnp.zeros((batch, heads, window, dim), jnp.float32)
-    return Cache(rows, rows, jnp.zeros(batch, jnp.int32))
+    return Cache(rows := jnp.zeros((batch, heads, window, dim), jnp.float32), rows, jnp.zeros(batch, jnp.int32))
 
 
 def window_attention(
@@ -106,8 +105,7 @@ def window_attention(
         return seen, _step(queries, seen, positions).swapaxes(1, 2)
     slots = (cache.steps[:, None, None] + np.arange(1, window)[None, None]) % window
     past = _clean(place(recall(cache.keys, cache.steps), -slots, positions), recall(cache.values, cache.steps))
-    outputs = _sequence(queries, past, _clean(keys, values), age, positions, block)
-    return seen, outputs.swapaxes(1, 2)
+    return seen, _sequence(queries, past, _clean(keys, values), age, positions, block).swapaxes(1, 2)
 
 
 def place(keys: Array, slots: Array | np.ndarray, positions: Positions) -> Array:
@@ -293,10 +291,9 @@ def _mix(scores: Array, visible: Array, distance: Array | np.ndarray, values: Ar
         scores -= positions.slopes[None, :, None, None] * distance.reshape(-1, 1, *distance.shape[-2:])
     scores = jnp.where(visible[:, None], scores, -jnp.inf)
     weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
-    total = jnp.sum(weights, axis=-1, keepdims=True)
     # Divided after the product, and so in its gradient: what has a number for each key is passed over less often.
     mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(values.dtype), values, preferred_element_type=scores.dtype)
-    return (mixed / total).astype(values.dtype)
+    return (mixed / jnp.sum(weights, axis=-1, keepdims=True)).astype(values.dtype)
 
 
 def _wide(x: Array) -> jnp.dtype:

@@ -179,9 +179,8 @@ def test_what_an_environment_started_ends_with_its_process(options, tmp_path):
     if options["after"] == 4:
         for _ in range(3):
             wait(copies.step(0, np.zeros((1, 2), int)))
-        step = copies.step(0, np.zeros((1, 2), int))
         with pytest.raises(HostEnvironmentError):
-            wait(step)
+            wait(copies.step(0, np.zeros((1, 2), int)))
     copies.close()
     assert len(games) >= 2
     until = time.monotonic() + 20  # the kernel takes a moment
