@@ -19,6 +19,7 @@ from memorax.experiment.loggers import read_rows
 from memorax.experiment.run import checkpoint, engine
 from memorax.experiment.run import train as training
 from memorax.experiment.run.display import Quiet
+from memorax.experiment.run.hosts import group
 from memorax.experiment.run.train import prepare, with_log_interval
 
 QUIET = {"console": Console(file=io.StringIO())}
@@ -135,6 +136,17 @@ def test_a_signal_finishes_the_interval_and_saves(straight, agent, tmp_path, num
     assert saved_steps(folder) == [48, 72]
     train(config(), folder, resume=True, **QUIET)
     assert_same(straight, folder, agent)
+
+
+def test_a_signal_that_comes_while_other_processes_are_asked_is_not_forgotten(agent, tmp_path, monkeypatch):
+    def asked():
+        signal.raise_signal(signal.SIGTERM)
+
+    session = prepare(config(), tmp_path / "stopped")
+    monkeypatch.setattr(group(), "signal", asked)
+    outcome = session.run(Quiet())
+    session.close()
+    assert (outcome.signal, outcome.step) == (signal.SIGTERM, config().log_every)
 
 
 class Signal:

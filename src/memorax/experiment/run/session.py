@@ -187,7 +187,7 @@ class Session:
                 self._advance(length, display)
             except HostEnvironmentError as error:
                 raise self._saved_after(error) from error
-            interruption.signal = interruption.signal or group().signal()
+            interruption.signal = group().signal() or interruption.signal  # this one last: it may come meanwhile
             if not self._watch.is_intact():
                 raise recovery.FolderLostError
             every = self.config.checkpoint_every
