@@ -3,8 +3,8 @@
     M_t = M_{t-1} ∘ (1 + tanh(θ_t c_tᵀ)) + v_t k_tᵀ,   y_t = M_t q_t.
 
 The forward pass keeps the matrices at the borders of chunks; the hand-written backward pass computes a chunk's matrices
-once more, and goes through it from the end. On CPUs a few rows of the batch are computed at a
-time, whose matrices fit into the cache. Forward-mode differentiation is defined for one step only.
+once more, and goes through it from the end. On CPUs a few rows of the batch are computed at a time, whose matrices fit
+into the cache. Forward-mode differentiation is defined for one step only.
 """
 
 from functools import partial
