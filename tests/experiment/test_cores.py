@@ -34,7 +34,6 @@ def metrics(folder):
     ("seeds", "available", "expected"), [(4, 2, 2), (4, 16, 4), (3, 2, 1), (6, 4, 3), (1, 8, 1), (7, 1, 1)]
 )
 def test_as_many_cores_as_divide_the_seeds(seeds, available, expected, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "")
     monkeypatch.setattr(cores.jax, "device_count", lambda: available)
     monkeypatch.setattr(cores, "_chosen", lambda: False)
     assert cores.cores_for(seeds) == expected
