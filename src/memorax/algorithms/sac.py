@@ -186,7 +186,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         def policy_actions(params: PyTree) -> tuple[tuple[PolicyActions, Array], tuple[PolicyActions, Metrics]]:
             with dropout(actor_key):
                 actions, following, sown = sequences.policy_actions(params, key)
-            return (actions, sum(sown.values(), jnp.zeros(()))), (following, sown_metrics(sown))
+            return (actions, sum(sown.values(), jnp.zeros(()))), (following, sown)
 
         vjp = jax.vjp(policy_actions, learner.actor.params, has_aux=True)
         (actions, sown), pull_back, (following, actor_sown) = vjp
@@ -194,14 +194,14 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         target = reward + discount * sequences.following_soft_value(learner.target, following, temperature)
         weight = 1.0 - hidden
 
-        def critic_loss(params: PyTree) -> tuple[Array, Metrics]:
+        def critic_loss(params: PyTree) -> tuple[Array, tuple[Metrics, Metrics]]:
             with dropout(critic_key):
                 values, sown = sequences.values(params)
             loss = jnp.sum(jnp.stack([weighted_mean(value_losses(value, target), weight) for value in values]))
             q = expected_values(values[0])
             error, q = weighted_mean(jnp.abs(target - q), weight), weighted_mean(q, weight)
-            metrics = sown_metrics(sown) | {"critic": loss, "td_error": error, "q_value": q}
-            return loss + sum(sown.values(), jnp.zeros(())), metrics
+            metrics = {"critic": loss, "td_error": error, "q_value": q}
+            return loss + sum(sown.values(), jnp.zeros(())), (metrics, sown)
 
         def actor_loss(actions: PolicyActions) -> Array:
             return -weighted_mean(sequences.soft_value(critics.params, actions, temperature), weight)
@@ -210,11 +210,11 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
             goal = self.target_entropy_scale * actions.unit
             return temperature_loss(self.alpha.apply(params), actions.entropy, goal, weight)
 
-        gradients, metrics = jax.grad(critic_loss, has_aux=True)(learner.critics.params)
+        gradients, (metrics, critics_sown) = jax.grad(critic_loss, has_aux=True)(learner.critics.params)
         critics = learner.critics.update(self.optimizers["critic"], gradients)
         loss, gradients = jax.value_and_grad(actor_loss)(actions)
         actor = learner.actor.update(self.optimizers["actor"], *pull_back((gradients, jnp.ones_like(sown))))
         alpha = learner.alpha.update(self.optimizers["alpha"], jax.grad(alpha_loss)(learner.alpha.params))
         targets = update_target(config, step, critics.params, learner.target)
         metrics |= {"actor": loss, "temperature": temperature, "entropy": weighted_mean(actions.entropy, weight)}
-        return SACLearner(actor, critics, targets, alpha), actor_sown | metrics
+        return SACLearner(actor, critics, targets, alpha), sown_metrics(actor_sown | critics_sown) | metrics
