@@ -1,6 +1,7 @@
 """Runs in environments that run in Python."""
 
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import signal
@@ -101,6 +102,24 @@ def test_a_failing_environment_ends_the_run_with_a_checkpoint(tmp_path):
     assert [row["step"] for row in read_rows(folder / "metrics.jsonl")] == [2 * UPDATE] * 2 + [3 * UPDATE] * 2
     assert int(checkpoint.newest(folder / "checkpoints").name) == 3 * UPDATE
     assert train(broken, folder, resume=True).step == 6 * UPDATE
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*ERROR")  # Gymnasium shows the traceback of the process
+@pytest.mark.parametrize("options", [{"after": 1000}, {"after": 25}, {"after": 25, "kill": True}], ids=str)
+def test_no_process_is_left_behind_by_success_or_error(tmp_path, options):
+    """Nor is what was learned lost with a process."""
+    run = config(f"{TOYS}:breaking_apart", **options)
+    if options["after"] > 25:
+        assert train(run, tmp_path / "run").step == 6 * UPDATE
+    else:
+        with pytest.raises(
+            HostEnvironmentError, match="environment Robot failed in step 25 .*saved at step 48"
+        ) as error:
+            train(run, tmp_path / "run")
+        assert ("exit code -9" in str(error.value)) == options.get("kill", False)
+        assert int(checkpoint.newest(tmp_path / "run" / "checkpoints").name) == 3 * UPDATE
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.slow
