@@ -48,7 +48,7 @@ def make(
     Args:
         name: Id in XLand-MiniGrid, for example `MiniGrid-MemoryS16` or `XLand-MiniGrid-R1-9x9`.
         benchmark: For `XLand-MiniGrid-...`: the rulesets (goal, rules and objects) of which every trial draws one: the
-            name of a benchmark (`trivial-1m`, downloaded once), the path of one, or a `Benchmark` object.
+            name of a benchmark (`trivial-21k`, downloaded once), the path of one, or a `Benchmark` object.
         ruleset: One ruleset for all episodes: its number in the benchmark, or a `RuleSet` object.
         episodes_per_trial: Episodes for which a ruleset stays the same, at least 1; `info["trial_begins"]` says that
             the observation that follows is the first of a trial. With more than one, put the memory into an
