@@ -63,6 +63,7 @@ def make(
         The environment and its parameters.
 
     Raises:
+        OSError: If the benchmark cannot be downloaded or read.
         TypeError: If an argument is of another kind.
         ValueError: If XLand-MiniGrid has no such environment, or the rulesets do not fit it.
     """
@@ -87,7 +88,10 @@ def _rulesets(benchmark: Any, ruleset: Any) -> PyTree:
         elif benchmark not in xminigrid.registered_benchmarks():
             known = ", ".join(xminigrid.registered_benchmarks())
             raise ValueError(f"`benchmark` must be a path or one of {known}, got `{benchmark}`")
-        benchmark = load(benchmark)
+        try:
+            benchmark = load(benchmark)
+        except OSError as error:
+            raise OSError(f"`benchmark` `{benchmark}` could not be downloaded or read ({error})") from error
     if isinstance(ruleset, int):
         if benchmark is None:
             raise ValueError(f"`ruleset` must be a RuleSet where no `benchmark` is given, got the number {ruleset}")
