@@ -157,7 +157,7 @@ def test_a_benchmark_that_cannot_be_downloaded_is_named(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(xminigrid, "load_benchmark", load)
-    with pytest.raises(OSError, match="`benchmark` `small-1m` could not be downloaded or read .*no route to host"):
+    with pytest.raises(OSError, match=r"`benchmark` `small-1m` could not be downloaded or read .*no route to host"):
         make_or_skip("xminigrid::XLand-MiniGrid-R1-9x9", benchmark="small-1m")
 
 

@@ -4,16 +4,17 @@ import re
 
 import pytest
 from tests.docs.test_documentation import ROOT, commands
-from tests.environments.adapters.by_hand import make_or_skip
 from tests.environments.adapters.test_grids import benchmark
 
 from memorax.cli.train import train_options
+from memorax.environments import MissingExtraError
+from memorax.experiment.imports import make_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
 PAGES = {path.stem: path.read_text() for path in (ROOT / "docs" / "environments").glob("*.md")}
 TRAINED = [words[1:] for text in PAGES.values() for words in commands(text) if words[0] == "train"]
-RUNS = {(run.env, tuple(run.env_options.items())) for run, *_ in map(train_options, TRAINED) if "::" in run.env}
+RUNS = {(run.env, tuple(run.env_options.items())) for run, *_ in map(train_options, TRAINED)}
 
 
 @pytest.mark.parametrize(("env", "options"), sorted(RUNS))
@@ -23,7 +24,10 @@ def test_what_a_page_trains_on_can_be_made(env, options, monkeypatch):
         xminigrid = pytest.importorskip("xminigrid", reason="the extra `xminigrid` is not installed")
         assert chosen["benchmark"] in xminigrid.registered_benchmarks()
         monkeypatch.setattr(xminigrid, "load_benchmark", lambda name: benchmark())  # instead of a download
-    made, params = make_or_skip(env, **chosen)
+    try:
+        made, params = make_environment(env, chosen)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
     assert made.action_space(params) is not None
 
 
