@@ -14,6 +14,7 @@ from benchmarks._agents_elsewhere import Contender
 from memorax import lox
 from memorax.algorithms import DQN, PPO, PQN, R2D2, SAC, DQNConfig, PPOConfig, PQNConfig, R2D2Config, SACConfig
 from memorax.environments import make
+from memorax.experiment.devices import Devices
 from memorax.networks import MLP, RNN, FeatureExtractor, Memoroid, Network, S5Cell, SequenceModelWrapper, heads
 from memorax.networks.blocks import Residual, Stack
 
@@ -37,19 +38,21 @@ def feed_forward(head: nn.Module, activation: Callable[[jax.Array], jax.Array]) 
     return Network(FeatureExtractor(MLP((64, 64), activation=activation)), SequenceModelWrapper(same), head)
 
 
-def ours(agent: Any, steps: int, *, seeds: int = 1, warmup: int = 0) -> Contender:
-    """Make an agent a contender."""
+def ours(agent: Any, steps: int, *, seeds: int = 1, warmup: int = 0, devices: int = 1) -> Contender:
+    """Make an agent a contender, whose seeds are divided over devices."""
     one = max(1, steps // agent.steps_per_update) * agent.steps_per_update
+    spread = Devices(devices, seeds)
     keys = jax.random.split(jax.random.key(0), seeds)
     state = jax.jit(jax.vmap(agent.init))(keys)
     if warmup:
         state = jax.jit(jax.vmap(lambda key, state: agent.warmup(key, state, warmup)))(keys, state)
+    keys, state = spread.place((keys, state))
 
     def train(state: Any) -> tuple[Any, Any]:
         if seeds == 1:
             state, logs = lox.spool(agent.train)(keys[0], jax.tree.map(lambda x: x[0], state), one)
             return jax.tree.map(lambda x: x[None], state), logs
-        return jax.vmap(lambda key, state: lox.spool(agent.train)(key, state, one))(keys, state)
+        return spread.each_seed(lambda key, state: lox.spool(agent.train)(key, state, one))(keys, state)
 
     return Contender("memorax", train, state, one * seeds)
 
@@ -198,12 +201,19 @@ def r2d2_gru(options: argparse.Namespace) -> Iterator[Contender]:
 
 
 def seeds(options: argparse.Namespace) -> Iterator[Contender]:
-    """Sixteen seeds of PPO with a GRU of 64 units in one program, and one alone."""
+    """Sixteen seeds of PPO with a GRU of 64 units, and one alone.
+
+    Where JAX has several devices, `JAX_NUM_CPU_DEVICES=2` for instance, the seeds are divided over them first, as
+    `memorax train` does.
+    """
     del options
     config = {"envs": 32, "length": 128, "epochs": 4, "minibatches": 4}
     trunk = FeatureExtractor(MLP((64,))), RNN(nn.GRUCell(features=64))
     actor, critic = Network(*trunk, heads.Categorical(action_dim=2)), Network(*trunk, heads.VNetwork())
-    yield ours(_ppo(config, actor, critic), 8_192, seeds=16)
+    if jax.device_count() > 1:
+        yield ours(_ppo(config, actor, critic), 8_192, seeds=16, devices=jax.device_count())
+    together = ours(_ppo(config, actor, critic), 8_192, seeds=16)
+    yield together._replace(name="one device") if jax.device_count() > 1 else together
     yield ours(_ppo(config, actor, critic), 65_536)._replace(name="one seed")
 
 

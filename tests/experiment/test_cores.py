@@ -15,11 +15,11 @@ OPTIONS = [
 ]
 
 
-def memorax(*options):
+def memorax(*options, **variables):
     """Run the command as users do, without the devices that tests have."""
     flags = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
     command = [sys.executable, "-m", "memorax", "train", *options]
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | variables
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -61,3 +61,18 @@ def test_a_run_on_one_device_stays_there(tmp_path):
     memorax("ppo", *OPTIONS, "--seeds", "2", "--steps", "256", "--devices", "1", "--out", str(tmp_path))
     assert "no longer promised" not in memorax("--resume", "--steps", "512", "--out", str(tmp_path))
     assert cores._devices_of(sorted((tmp_path / "checkpoints").iterdir())[-1]) == 1
+
+
+@pytest.mark.slow
+def test_a_grid_on_cores_is_what_it_is_on_one_and_is_resumed_with_the_same_bits(tmp_path):
+    folders = [tmp_path / name for name in ("whole", "parts", "one")]
+    whole, parts, one = folders
+    grid = ["ppo", *OPTIONS, "--seeds", "1", "--learning-rate", "1e-3,3e-3"]
+    memorax(*grid, "--steps", "512", "--out", str(whole))
+    memorax(*grid, "--steps", "256", "--out", str(parts))
+    memorax("--resume", "--steps", "512", "--out", str(parts))
+    memorax(*grid, "--steps", "512", "--out", str(one), **{cores._NUMBER: "1"})
+    for folder in sorted(path.name for path in whole.iterdir() if path.is_dir()):
+        assert metrics(whole / folder) == metrics(parts / folder)
+        for row, other in zip(metrics(whole / folder), metrics(one / folder), strict=True):
+            assert row == pytest.approx(other, rel=1e-3, abs=1e-5)

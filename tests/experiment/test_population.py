@@ -22,7 +22,7 @@ from memorax.experiment.population import train as population_training
 from memorax.experiment.population.config import load_population
 from memorax.experiment.population.exchange import choose, copied
 from memorax.experiment.population.rounds import Rounds, score
-from memorax.experiment.run import checkpoint
+from memorax.experiment.run import checkpoint, cores
 from memorax.experiment.run import train as training
 from memorax.experiment.run import train_many as many
 from memorax.experiment.sweep import Choice, LogUniform, Uniform
@@ -190,6 +190,16 @@ def test_one_that_was_killed_goes_on_bit_for_bit(step, member, whole, agent, tmp
     monkeypatch.setattr(training.Session, "_save", save)
     pbt(run(), POPULATION, base, resume=True, **QUIET)
     assert_same(whole, base, agent)
+
+
+def test_cores_divide_the_members(agent, tmp_path, monkeypatch):
+    for base, how in ((tmp_path / "one", {}), (tmp_path / "two", {"devices": "cores"})):
+        pbt(run(seeds=4), POPULATION, base, **how, **QUIET)
+        monkeypatch.setattr(cores, "_chosen", lambda: False)
+    for folder in sorted((tmp_path / "one").glob("member-*")):
+        assert metrics(folder) == metrics(tmp_path / "two" / folder.name)
+        assert load_config(folder) == load_config(tmp_path / "two" / folder.name)
+    assert any(load_config(folder).history for folder in (tmp_path / "one").glob("member-*"))
 
 
 def test_it_can_be_trained_longer(whole, agent, tmp_path):

@@ -13,6 +13,7 @@ from tests.experiment.fake_agent import UPDATE, FakeAgent, config
 from tests.experiment.test_run import final_state, metrics, saved_steps
 
 from memorax.experiment import DivergenceError, default_run, differences, group_runs, train, train_many
+from memorax.experiment.run import batch, cores
 from memorax.experiment.run import train as training
 from memorax.experiment.run import train_many as many
 from memorax.experiment.run.episodes import Evaluator
@@ -83,6 +84,44 @@ def test_runs_side_by_side_are_what_they_are_alone(alone, agent, tmp_path):
     ]
     for run in runs():
         assert_same(alone / str(run.seed), tmp_path / str(run.seed), agent)
+
+
+@pytest.fixture
+def shares(monkeypatch):
+    """Lets the devices of the tests stand for cores; what is divided over them, as (devices, rows)."""
+    found, compile_interval = [], batch.compile_interval
+
+    def counted(agent, keys, state, length, devices):
+        found.append((devices.number, len(keys)))
+        assert {len(x.sharding.device_set) for x in jax.tree.leaves((keys, state))} == {devices.number}
+        return compile_interval(agent, keys, state, length, devices)
+
+    monkeypatch.setattr(cores, "_chosen", lambda: False)
+    monkeypatch.setattr(batch, "compile_interval", counted)
+    return found
+
+
+def test_cores_divide_the_seeds_of_all_runs(alone, agent, tmp_path, shares):
+    fields = {"eval_every": 4 * UPDATE, "eval_episodes": 3}
+    train_many(runs(**fields), folders(tmp_path), devices="cores", **QUIET)
+    for run in runs(**fields):
+        train(run, tmp_path / "alone" / str(run.seed), **QUIET)
+        assert_same(tmp_path / "alone" / str(run.seed), tmp_path / str(run.seed), agent)
+    assert set(shares) == {(2, 2)}
+
+
+def test_a_run_that_ends_leaves_its_core(alone, agent, tmp_path, shares):
+    class Prune:
+        def on_interval(self, run):
+            return run.config.seed == 9 and run.step == 48
+
+    pruned, whole = train_many(runs(), folders(tmp_path), devices="cores", callbacks=[Prune()], **QUIET)
+    assert (pruned.step, whole.step) == (48, 120)
+    assert_same(alone / "30", whole.folder, agent)
+    assert set(shares) == {(2, 2), (1, 1)}
+    again = train_many(runs(), folders(tmp_path), resume=True, devices="cores", **QUIET)
+    assert [outcome.step for outcome in again] == [120, 120]
+    assert_same(alone / "9", pruned.folder, agent)
 
 
 def test_runs_side_by_side_are_evaluated_in_one_program(agent, tmp_path, monkeypatch):

@@ -82,7 +82,9 @@ def run_grid(runs: "Sequence[tuple[str, RunConfig]]", out: Path | None, how: dic
     configs = [config for _, config in runs]
     base = out or _free(default_folder(configs[0]))
     folders = [base / name for name, _ in runs]
-    sessions, batch = refusing(prepare_many, configs, folders, resume=how["resume"], changes=how["changes"])
+    sessions, batch = refusing(
+        prepare_many, configs, folders, resume=how["resume"], changes=how["changes"], devices="cores"
+    )
     outcomes = finish_many(sessions, batch)
     stopped = next((outcome for outcome in outcomes if outcome.signal is not None), None)
     if stopped is not None and stopped.signal is not None:

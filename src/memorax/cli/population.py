@@ -39,7 +39,7 @@ def run_population(config: "RunConfig", out: Path | None, how: dict[str, Any]) -
         population = refusing(dataclasses.replace, refusing(load_population, out), **given)
     else:
         population = refusing(Population, **given)
-    group = refusing(prepare_population, config, population, out, resume=how["resume"])
+    group = refusing(prepare_population, config, population, out, resume=how["resume"], devices="cores")
     base = group.claim.folder
     outcomes = finish_population(group)
     stopped = next((outcome for outcome in outcomes if outcome.signal is not None), None)

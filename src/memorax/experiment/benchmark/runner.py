@@ -132,6 +132,7 @@ def _train(suite: Suite, folder: Path, cell: Cell, steps: int, deadline: Deadlin
             folder,
             resume=resume,
             callbacks=(deadline,),
+            devices="cores",
             console=Console(quiet=True),
             return_on_signal=True,
         )

@@ -122,10 +122,7 @@ def _told(copy: Copy, source: str, scores: Sequence[float | None]) -> str:
 
 
 def _diverged(interval: Interval | None) -> bool:
-    if interval is None:
-        return False
-    finite = all(np.all(np.isfinite(x) | ~interval.present[name]) for name, x in interval.values.items())
-    return not (finite and np.all(interval.healthy))
+    return interval is not None and not interval.finite
 
 
 def _without_faults(interval: Interval) -> Interval:

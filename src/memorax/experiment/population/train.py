@@ -5,7 +5,7 @@ import dataclasses
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -18,6 +18,7 @@ from memorax.experiment.population.figure import plot_population
 from memorax.experiment.population.rounds import Rounds
 from memorax.experiment.run import checkpoint
 from memorax.experiment.run.batch import Batch
+from memorax.experiment.run.cores import split_cores
 from memorax.experiment.run.files import CHECKPOINTS, CONFIG_FILE
 from memorax.experiment.run.folders import Claim, claim_empty, claim_free, default_folder
 from memorax.experiment.run.programs import own_values
@@ -30,13 +31,14 @@ MEMBER = "member-"
 """What the folder of a member begins with."""
 
 
-def pbt(
+def pbt(  # noqa: PLR0913  how to run them, by keyword
     config: RunConfig,
     population: Population,
     folder: str | Path | None = None,
     *,
     resume: bool = False,
     loggers: Sequence[str | Logger] = (),
+    devices: Literal["cores"] | None = None,
     console: Console | None = None,
     return_on_signal: bool = False,
 ) -> list[Outcome]:
@@ -49,7 +51,7 @@ def pbt(
 
     Each member is an ordinary run in a folder of its own, `member-00` and so on, in whose `config.json` the `history`
     says whom it copied when, and whose metrics have its hyperparameters. A population that is stopped or killed and
-    resumed is the same, bit for bit except for `time/*`.
+    resumed on as many cores is the same, bit for bit except for `time/*`.
 
     Args:
         config: What all members have in common; `seeds` is their number.
@@ -57,6 +59,8 @@ def pbt(
         folder: Where to save them; empty or not there yet, unless it is resumed. None: a new folder in `runs`.
         resume: Whether to resume the population in `folder`; `population` is the one it was started with.
         loggers: Where the metrics of each member go besides `metrics.jsonl`.
+        devices: `"cores"`: on a CPU, the members are divided over as many of its cores as divide them, as `train_many`
+            has it. None: one device trains all.
         console: Where to show the progress; None for standard output.
         return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcomes.
 
@@ -69,7 +73,7 @@ def pbt(
         TypeError: The environment runs in Python, or does not take `env_options`.
         ValueError: A configuration is refused, or the folder cannot be used.
     """
-    group = prepare_population(config, population, folder, resume=resume, loggers=loggers)
+    group = prepare_population(config, population, folder, resume=resume, loggers=loggers, devices=devices)
     try:
         return finish_population(group, console)
     finally:
@@ -102,6 +106,7 @@ def prepare_population(
     *,
     resume: bool = False,
     loggers: Sequence[str | Logger] = (),
+    devices: Literal["cores"] | None = None,
 ) -> Members:
     """Check everything that can be checked before training; takes and raises what `pbt` does.
 
@@ -113,7 +118,9 @@ def prepare_population(
         if folder is None or not is_population(Path(folder)):
             raise ValueError(f"`folder` must be that of a population to resume it, got {folder}")
         _check_same(Path(folder), config, population)
-    maker = SharedMaker(members(config, population)[0])
+    if devices == "cores":
+        split_cores(config.seeds)
+    maker = SharedMaker(members(config, population)[0], on_cores=devices == "cores")
     known = own_values(maker.agent)
     for name in population.space:
         if name not in known:

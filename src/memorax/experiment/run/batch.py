@@ -9,7 +9,9 @@ import jax.numpy as jnp
 
 from memorax.core.types import Key, PyTree
 from memorax.environments import HostEnvironmentError
+from memorax.experiment.devices import Devices
 from memorax.experiment.loggers import Row
+from memorax.experiment.run.cores import cores_for
 from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluator
 from memorax.experiment.run.metrics import Interval
@@ -24,10 +26,12 @@ class Batch:
 
     Args:
         agent: The agent of all runs.
+        on_cores: Whether the rows of all runs are divided over the CPU devices that JAX has, as many as divide them.
     """
 
-    def __init__(self, agent: Any) -> None:
-        self.agent = agent
+    def __init__(self, agent: Any, *, on_cores: bool = False) -> None:
+        self.agent, self._on_cores = agent, on_cores
+        self._devices = Devices()
         self._together: list[Lane] = []
         self._keys: Any = None
         self._state: PyTree = None
@@ -63,7 +67,7 @@ class Batch:
         if self._together != list(lanes):
             self._put_together(list(lanes), lanes)
         self._evaluated = None
-        self._state = function(self._state)
+        self._state = self._devices.place(function(self._state))
 
     def evaluate(self, lane: "Lane", evaluator: Evaluator, step: int) -> list[Row]:
         """Evaluate a run, and in the same program all that are trained beside it, which will ask for the same.
@@ -80,14 +84,18 @@ class Batch:
             return evaluator.with_keys(lane.evaluation_keys).evaluate(lane.state, step)
         if self._evaluated is None or self._evaluated[0] != step:
             keys = jnp.concatenate([other.evaluation_keys for other in self._together])
-            self._evaluated = step, evaluator.with_keys(keys).evaluate(self._state, step)
+            self._evaluated = step, evaluator.with_keys(keys).evaluate(self._on_one(self._state), step)
         start = self._start(lane)
         return self._evaluated[1][start : start + lane.seeds]
 
     def part(self, lane: "Lane", choose: Callable[[PyTree], PyTree] = lambda state: state) -> PyTree:
         """Give the state of one run, or what is chosen of it, `[seeds, ...]`."""
         start = self._start(lane)
-        return jax.tree.map(lambda x: x[start : start + lane.seeds], choose(self._state))
+        return self._on_one(jax.tree.map(lambda x: x[start : start + lane.seeds], choose(self._state)))
+
+    def _on_one(self, tree: PyTree) -> PyTree:
+        """Bring what the devices share to the first one, where whole runs are."""
+        return tree if self._devices.mesh is None else jax.device_put(tree, jax.devices()[0])
 
     def _start(self, lane: "Lane") -> int:
         """The first row of a run."""
@@ -101,7 +109,7 @@ class Batch:
         program = (len(self._together), length)
         if program not in self._programs:
             start = time.perf_counter()
-            self._programs[program] = compile_interval(self.agent, self._keys, self._state, length)
+            self._programs[program] = compile_interval(self.agent, self._keys, self._state, length, self._devices)
             for lane in lanes:
                 lane.compile_seconds += (time.perf_counter() - start) / len(lanes)
         self._evaluated, start = None, time.perf_counter()
@@ -122,8 +130,11 @@ class Batch:
         for lane in lanes:
             lane.own = None
         self._together, self._evaluated = lanes, None
-        self._keys = jnp.concatenate([lane.keys for lane in lanes])
-        self._state = jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
+        keys = jnp.concatenate([lane.keys for lane in lanes])
+        if self._on_cores:
+            self._devices = Devices(cores_for(len(keys)), len(keys))
+        self._keys = self._devices.place(keys)
+        self._state = self._devices.place(jax.tree.map(lambda *parts: jnp.concatenate(parts), *states))
 
 
 class Lane(Engine):

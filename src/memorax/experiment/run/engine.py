@@ -64,9 +64,8 @@ class Engine:
         return self.state
 
     def suspects(self, interval: Interval) -> PyTree:
-        """The learner of all seeds, to be looked into where something was not finite in an interval."""
-        del interval
-        return self.learner
+        """The learner of all seeds, to be looked into where something was not finite in an interval; else None."""
+        return None if interval.finite else self.learner
 
     def begin(self, warmup: int, change: Callable[[PyTree], PyTree]) -> None:
         """Make the state before the first step.

@@ -38,6 +38,12 @@ class Interval:
     fault: Array
     healthy: Array
 
+    @property
+    def finite(self) -> bool:
+        """Whether all metrics that have a value, and the learners of all seeds, are finite; of arrays on the host."""
+        values = all(np.all(np.isfinite(x) | ~self.present[name]) for name, x in self.values.items())
+        return values and bool(np.all(self.healthy))
+
 
 def reduce_logs(logs: lox.Logs, learner: PyTree) -> Interval:
     """Reduce the logs of one seed.

@@ -4,7 +4,7 @@ import contextlib
 import signal
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from rich.console import Console
 
@@ -14,6 +14,7 @@ from memorax.experiment.config import RunConfig
 from memorax.experiment.loggers import Logger, Row
 from memorax.experiment.recipes import build_agent
 from memorax.experiment.run.batch import Batch, Lane, LaneEvaluator
+from memorax.experiment.run.cores import split_cores
 from memorax.experiment.run.display import Display, make_display
 from memorax.experiment.run.engine import Engine
 from memorax.experiment.run.episodes import Evaluates, Evaluator
@@ -36,6 +37,7 @@ def train_many(  # noqa: PLR0913  how to run them, by keyword
     changes: Mapping[str, Any] | None = None,
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    devices: Literal["cores"] | None = None,
     console: Console | None = None,
     return_on_signal: bool = False,
 ) -> list[Outcome]:
@@ -55,6 +57,8 @@ def train_many(  # noqa: PLR0913  how to run them, by keyword
         changes: New values, by field, from where runs are resumed on, as `train` takes them.
         loggers: Where the metrics of each run go besides `metrics.jsonl`.
         callbacks: Called after every logging interval, for each run; True ends that run alone.
+        devices: `"cores"`: on a CPU, the seeds of all runs are divided over as many of its cores as divide them, if JAX
+            has not computed anything before. None: one device trains all.
         console: Where to show the progress; None for standard output.
         return_on_signal: Whether to return after SIGINT or SIGTERM, with the signal in the outcomes.
 
@@ -68,7 +72,7 @@ def train_many(  # noqa: PLR0913  how to run them, by keyword
         ValueError: A configuration is refused, two runs cannot share a program, or a folder cannot be used.
     """
     how: dict[str, Any] = {"resume": resume, "changes": changes, "loggers": loggers, "callbacks": callbacks}
-    sessions, batch = prepare_many(configs, folders, **how)
+    sessions, batch = prepare_many(configs, folders, devices=devices, **how)
     try:
         return finish_many(sessions, batch, console)
     finally:
@@ -77,7 +81,7 @@ def train_many(  # noqa: PLR0913  how to run them, by keyword
             signal.raise_signal(signals[0])
 
 
-def prepare_many(
+def prepare_many(  # noqa: PLR0913  how to run them, by keyword
     configs: Sequence[RunConfig],
     folders: Sequence[str | Path | None] | None = None,
     *,
@@ -85,6 +89,7 @@ def prepare_many(
     changes: Mapping[str, Any] | None = None,
     loggers: Sequence[str | Logger] = (),
     callbacks: Sequence[Callback] = (),
+    devices: Literal["cores"] | None = None,
     maker: "SharedMaker | None" = None,
 ) -> tuple[list[Session], Batch]:
     """Check everything that can be checked before training; takes and raises what `train_many` does.
@@ -96,7 +101,9 @@ def prepare_many(
     """
     folders = [None] * len(configs) if folders is None else [None if x is None else Path(x) for x in folders]
     _check_runs(configs, folders)
-    maker = maker or SharedMaker(configs[0])
+    if devices == "cores":
+        split_cores(sum(config.seeds for config in configs))
+    maker = maker or SharedMaker(configs[0], on_cores=devices == "cores")
     sessions: list[Session] = []
     with contextlib.ExitStack() as stack:
         for config, folder in zip(configs, folders, strict=True):
@@ -170,12 +177,13 @@ class SharedMaker(Maker):
 
     Args:
         config: One of the runs.
+        on_cores: Whether CPU devices divide the seeds of all runs.
 
     Raises:
         TypeError: The environment runs in Python.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, *, on_cores: bool = False) -> None:
         super().__init__()
         self.agent = build_agent(config)
         if in_python(self.agent):
@@ -184,7 +192,7 @@ class SharedMaker(Maker):
                 f"`env` of runs that share a program must be compiled, got {config.env}, which runs in Python; train "
                 "one run at a time"
             )
-        self.batch = Batch(self.agent)
+        self.batch = Batch(self.agent, on_cores=on_cores)
         self._evaluator: Evaluator | None = None
 
     def build(self, config: RunConfig) -> tuple[RunConfig, Any]:

@@ -119,7 +119,7 @@ def _train_parts(
 
 def _outcomes(folder: Path, runs: list[tuple[Trial, RunConfig]], callback: Pruned) -> Sequence[Outcome]:
     folders = [folder / trial.name for trial, _ in runs]
-    how: Any = {"callbacks": (callback,), "return_on_signal": True}
+    how: Any = {"callbacks": (callback,), "return_on_signal": True, "devices": "cores"}
     if len(runs) > 1:
         return train_many([run for _, run in runs], folders, resume=True, **how)
     # One that was killed before it had a configuration has nothing to resume.
