@@ -21,6 +21,10 @@ SHARD_rest = tests $(addprefix --ignore=,$(foreach shard,$(filter-out rest,$(SHA
 # What another version of Python or of a library breaks first, every algorithm included.
 SHARD_core = tests/core tests/kernels tests/lox tests/recorded tests/structure
 
+# Elsewhere in the tests: what is left out where a library of environments is missing.
+WITH_LIBRARIES = "tests/experiment/test_examples.py::test_an_example_runs[meta_rl_grids]" "tests/docs/test_pages_commands.py::test_the_commands_of_a_page_run[play]"
+PAGES_TRAIN = tests/environments/adapters/test_pages.py
+
 ROOMS = $(notdir $(patsubst %/,%,$(filter-out %/__pycache__/,$(wildcard src/memorax/*/))))
 FOLDERS = $(wildcard src/memorax/$(ROOM) tests/$(ROOM))
 
@@ -50,13 +54,13 @@ test-all: $(VENV)/.installed-test $(VENV)/.installed-oracle ## Run every test: t
 
 test-envs: ## Test the adapters of other libraries, in three environments of their own
 	$(MAKE) VENV=$(VENV)-envs $(VENV)-envs/.installed-envs
-	JAX_PLATFORMS=cpu $(VENV)-envs/bin/python -m pytest tests/environments/adapters tests/environments/host $(ARGS)
+	JAX_PLATFORMS=cpu $(VENV)-envs/bin/python -m pytest tests/environments/adapters tests/environments/host $(WITH_LIBRARIES) $(ARGS)
 	$(MAKE) VENV=$(VENV)-arcade $(VENV)-arcade/.installed-popgym-arcade
 	$(VENV)-arcade/bin/python -m pip --disable-pip-version-check install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) pytest pytest-timeout
-	JAX_PLATFORMS=cpu $(VENV)-arcade/bin/python -m pytest tests/environments/adapters/test_popgym_arcade.py $(ARGS)
+	JAX_PLATFORMS=cpu $(VENV)-arcade/bin/python -m pytest tests/environments/adapters/test_popgym_arcade.py $(PAGES_TRAIN) $(ARGS)
 	$(MAKE) VENV=$(VENV)-nle CONSTRAINTS= $(VENV)-nle/.installed-nle
 	$(VENV)-nle/bin/python -m pip --disable-pip-version-check install --quiet pytest pytest-timeout
-	JAX_PLATFORMS=cpu $(VENV)-nle/bin/python -m pytest tests/environments/host $(ARGS)
+	JAX_PLATFORMS=cpu $(VENV)-nle/bin/python -m pytest tests/environments/host $(PAGES_TRAIN) $(ARGS)
 
 test-sweep: ## Test sweeps with Ray, Optuna and submitit, in an environment of their own
 	$(MAKE) VENV=$(VENV)-sweep $(VENV)-sweep/.installed-sweep

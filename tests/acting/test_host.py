@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -12,6 +13,7 @@ import pytest
 from tests import example_agents
 from tests.environments.host.toys import GOAL, LIMIT, Breaking, Fenced, JaxWalk, Recall, Shut, Walk
 
+import memorax
 from memorax import lox
 from memorax.environments import HostEnvironmentError, as_host
 
@@ -228,3 +230,10 @@ def test_a_mask_that_allows_nothing_is_an_error():
     agent = example_agents.ppo(as_host(partial(Shut)), num_envs=2)
     with pytest.raises(HostEnvironmentError, match="`action_mask` of Shut must allow an action"):
         agent.rollout(TRAIN[0], agent.init(KEYS[0]), 4)
+
+
+def test_no_callback_that_may_be_dropped_or_repeated_is_used():
+    """XLA takes a `pure_callback` for a function without effects."""
+    sources = list(Path(memorax.__file__).parent.rglob("*.py"))
+    assert len(sources) > 200
+    assert [path.name for path in sources if "pure_callback" in path.read_text()] == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import struct
 from tests.assertions import assert_equal
+from tests.environments.adapters.by_hand import Library, compare
 
 from memorax.core.spaces import Box, Discrete
 from memorax.environments import Environment, as_environment, make
@@ -191,6 +192,20 @@ def test_gymnax(name):
     space, seen = env.observation_space(params), world.log["final"]
     assert (seen.shape[2:], seen.dtype) == (space.shape, space.dtype)
     assert world.log["observation"].dtype == space.dtype
+
+
+def test_gymnax_steps_like_the_library():
+    gymnax = pytest.importorskip("gymnax")
+    env, params = make("gymnax::CartPole-v1")
+    raw, params = gymnax.make("CartPole-v1")[0], params.replace(max_steps_in_episode=18)
+
+    def step(key, state, action):
+        observation, state, reward, terminated, _ = raw.step_env(key, state, action, params)
+        return observation, state, reward, terminated, raw.is_truncated(state, params)
+
+    # The two programs round their sums in another order.
+    library = Library(lambda key: raw.reset_env(key, params), step)
+    assert compare(env, params, library, tolerance=1e-5) > 10
 
 
 def test_a_raw_gymnax_environment_is_taken_as_it_is():

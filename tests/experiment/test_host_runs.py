@@ -1,6 +1,8 @@
 """Runs in environments that run in Python."""
 
+import contextlib
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import signal
@@ -104,6 +106,20 @@ def test_a_failing_environment_ends_the_run_with_a_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*ERROR")  # Gymnasium shows the traceback of the process
+@pytest.mark.parametrize("options", [{"after": 1000}, {"after": 25}, {"after": 25, "kill": True}], ids=str)
+def test_no_process_is_left_behind_by_success_or_error(tmp_path, options):
+    """Nor is what was learned lost with a process."""
+    run, fails = config(f"{TOYS}:breaking_apart", **options), options["after"] == 25
+    wanted = "environment Robot failed in step 25 .*saved at step 48"
+    with pytest.raises(HostEnvironmentError, match=wanted) if fails else contextlib.nullcontext() as error:
+        train(run, tmp_path / "run")
+    assert ("exit code -9" in str(error and error.value)) == options.get("kill", False)
+    assert int(checkpoint.newest(tmp_path / "run" / "checkpoints").name) == (3 if fails else 6) * UPDATE
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_no_process_is_left_behind_by_a_signal(tmp_path, number):
     folder = tmp_path / "run"
@@ -121,6 +137,9 @@ def test_no_process_is_left_behind_by_a_signal(tmp_path, number):
     assert process.returncode == 128 + number, output.decode()
     assert b"stopped and saved at step" in output
     assert checkpoint.newest(folder / "checkpoints") is not None
+    until = time.monotonic() + 20  # Python's own helper of its processes notices a moment later that it is alone
+    while members(process.pid) and time.monotonic() < until:
+        time.sleep(0.1)
     assert not members(process.pid)
 
 

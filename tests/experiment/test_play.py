@@ -225,6 +225,20 @@ def test_a_figure_is_a_picture():
     assert not pyplot.get_fignums()
 
 
+def test_environments_paint_with_arrays_of_jax():
+    """What they step with; NumPy's have no `at`."""
+
+    class Written(Plain):
+        def render(self, state, params):
+            return params["picture"].at[state["row"], 0].set(255)
+
+    state, params = {"row": np.array(1)}, {"picture": np.zeros((3, 2, 3), np.uint8)}
+    played = Moment(state, np.zeros(2), np.int32(0), np.float32(0), None)
+    episode = Episode([played], complete=True, env_params=params)
+    image = np.asarray(choose_picture(Written(), [episode])(episode, played))
+    np.testing.assert_array_equal(image[..., 0], [[0, 0], [255, 0], [0, 0]])
+
+
 @pytest.mark.filterwarnings("ignore")  # of pygame
 @pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
 def test_gymnasium_paints_what_gymnax_has_of_it(name):

@@ -1,5 +1,7 @@
 """XLand-MiniGrid and NAVIX beside the libraries driven by hand."""
 
+from urllib.error import URLError
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -146,6 +148,17 @@ def test_memory_lasts_for_a_trial():
         starts, later = starts + begins.sum(), later + goes_on.sum()
         rewarded += (state.loop.timestep.done & (taken.reward[:, 0] > 0)).sum()
     assert min(starts, later, rewarded) > 0
+
+
+def test_a_benchmark_that_cannot_be_downloaded_is_named(monkeypatch):
+    xminigrid = pytest.importorskip("xminigrid", reason="the extra `xminigrid` is not installed")
+
+    def load(name):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(xminigrid, "load_benchmark", load)
+    with pytest.raises(OSError, match=r"`benchmark` `small-1m` could not be downloaded or read .*no route to host"):
+        make_or_skip("xminigrid::XLand-MiniGrid-R1-9x9", benchmark="small-1m")
 
 
 def test_rulesets_are_asked_for():

@@ -1,9 +1,11 @@
 """Jumanji beside the library driven by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.environments.adapters.by_hand import Library, compare, make_or_skip, trains
+from matplotlib import pyplot
+from tests.environments.adapters.by_hand import Library, compare, draw_action, make_or_skip, trains
 
 from memorax.core.spaces import Box, Discrete, MultiDiscrete
 from memorax.testing import check_environment
@@ -69,6 +71,21 @@ def test_contract(name, options):
 def test_agents_train(tmp_path):
     make_or_skip(MAZE[0], **MAZE[1])
     trains(MAZE[0], tmp_path, **MAZE[1])
+
+
+@pytest.mark.parametrize("name", ["Maze-v0", "Snake-v1", "RubiksCube-v0", "BinPack-v2", "CVRP-v1"])
+def test_it_is_painted_without_a_window(name):
+    env, params = make_or_skip(f"jumanji::{name}")
+    observation, state = env.reset(jax.random.key(0), params)
+    before = pyplot.get_backend()
+    pictures = [env.render(state, params)]
+    for t in range(4):
+        action = draw_action(env, params, jax.random.key(t), observation)
+        observation, state, *_ = env.step(jax.random.key(t), state, action, params)
+        pictures.append(env.render(state, params))
+    assert {(picture.dtype.name, picture.ndim, picture.shape[-1]) for picture in pictures} == {("uint8", 3, 3)}
+    assert any((picture != pictures[0]).any() for picture in pictures)
+    assert (pyplot.get_backend(), pyplot.get_fignums()) == (before, [])
 
 
 def test_actions_of_several_parts():

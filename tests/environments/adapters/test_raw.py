@@ -23,6 +23,7 @@ from memorax.environments.adapters.raw import (
     one_hot_cells,
     pooled,
 )
+from memorax.environments.libraries import names_of
 from memorax.environments.wrappers import CriticState, ResetPool, TimeLimit
 from memorax.testing import check_environment
 
@@ -186,6 +187,15 @@ def test_names_are_suggested(monkeypatch):
     with pytest.raises(ValueError, match=r"unknown environment `pgx::ches`; .*chess"):
         make("pgx::ches")
     monkeypatch.delitem(sys.modules, "memorax.environments.adapters.pgx", raising=False)
+
+
+@pytest.mark.parametrize("namespace", LIBRARIES)
+def test_a_library_that_is_installed_lists_its_names(namespace):
+    pytest.importorskip(LIBRARIES[namespace], reason=f"the extra of {namespace} is not installed")
+    names = names_of(namespace)
+    assert len(names) == len(set(names)) > 2
+    with pytest.raises(ValueError, match=rf"unknown environment `{namespace}::{names[0]}x`.*{re.escape(names[0])}"):
+        make(f"{namespace}::{names[0]}x")
 
 
 def test_cells_and_joint_actions():

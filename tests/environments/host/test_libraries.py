@@ -143,6 +143,15 @@ def test_ale():
         make("ale::pongg")
 
 
+def test_ale_ends_an_episode_with_a_life_where_it_is_asked_to():
+    pytest.importorskip("ale_py")
+    ends = []
+    for option in (False, True):
+        _, steps, _ = play(make("ale::breakout", episodic_life=option)[0], 2)
+        ends.append(sum(step["terminated"].sum() for step in steps))
+    assert ends[1] > 2 * ends[0] > 0
+
+
 def test_procgen_in_memory_mode():
     envpool = pytest.importorskip("envpool")
     try:

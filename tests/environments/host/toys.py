@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from memorax.core.spaces import Box, Discrete
-from memorax.environments import Environment, EnvState
+from memorax.environments import Environment, EnvState, as_host
 
 LIMIT = 6
 """Steps after which an episode of a walk is truncated."""
@@ -188,6 +189,11 @@ class Breaking(Walk):
         if self.total == self.after:
             raise RuntimeError("the robot fell over")
         return super().step(action)
+
+
+def breaking_apart(**options: Any) -> Any:
+    """The same in processes, as an environment of ours."""
+    return as_host(partial(Breaking, **options), name="Robot", processes=True)
 
 
 class WithGame(Breaking):

@@ -1,5 +1,6 @@
 """The environments of Jumanji, as `jumanji::<id>`."""
 
+import warnings
 from typing import Any
 
 import jax.numpy as jnp
@@ -7,7 +8,15 @@ import numpy as np
 
 from memorax.core.spaces import Box, Dict, Discrete, MultiDiscrete, Space
 from memorax.core.types import Array, Key, PyTree
-from memorax.environments.adapters.raw import Raw, RawEnvironment, check_name, import_library, joint_action, pooled
+from memorax.environments.adapters.raw import (
+    Raw,
+    RawEnvironment,
+    RawState,
+    check_name,
+    import_library,
+    joint_action,
+    pooled,
+)
 from memorax.environments.environment import Environment
 
 jumanji = import_library("jumanji", "jumanji")
@@ -84,6 +93,25 @@ class Jumanji(RawEnvironment):
     def legal_actions(self, inner: PyTree) -> Array | None:
         """Which actions are valid."""
         return inner.get("mask")
+
+    def render(self, state: RawState, params: PyTree | None = None) -> np.ndarray:
+        """Paint a state as the library does, by matplotlib on the host: uint8 RGB `[height, width, 3]`."""
+        from matplotlib import pyplot
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        backend = pyplot.get_backend()
+        pyplot.switch_backend("agg")  # any other one would open a window
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that nobody sees the figure
+                self.foreign.render(state.inner["state"])
+            figure = pyplot.gcf()
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            pyplot.close(figure)
+            return np.array(canvas.buffer_rgba())[..., :3]
+        finally:
+            pyplot.switch_backend(backend)
 
 
 def _parts_of(spec: Any, outermost: bool) -> list[str]:

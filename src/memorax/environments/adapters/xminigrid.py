@@ -48,7 +48,7 @@ def make(
     Args:
         name: Id in XLand-MiniGrid, for example `MiniGrid-MemoryS16` or `XLand-MiniGrid-R1-9x9`.
         benchmark: For `XLand-MiniGrid-...`: the rulesets (goal, rules and objects) of which every trial draws one: the
-            name of a benchmark (`trivial-1m`, downloaded once), the path of one, or a `Benchmark` object.
+            name of a benchmark (`trivial-21k`, downloaded once), the path of one, or a `Benchmark` object.
         ruleset: One ruleset for all episodes: its number in the benchmark, or a `RuleSet` object.
         episodes_per_trial: Episodes for which a ruleset stays the same, at least 1; `info["trial_begins"]` says that
             the observation that follows is the first of a trial. With more than one, put the memory into an
@@ -63,6 +63,7 @@ def make(
         The environment and its parameters.
 
     Raises:
+        OSError: If the benchmark cannot be downloaded or read.
         TypeError: If an argument is of another kind.
         ValueError: If XLand-MiniGrid has no such environment, or the rulesets do not fit it.
     """
@@ -87,7 +88,10 @@ def _rulesets(benchmark: Any, ruleset: Any) -> PyTree:
         elif benchmark not in xminigrid.registered_benchmarks():
             known = ", ".join(xminigrid.registered_benchmarks())
             raise ValueError(f"`benchmark` must be a path or one of {known}, got `{benchmark}`")
-        benchmark = load(benchmark)
+        try:
+            benchmark = load(benchmark)
+        except OSError as error:
+            raise OSError(f"`benchmark` `{benchmark}` could not be downloaded or read ({error})") from error
     if isinstance(ruleset, int):
         if benchmark is None:
             raise ValueError(f"`ruleset` must be a RuleSet where no `benchmark` is given, got the number {ruleset}")

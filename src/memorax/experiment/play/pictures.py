@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -80,7 +81,7 @@ def _renders(env: Any, params: PyTree, env_state: PyTree) -> bool:
 
 def _rendered(env: Any, env_state: PyTree, params: PyTree) -> Image.Image:
     """What an environment renders: an array, or a figure of matplotlib, as in gymnax, or a part of one."""
-    drawn = env.render(env_state, params)
+    drawn = env.render(*jax.tree.map(_for_jax, (env_state, params)))
     first = drawn[0] if isinstance(drawn, tuple) else drawn
     figure = getattr(first, "figure", first)
     if not hasattr(figure, "canvas"):
@@ -93,6 +94,10 @@ def _rendered(env: Any, env_state: PyTree, params: PyTree) -> Image.Image:
     image = Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
     pyplot.close(figure)
     return image
+
+
+def _for_jax(x: Any) -> Any:
+    return jnp.asarray(x) if isinstance(x, np.ndarray | np.generic) else x
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:

@@ -202,6 +202,36 @@ def test_its_environments_run(name, spaces):
         assert not terminated.any()
 
 
+@pytest.mark.slow
+def test_two_hundred_steps_are_those_of_the_library_by_hand():
+    env, params = make("jaxmarl::MPE_simple_spread_v3")
+    raw = jaxmarl.make("MPE_simple_spread_v3")
+    step, step_by_hand, reset_by_hand = jax.jit(env.step), jax.jit(raw.step_env), jax.jit(raw.reset)
+
+    def rows(by_agent):
+        return np.stack([np.asarray(by_agent[agent]) for agent in raw.agents])
+
+    key = jax.random.key(0)
+    observation, state = jax.jit(env.reset)(key, params)
+    expected, by_hand = reset_by_hand(key)
+    np.testing.assert_array_equal(observation, rows(expected))
+    ends = 0
+    for t in range(200):
+        action = jax.random.randint(jax.random.fold_in(key, t), (3,), 0, 5)
+        observation, state, reward, terminated, truncated, info = step(jax.random.key(t), state, action, params)
+        step_key, reset_key = jax.random.split(jax.random.key(t))
+        actions = dict(zip(raw.agents, action, strict=True))
+        expected, by_hand, expected_reward, done, _ = step_by_hand(step_key, by_hand, actions)
+        np.testing.assert_array_equal(info["final_observation"], rows(expected))
+        np.testing.assert_array_equal(reward, rows(expected_reward))
+        np.testing.assert_array_equal(terminated | truncated, rows(done))
+        if done["__all__"]:
+            expected, by_hand = reset_by_hand(reset_key)
+            ends += 1
+        np.testing.assert_array_equal(observation, rows(expected))
+    assert ends > 5
+
+
 def test_what_it_has_not_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="unknown environment `jaxmarl::MPE_simple_spred_v3`; nearest: MPE_simple_spr"):
         make("jaxmarl::MPE_simple_spred_v3")
