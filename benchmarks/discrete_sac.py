@@ -1,8 +1,8 @@
-"""Why does SAC balance a pole, or not? `python -m benchmarks.discrete_sac`.
+"""Why does SAC with discrete actions learn, or not? `python -m benchmarks.discrete_sac`.
 
-Trains SAC with discrete actions on CartPole: with its chosen settings and ten seeds that nothing was chosen on, and
-with the seeds that they were chosen on, where one setting at a time is another. Each agent is evaluated with greedy
-actions at the end.
+Trains it on CartPole: with its chosen settings and ten seeds that nothing was chosen on, and with the seeds that they
+were chosen on, where one setting at a time is another; then there and on RepeatPreviousEasy, in the settings of
+`benchmarks.replay`, with several initial temperatures. Each agent is evaluated with greedy actions at the end.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from benchmarks import replay
 from benchmarks._report import add_output_option, write
 
 from memorax import lox
@@ -32,10 +33,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 STEPS, EPISODES = 60_000, 20
 TUNING, FRESH = (0, 1), tuple(range(1_000, 1_010))
+TEMPERATURES = (1.0, 0.1, 0.05, 0.02)
+TEMPERATURE_SEEDS = tuple(range(2_000, 2_008))
+"""Seeds of CartPole; those of the other task are of `benchmarks.replay`."""
 
 
-def configure(values: dict[str, Any]) -> RunConfig:
-    """Give a run with some values."""
+def configure(values: dict[str, Any], temperature: float | None = None) -> RunConfig:
+    """Give a run with some values, and an initial temperature."""
     own = {name: value for name, value in values.items() if name != "learning_rate"}
     return RunConfig(
         algorithm="sac",
@@ -49,16 +53,23 @@ def configure(values: dict[str, Any]) -> RunConfig:
         schedules={"learning_rate": "linear"},
         max_grad_norm=10.0,
         reward_scale=REWARD_SCALE,
-        hyperparameters=SACConfig(num_envs=8, train_frequency=4, batch_size=64, normalize_observations=True, **own),
+        hyperparameters=SACConfig(
+            num_envs=8,
+            train_frequency=4,
+            batch_size=64,
+            normalize_observations=True,
+            initial_temperature=temperature,
+            **own,
+        ),
     )
 
 
 @functools.cache
-def program() -> Any:
+def program(temperature: float | None = None) -> Any:
     """Make what trains an agent for each row of values and key; it gives the mean return of each at the end."""
 
     def run(row: jax.Array, key: jax.Array) -> jax.Array:
-        config = configure(dict(zip(CHOSEN, row, strict=True)))
+        config = configure(dict(zip(CHOSEN, row, strict=True)), temperature)
         agent = build_agent(config)
         state = agent.train(key, agent.warmup(key, agent.init(key), config.warmup), config.steps)
         logs = lox.spool(agent.evaluate)(jax.random.fold_in(key, 1), state, num_episodes=EPISODES)[1]
@@ -67,12 +78,21 @@ def program() -> Any:
     return jax.jit(jax.vmap(run))
 
 
-def returns(rows: list[tuple[dict[str, Any], int]]) -> list[float]:
+def returns(rows: list[tuple[dict[str, Any], int]], temperature: float | None = None) -> list[float]:
     """Train an agent for each row of values and seed; give the mean return of each at the end."""
     table = jnp.asarray([[(CHOSEN | values)[name] for name in CHOSEN] for values, _ in rows], jnp.float32)
     keys, start = jax.vmap(jax.random.key)(jnp.asarray([seed for _, seed in rows])), time.perf_counter()
-    found = np.asarray(program()(table, keys)).round(1).tolist()
+    found = np.asarray(program(temperature)(table, keys)).round(1).tolist()
     print(found, f"{time.perf_counter() - start:.0f} s", flush=True)
+    return found
+
+
+def remembered(temperature: float) -> list[float]:
+    """Train with an initial temperature in a task whose rewards are small; give the return of each seed at the end."""
+    config = replay.configure("sac", "gru", "memory::RepeatPreviousEasy")
+    own = dataclasses.replace(config.hyperparameters, initial_temperature=temperature)
+    found = [curve[-1] for curve in replay.learn(dataclasses.replace(config, hyperparameters=own))[1]]
+    print("RepeatPreviousEasy", temperature, found, flush=True)
     return found
 
 
@@ -91,7 +111,13 @@ def main() -> None:
     write(options.out, results)
     fresh = returns([({}, seed) for seed in FRESH])
     found = {"seeds": FRESH, "returns": fresh, "mean": round(float(np.mean(fresh)), 1), "worst": min(fresh)}
-    write(options.out, results | {"fresh": found})
+    results["fresh"] = found
+    write(options.out, results)
+    for temperature in TEMPERATURES:
+        poles = returns([({}, seed) for seed in TEMPERATURE_SEEDS], temperature)
+        found = {"CartPole": poles, "RepeatPreviousEasy": remembered(temperature)}
+        results.setdefault("temperatures", {})[str(temperature)] = found
+        write(options.out, results)
 
 
 if __name__ == "__main__":

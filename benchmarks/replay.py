@@ -40,10 +40,9 @@ def configure(algorithm: str, model: str, task: str) -> RunConfig:
     return dataclasses.replace(default_run(algorithm), **SHARED, **options, **inputs)
 
 
-def train(algorithm: str, model: str, task: str) -> dict[str, Any]:
-    """Train all seeds, and evaluate them on the way with greedy actions."""
-    config = configure(algorithm, model, task)
-    agent, start = build_agent(config), time.perf_counter()
+def learn(config: RunConfig) -> tuple[int, list[list[float]]]:
+    """Train all seeds, with greedy evaluations on the way; give the steps between, and each seed's returns."""
+    agent = build_agent(config)
     update = agent.steps_per_update
     steps = max(1, round(STEPS / POINTS / update)) * update
     keys = jax.vmap(jax.random.key)(SEED + jnp.arange(SEEDS))
@@ -56,8 +55,14 @@ def train(algorithm: str, model: str, task: str) -> dict[str, Any]:
     def whole(key: jax.Array) -> jax.Array:
         return jax.lax.scan(lambda state, _: part(key, state), agent.init(key), None, length=STEPS // steps)[1]
 
-    curve = np.asarray(jax.jit(jax.vmap(whole))(keys)).T.round(4).tolist()
-    seconds = round(time.perf_counter() - start, 1)
+    return steps, np.asarray(jax.jit(jax.vmap(whole))(keys)).round(4).tolist()
+
+
+def train(algorithm: str, model: str, task: str) -> dict[str, Any]:
+    """Train all seeds of an algorithm with a model on a task."""
+    start = time.perf_counter()
+    steps, curves = learn(configure(algorithm, model, task))
+    curve, seconds = np.transpose(curves).tolist(), round(time.perf_counter() - start, 1)
     return {"algorithm": algorithm, "model": model, "task": task, "every": steps, "curve": curve, "seconds": seconds}
 
 

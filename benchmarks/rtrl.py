@@ -9,6 +9,7 @@ agent could keep the cue by acting it.
 import argparse
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def build(gradient: str, settings: Settings) -> StreamAC:
     return StreamAC(config, env, env_params, network(heads.Categorical(2)), network(heads.VNetwork()))
 
 
-def measure(gradient: str, settings: Settings) -> dict[str, Any]:
+def measure(gradient: str, settings: Settings, compile_: Callable[..., Any] = jax.jit) -> dict[str, Any]:
     """Train all seeds, and evaluate them on the way with greedy actions."""
     start, agent = time.perf_counter(), build(gradient, settings)
     keys = jax.vmap(jax.random.key)(settings.seed + jnp.arange(settings.seeds))
@@ -93,7 +94,7 @@ def measure(gradient: str, settings: Settings) -> dict[str, Any]:
         logs = lox.spool(agent.evaluate)(jax.random.fold_in(key, 1), state, num_episodes=settings.episodes)[1]
         return state, jnp.mean(logs["returned_episode_returns"])
 
-    train, states, curve = jax.jit(jax.vmap(round_)), jax.vmap(agent.init)(keys), []
+    train, states, curve = compile_(jax.vmap(round_)), jax.vmap(agent.init)(keys), []
     for _ in range(settings.points):
         states, returns = train(keys, states)
         curve.append(np.asarray(returns).round(4).tolist())

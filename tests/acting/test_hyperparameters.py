@@ -12,7 +12,7 @@ from tests import example_agents as agents
 
 from memorax.acting import NormalizationConfig
 from memorax.acting.state import State
-from memorax.algorithms import R2D2Config
+from memorax.algorithms import GradientPPO, R2D2Config
 from memorax.buffers import make_prioritised_episode_buffer
 from memorax.core import hyperparameters
 from memorax.core.checks import check_fields, real
@@ -96,6 +96,17 @@ def test_an_adjustable_optimizer_is_the_one_of_its_numbers(dtype):
     assert jax.tree.map(lambda x: x.dtype, traced) == jax.tree.map(lambda x: x.dtype, expected)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-2 if dtype == jnp.bfloat16 else 1e-6), traced, expected)
     assert optimizer.hyperparameters() == {"learning_rate": 5.0, "max_grad_norm": 9.0}
+
+
+@pytest.mark.parametrize("name", ["critic_optimizer", "h_optimizer"])
+def test_two_optimizers_cannot_share_a_number_of_which_they_have_two_values(name):
+    actor = agents.gradient_ppo(Clock(), "mlp")
+    networks = actor.networks.actor.network, actor.networks.critic.network
+    slow, quick = (AdjustableOptimizer(optax.sgd, {"learning_rate": rate}) for rate in (0.25, 0.5))
+    given = {"actor_optimizer": slow, "critic_optimizer": slow, "h_optimizer": slow} | {name: quick}
+    message = f"`learning_rate` must be the same in `actor_optimizer` and `{name}`, which share it, got 0.25 and 0.5"
+    with pytest.raises(ValueError, match=message):
+        GradientPPO(actor.config, Clock(), None, *networks, **given)
 
 
 def test_a_state_refuses_what_it_does_not_have():

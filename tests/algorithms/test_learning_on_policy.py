@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from tests.long_runs import compile_for_long
 
 from memorax import lox
 from memorax.algorithms import GradientPPOConfig, PPOConfig, PQNConfig
@@ -22,7 +23,7 @@ def final_returns(hyperparameters, **fields):
         state = agent.train(key, agent.init(key), config.steps)
         return lox.spool(agent.evaluate)(key, state, num_episodes=20)[1]["returned_episode_returns"]
 
-    return np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))).mean(axis=(1, 2))
+    return np.asarray(compile_for_long(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))).mean(axis=(1, 2))
 
 
 PQN = {"algorithm": "pqn", "steps": 500_000, "anneal_learning_rate": True, "max_grad_norm": 10.0}
@@ -43,12 +44,14 @@ def test_pqn_remembers_for_fifty_steps():
 
 
 ON_POLICY = {"steps": 200_000, "learning_rate": 2e-3, "share_trunk": False}
+# Annealed: at a constant rate the pole falls now and then, in one of 21 runs in the last evaluation.
+POLE = {"env": "gymnax::CartPole-v1", "model": "mlp", "features": 64, "anneal_learning_rate": True}
 
 
 @pytest.mark.parametrize(
     ("fields", "sizes", "chunk", "margin"),
     [
-        ({"env": "gymnax::CartPole-v1", "model": "mlp", "features": 64}, {"num_envs": 16, "num_steps": 64}, 16, 10.0),
+        (POLE, {"num_envs": 16, "num_steps": 64}, 16, 10.0),
         ({"env": "memory::RepeatPreviousEasy", "features": 32}, {"num_envs": 32, "num_steps": 64}, 64, 0.05),
     ],
     ids=["a pole", "a memory"],
@@ -69,8 +72,8 @@ def test_ppo_reaches_the_return_that_popgym_publishes(env):
     agent = build_agent(replace(default_run("ppo"), env=f"memory::{env}"))
     keys = jax.random.split(jax.random.key(0), 3)
     states, best = jax.vmap(agent.init)(keys), np.zeros(3)
-    train = jax.jit(jax.vmap(agent.train, in_axes=(0, 0, None)), static_argnums=2)
-    play = jax.jit(jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=100)[1]))
+    train = compile_for_long(jax.vmap(agent.train, in_axes=(0, 0, None)), static_argnums=2)
+    play = compile_for_long(jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=100)[1]))
     for _ in range(10):
         states = train(keys, states, 200_000)
         best = np.maximum(best, np.asarray(play(keys, states)["returned_episode_returns"]).mean(axis=(1, 2)))

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from tests.long_runs import compile_for_long
 
 from memorax import lox
 from memorax.algorithms import DQN, R2D2, DQNConfig, R2D2Config
@@ -37,7 +38,7 @@ def final_returns(agent, warmup, num_steps, seeds=3):
         state = agent.train(key, state, num_steps)
         return lox.spool(agent.evaluate)(key, state, num_episodes=100, num_steps=500)[1]["returned_episode_returns"]
 
-    return np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), seeds))).mean(axis=(1, 2))
+    return np.asarray(compile_for_long(jax.vmap(run))(jax.random.split(jax.random.key(0), seeds))).mean(axis=(1, 2))
 
 
 def on_task(cls, config_class, task, torso, **fields):

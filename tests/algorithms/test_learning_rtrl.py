@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from benchmarks.rtrl import Settings, measure
+from tests.long_runs import compile_for_long
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SETTINGS = Settings(seed=500, points=6)
@@ -10,7 +11,7 @@ SETTINGS = Settings(seed=500, points=6)
 
 
 def last_returns(gradient):
-    return np.array(measure(gradient, SETTINGS)["curve"][-1])
+    return np.array(measure(gradient, SETTINGS, compile_for_long)["curve"][-1])
 
 
 def test_exact_gradients_learn_what_to_write():

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from tests.long_runs import compile_for_long
 
 from memorax import lox
 from memorax.algorithms import StreamAC, StreamACConfig
@@ -11,11 +12,11 @@ from memorax.networks import RNN, RTRL, RTUCell, heads, streaming_network
 
 
 def final_return(agent, num_steps):
-    keys = jax.random.split(jax.random.key(0), 3)
-    states = jax.vmap(agent.init)(keys)
-    states = jax.vmap(agent.train, in_axes=(0, 0, None))(keys, states, num_steps)
-    evaluate = jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=100)[1])
-    return np.asarray(evaluate(keys, states)["returned_episode_returns"]).mean(axis=(1, 2))
+    def run(key):
+        state = agent.train(key, agent.init(key), num_steps)
+        return lox.spool(agent.evaluate)(key, state, num_episodes=100)[1]["returned_episode_returns"]
+
+    return np.asarray(compile_for_long(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))).mean(axis=(1, 2))
 
 
 def build(env, memory, features, **config):

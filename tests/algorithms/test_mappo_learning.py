@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from tests import example_agents as agents
+from tests.long_runs import compile_for_long
 
 from memorax import lox
 from memorax.environments import make
@@ -17,14 +18,15 @@ def returns(agent, num_updates, num_episodes=50):
     """Mean returns of three seeds before and after learning, `[seeds]` each."""
     keys = jax.random.split(jax.random.key(0), 3)
     states = jax.vmap(agent.init)(keys)
-    evaluate = jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=num_episodes)[1])
+    play = jax.vmap(lambda key, state: lox.spool(agent.evaluate)(key, state, num_episodes=num_episodes)[1])
+    evaluate = compile_for_long(play)
+    train = compile_for_long(jax.vmap(agent.train, in_axes=(0, 0, None)), static_argnums=2)
 
     def measure(states):
         return np.asarray(evaluate(keys, states)["returned_episode_returns"]).mean(axis=(1, 2))
 
     before = measure(states)
-    states = jax.vmap(agent.train, in_axes=(0, 0, None))(keys, states, num_updates * agent.steps_per_update)
-    return before, measure(states)
+    return before, measure(train(keys, states, num_updates * agent.steps_per_update))
 
 
 @pytest.mark.slow

@@ -409,12 +409,12 @@ def test_the_command_line_chooses_heads_by_the_actions(env, actor, critic):
 
 def test_the_temperature_starts_at_the_scale_of_rewards():
     """In units of the reward, so that a scale alone does not change how much entropy is worth."""
-    hyperparameters = SACConfig(batch_size=2, buffer_size=2_000)
+    hyperparameters = SACConfig(batch_size=2, buffer_size=2_000, initial_temperature=0.5)
     config = RunConfig(
         algorithm="sac", env="memory::MemoryChain", features=7, reward_scale=0.25, hyperparameters=hyperparameters
     )
     state = jax.eval_shape(build_agent(config).init, jax.random.key(0))
-    assert build_agent(config).alpha == heads.Alpha(0.25)
+    assert build_agent(config).alpha == heads.Alpha(0.125)
     assert len(state.learner.critics.params) == 2
 
 
@@ -422,6 +422,19 @@ def test_the_temperature_starts_at_the_scale_of_rewards():
 def test_the_target_entropy_depends_on_the_kind_of_actions(given, discrete, continuous):
     assert agents.sac(Clock(), "mlp", target_entropy_scale=given).target_entropy_scale == discrete
     assert agents.sac(Clock(action_space=PLANE), "mlp", target_entropy_scale=given).target_entropy_scale == continuous
+
+
+@pytest.mark.parametrize(("given", "discrete", "continuous"), [(None, 0.1, 1.0), (0.25, 0.25, 0.25)])
+def test_the_first_temperature_depends_on_the_kind_of_actions(given, discrete, continuous):
+    """A policy over few actions stays random as long as the temperature is above what actions differ by."""
+    for env, expected in ((Clock(), discrete), (Clock(action_space=PLANE), continuous)):
+        agent = agents.sac(env, "mlp", initial_temperature=given)
+        assert agent.alpha == heads.Alpha(expected)
+        assert "initial_temperature" not in agent.hyperparameters()
+    critic = agents.sac(Clock(), "mlp").networks.critics[0].network
+    actor, optimizers = agents.sac(Clock(), "mlp").networks.actor.network, [optax.adam(3e-4)] * 3
+    config = SACConfig(initial_temperature=0.25)
+    assert SAC(config, Clock(), None, actor, critic, heads.Alpha(0.7), *optimizers).alpha == heads.Alpha(0.7)
 
 
 def test_sac_is_registered():
@@ -433,6 +446,7 @@ def test_sac_is_registered():
     [
         (lambda: SACConfig(gradient_steps=0), "`gradient_steps` must be at least 1, got 0"),
         (lambda: SACConfig(target_entropy_scale=-1.0), "`target_entropy_scale` must be at least 0 or None, got -1.0"),
+        (lambda: SACConfig(initial_temperature=0.0), "`initial_temperature` must be above 0 or None, got 0.0"),
         (lambda: SACConfig(tau=0.0), "`tau` must be above 0 and at most 1, got 0.0"),
         (lambda: heads.Alpha(0.0), "`initial_alpha` must be above 0, got 0.0"),
         (lambda: heads.Alpha(float("inf")), "`initial_alpha` must be finite, got inf"),

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from tests.long_runs import compile_for_long
 
 from memorax import lox
 from memorax.algorithms import SAC, SACConfig
@@ -42,7 +43,7 @@ def final_returns(agent, num_steps, num_episodes=20):
         state = agent.train(key, state, num_steps - 1_000)
         return lox.spool(agent.evaluate)(key, state, num_episodes=num_episodes)[1]["returned_episode_returns"]
 
-    return np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), SEEDS))).mean(axis=(1, 2))
+    return np.asarray(compile_for_long(jax.vmap(run))(jax.random.split(jax.random.key(0), SEEDS))).mean(axis=(1, 2))
 
 
 @pytest.mark.slow

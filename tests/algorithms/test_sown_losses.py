@@ -11,6 +11,7 @@ from tests import example_agents as agents
 from memorax.core.spaces import encode
 from memorax.learning import ActorCritic, agent_networks, unroll_with_losses
 from memorax.learning.auxiliary import sown_metrics
+from memorax.learning.soft_actor_critic import ReplayedSequences
 from memorax.learning.unroll import unroll
 from memorax.networks.blocks import FFN, MoE, Projection, Stack
 from memorax.testing.probe_environments import Clock
@@ -111,6 +112,25 @@ def test_each_of_two_trunks_has_its_own(shared):
     assert set(two) == {"actor/torso/blocks_1/network/balance", "critic/torso/blocks_1/network/balance"}
     np.testing.assert_array_equal(list(two.values()), list(one.values()) * 2)
     assert sown_metrics(two) == {"balance": sum(two.values())}
+
+
+@pytest.mark.slow
+def test_sac_logs_the_losses_of_actor_and_critics_together():
+    agent = agents.sac(Clock(), partial(torso, 1.0))
+
+    @jax.jit
+    def compute(key):
+        state = agent.warmup(key, agent.init(key), 40)
+        batch, learner = agent.buffer.sample(state.buffer, key).experience, state.learner
+        seen = ReplayedSequences(agent.networks, batch, agent.networks.replayed_carry(key, batch), 0)
+        _, _, actor = seen.policy_actions(learner.actor.params, key)
+        _, critics = seen.values(learner.critics.params)
+        _, metrics = agent.gradient_step(key, learner, seen, state.step)
+        return metrics["balance"], list(actor.values()), list(critics.values())
+
+    logged, actor, critics = compute(KEY)
+    assert (len(actor), len(critics)) == (1, 2)
+    np.testing.assert_allclose(logged, sum(actor + critics), rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -74,6 +74,12 @@ def begun(tmp_path):
     return tmp_path / "run"
 
 
+def test_how_a_run_begins_cannot_change_later():
+    assert "initial_temperature" not in changeable_fields(default_run("sac"))
+    with pytest.raises(ValueError, match="`set` must be of a field that may change, got initial_temperature"):
+        apply_changes(default_run("sac"), {"initial_temperature": 0.5}, 100)
+
+
 def test_a_resumed_run_may_go_on_with_other_values(begun):
     longer = dataclasses.replace(first(), steps=10 * UPDATE)
     said = Console(file=io.StringIO())

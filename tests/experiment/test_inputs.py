@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import struct
 from tests.copied_tasks import Copies
+from tests.long_runs import compile_for_long
 
 from memorax import lox
 from memorax.algorithms import (
@@ -274,7 +275,7 @@ def test_a_critic_that_knows_the_noise_makes_the_actor_learn():
             right = steps.action == steps.inputs.observation["cue"][..., 0]
             return right.mean(), logs["losses/explained_variance"][-1]
 
-        return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
+        return compile_for_long(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
 
     right, explained = learned()
     blind, unexplained = learned(env="tests.experiment.test_inputs:Blind", critic_only=())
@@ -297,7 +298,7 @@ def test_the_previous_action_is_a_memory():
             state = agent.train(key, agent.warmup(key, agent.init(key), 2_000), num_steps=60_000)
             return lox.spool(agent.evaluate)(key, state, num_episodes=50)[1]["returned_episode_returns"].mean()
 
-        return jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
+        return compile_for_long(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
 
     with_it, without = returns("observation", "action"), returns("observation")
     assert with_it.max() > 0.9, with_it

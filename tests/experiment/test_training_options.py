@@ -257,7 +257,7 @@ def test_the_scale_of_rewards_is_that_of_what_is_learned_from():
 
 
 @pytest.mark.slow
-def test_a_scaled_reward_is_learned_from_as_if_the_environment_had_it():
+def test_the_scale_of_rewards_changes_what_is_learned():
     env = {"env": "memory::RepeatPreviousEasy"}
     scaled, plain = (learned("ppo", reward_scale=scale, **env) for scale in (3.0, 1.0))
     assert differ(scaled, plain)

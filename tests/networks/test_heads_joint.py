@@ -8,6 +8,7 @@ import pytest
 
 from memorax.core import distributions
 from memorax.core.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from memorax.learning.values import expected_values
 from memorax.networks import heads
 from memorax.networks.heads.value import MASKED_VALUE
 
@@ -46,6 +47,19 @@ def test_masked_choices_have_the_lowest_value():
     assert (first[..., 1] == MASKED_VALUE).all()
     assert (second[..., 2] == MASKED_VALUE).all()
     assert (jnp.concatenate([first[..., :1], second[..., :2]], -1) > MASKED_VALUE).all()
+
+
+@pytest.mark.parametrize(
+    "head", [heads.DiscreteQNetwork(5), heads.C51QNetwork(5), heads.HLGaussQNetwork(5), heads.BranchingQNetwork((2, 3))]
+)
+def test_where_a_mask_allows_nothing_all_is_allowed(head):
+    """As policies take it; returns would bootstrap from -1e9."""
+    mask = jnp.ones((*FEATURES.shape[:2], 5), bool).at[0, 1].set(False).at[1, :, 3].set(False)
+    values, free = (apply(head, FEATURES, **given) for given in ({"action_mask": mask}, {}))
+    values, free = (x.branches if hasattr(x, "branches") else (expected_values(x),) for x in (values, free))
+    values, free = (jnp.concatenate(x, axis=-1) for x in (values, free))
+    np.testing.assert_array_equal(values[0], free[0])
+    assert (values[1, :, 3] == MASKED_VALUE).all()
 
 
 def hybrid():

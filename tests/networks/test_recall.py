@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from tests.long_runs import compile_for_long
 
 from memorax.networks.sequence_models import MODELS
 
@@ -52,7 +53,7 @@ def accuracy_after_training(memory):
         right = jnp.argmax(logits, -1) == answers
         return jnp.sum(wrong * asks) / jnp.sum(asks), jnp.sum(right * asks) / jnp.sum(asks)
 
-    @jax.jit
+    @compile_for_long
     def train(params, opt_state, key):
         def step(carry, key):
             params, opt_state = carry

@@ -206,7 +206,7 @@ def sac(torso: Callable[[], nn.Module] = gru, *, continuous: bool = True, **conf
         value = heads.ContinuousQNetwork((4,)) if continuous else discrete_q()
         actor, critic = Network(extractor(), torso(), policy), Network(extractor(), torso(), value)
         task = pendulum() if continuous else maze()
-        fields = REPLAY | {"target_entropy_scale": 0.89} | config
+        fields = REPLAY | {"target_entropy_scale": 0.89, "initial_temperature": 1.0} | config
         return SAC(SACConfig(**fields), *task, actor, critic, critic, adam(), adam(), adam())
 
     return build

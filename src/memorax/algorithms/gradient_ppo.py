@@ -170,7 +170,7 @@ class GradientPPO(PPO):
         self.h_network = h_network
         super().__init__(config, env, env_params, actor, critic, actor_optimizer, critic_optimizer)
         self.optimizers |= {"h": critic_optimizer if h_optimizer is None else h_optimizer}
-        check_optimizers(h_optimizer=self.optimizers["h"])
+        check_optimizers(**{f"{name}_optimizer": optimizer for name, optimizer in self.optimizers.items()})
 
     def make_networks(self, actor: Network, critic: Network) -> GradientNetworks:
         """Put the networks into the environments."""

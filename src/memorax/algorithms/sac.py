@@ -26,7 +26,7 @@ from memorax.objectives import episode_ends, temperature_loss, weighted_mean
 
 SACState: TypeAlias = State
 Metrics: TypeAlias = dict[str, Array]
-_DISCRETE_SCALE = 0.5
+_DISCRETE_SCALE, _DISCRETE_TEMPERATURE = 0.5, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +47,20 @@ class SACConfig(ReplayConfig):
     """Target entropy: as a share of the maximum entropy for discrete actions, as minus so many nats per dimension for
     continuous ones. None: 1 for continuous actions, as in the paper; 0.5 for discrete ones, where the 0.98 of the paper
     keeps the policy nearly uniform."""
+    initial_temperature: float | None = None
+    """Entropy temperature before training, in units of reward per nat; lower it where rewards are small: as long as it
+    is above the differences between actions, the policy stays random. None: 1 for continuous actions, as in the paper;
+    0.1 for discrete ones, whose exact entropies count in full from the first update."""
+    static = ("initial_temperature",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, gradient_steps=integer(1), target_entropy_scale=optional(real(0)))
+        ranges = {"target_entropy_scale": optional(real(0)), "initial_temperature": optional(real(above=0))}
+        check_fields(self, gradient_steps=integer(1), **ranges)
+
+    def first_temperature(self, *, discrete: bool) -> float:
+        """Give the entropy temperature before training, for discrete or for continuous actions."""
+        return self.initial_temperature or (_DISCRETE_TEMPERATURE if discrete else 1.0)
 
 
 @struct.dataclass
@@ -82,7 +92,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         critic: Network with a head `DiscreteQNetwork` or `HLGaussQNetwork`, or for continuous actions
             `ContinuousQNetwork`.
         second_critic: Another one; the same object again is a second network nonetheless. A `heads.Alpha` here sets the
-            initial temperature (else 1), and there are two networks like the first.
+            initial temperature instead of `config`, and there are two networks like the first.
         actor_optimizer: Optimizer of the actor's parameters.
         critic_optimizer: Optimizer of both critics' parameters.
         alpha_optimizer: Optimizer of the temperature's logarithm.
@@ -123,9 +133,10 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         optimizers = {"actor": actor_optimizer, "critic": critic_optimizer, "alpha": alpha_optimizer}
         check_optimizers(**{f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()})
         self.optimizers = optimizers
-        self.alpha: Any = second_critic if isinstance(second_critic, Alpha) else Alpha()
-        second = critic if isinstance(second_critic, Alpha) else second_critic
-        self.networks = SoftActorCritic(self.vector_env, actor, (critic, second))
+        given = isinstance(second_critic, Alpha)
+        self.networks = SoftActorCritic(self.vector_env, actor, (critic, critic if given else second_critic))
+        first = config.first_temperature(discrete=self.networks.discrete)
+        self.alpha: Any = second_critic if given else Alpha(first)
         use_sequences(self, buffer, self.default_buffer)
         self.burn_in = config.burn_in_length if self.recurrent else 0
 
@@ -175,7 +186,7 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         def policy_actions(params: PyTree) -> tuple[tuple[PolicyActions, Array], tuple[PolicyActions, Metrics]]:
             with dropout(actor_key):
                 actions, following, sown = sequences.policy_actions(params, key)
-            return (actions, sum(sown.values(), jnp.zeros(()))), (following, sown_metrics(sown))
+            return (actions, sum(sown.values(), jnp.zeros(()))), (following, sown)
 
         vjp = jax.vjp(policy_actions, learner.actor.params, has_aux=True)
         (actions, sown), pull_back, (following, actor_sown) = vjp
@@ -183,14 +194,14 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
         target = reward + discount * sequences.following_soft_value(learner.target, following, temperature)
         weight = 1.0 - hidden
 
-        def critic_loss(params: PyTree) -> tuple[Array, Metrics]:
+        def critic_loss(params: PyTree) -> tuple[Array, tuple[Metrics, Metrics]]:
             with dropout(critic_key):
                 values, sown = sequences.values(params)
             loss = jnp.sum(jnp.stack([weighted_mean(value_losses(value, target), weight) for value in values]))
             q = expected_values(values[0])
             error, q = weighted_mean(jnp.abs(target - q), weight), weighted_mean(q, weight)
-            metrics = sown_metrics(sown) | {"critic": loss, "td_error": error, "q_value": q}
-            return loss + sum(sown.values(), jnp.zeros(())), metrics
+            metrics = {"critic": loss, "td_error": error, "q_value": q}
+            return loss + sum(sown.values(), jnp.zeros(())), (metrics, sown)
 
         def actor_loss(actions: PolicyActions) -> Array:
             return -weighted_mean(sequences.soft_value(critics.params, actions, temperature), weight)
@@ -199,11 +210,11 @@ class SAC(OffPolicy[SACConfig, SoftActorCritic]):
             goal = self.target_entropy_scale * actions.unit
             return temperature_loss(self.alpha.apply(params), actions.entropy, goal, weight)
 
-        gradients, metrics = jax.grad(critic_loss, has_aux=True)(learner.critics.params)
+        gradients, (metrics, critics_sown) = jax.grad(critic_loss, has_aux=True)(learner.critics.params)
         critics = learner.critics.update(self.optimizers["critic"], gradients)
         loss, gradients = jax.value_and_grad(actor_loss)(actions)
         actor = learner.actor.update(self.optimizers["actor"], *pull_back((gradients, jnp.ones_like(sown))))
         alpha = learner.alpha.update(self.optimizers["alpha"], jax.grad(alpha_loss)(learner.alpha.params))
         targets = update_target(config, step, critics.params, learner.target)
         metrics |= {"actor": loss, "temperature": temperature, "entropy": weighted_mean(actions.entropy, weight)}
-        return SACLearner(actor, critics, targets, alpha), actor_sown | metrics
+        return SACLearner(actor, critics, targets, alpha), sown_metrics(actor_sown | critics_sown) | metrics

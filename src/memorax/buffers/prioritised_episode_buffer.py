@@ -42,8 +42,8 @@ def make_prioritised_episode_buffer(  # noqa: PLR0913, PLR0917
 
     It stores what `make_episode_buffer` stores, and the same sequences can be sampled, independently of each other,
     each with probability `p^priority_exponent / sum p^priority_exponent`. A sequence becomes available with its last
-    step, with the largest priority so far as its own, or 1 while none was set. If a sequence is in a batch twice, the
-    larger of its new priorities counts. A sequence of priority zero is never sampled again. A priority that is NaN, or
+    step, with the largest priority so far as its own, at least 1. If a sequence is in a batch twice, the larger of its
+    new priorities counts. A sequence of priority zero is never sampled again. A priority that is NaN, or
     for a sequence that has been overwritten since it was sampled, is ignored.
 
     Adding, sampling and setting priorities take time in proportion to the logarithm of `max_length`: priorities are

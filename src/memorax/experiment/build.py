@@ -131,8 +131,8 @@ def streaming_actor_critic(algorithm: Any, parts: Parts) -> Any:
 def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
     """Build a soft actor-critic agent: a policy and two critics, each with a trunk of its own.
 
-    Actor, critics and entropy temperature have an optimizer each. The temperature starts at the scale of rewards, so
-    that it weighs entropy against them as without a scale.
+    Actor, critics and entropy temperature have an optimizer each. The temperature starts in proportion to the scale of
+    rewards, so that it weighs entropy against them as without a scale.
     """
     config, space = parts.config, parts.action_space
     if not isinstance(space, Discrete | Box):
@@ -147,7 +147,8 @@ def soft_actor_critic(algorithm: Any, parts: Parts) -> Any:
         value = value_head(space, config.env)
     actor, critic = Network(*parts.trunk(), head), Network(*parts.trunk(of_critic=True), value)
     optimizers = parts.optimizer(), parts.critic_optimizer(), parts.optimizer()
-    alpha = heads.Alpha(config.reward_scale)
+    temperature = config.hyperparameters.first_temperature(discrete=isinstance(space, Discrete))
+    alpha = heads.Alpha(config.reward_scale * temperature)
     agent = algorithm(config.hyperparameters, parts.env, parts.env_params, actor, critic, alpha, *optimizers)
     check_replay(config)
     return agent

@@ -10,8 +10,12 @@ from memorax.experiment.config import RunConfig
 
 
 def changeable_fields(config: RunConfig) -> list[str]:
-    """Name the fields that a resumed run may change though they decide about its numbers: all real numbers."""
-    return sorted({*real_fields(type(config)), *real_fields(type(config.hyperparameters))} - {"stop_at"})
+    """Name the fields that a resumed run may change though they decide about its numbers.
+
+    All real numbers, but for those that decide about its program or how it begins.
+    """
+    own, theirs = type(config), type(config.hyperparameters)
+    return sorted({*real_fields(own), *real_fields(theirs)} - {"stop_at", *getattr(theirs, "static", ())})
 
 
 def apply_changes(config: RunConfig, changes: Mapping[str, Any], step: int) -> RunConfig:

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from memorax.core.types import Array
 from memorax.kernels.platform import on_cpu, precision
 
+TILE = 64
+"""Rows and columns that a matrix unit multiplies at once."""
 State = tuple[Array, ...]
 """What a recurrence remembers, each part `[batch, heads, ...]`."""
 
@@ -46,13 +48,9 @@ def product(equation: str, *factors: Array) -> Array:
     return jnp.einsum(equation, *factors, precision=precision())
 
 
-def default_chunk(length: int) -> int:
-    """How many steps a chunk has: what measured best on CPUs, and a matrix unit's tile elsewhere.
-
-    Args:
-        length: Steps of the sequence; up to 64 are a chunk, without a loop, and nothing of it is computed again.
-    """
-    return 32 if on_cpu() and length > 64 else 64
+def default_chunk() -> int:
+    """How many steps a chunk has: what measured best on CPUs, and a matrix unit's tile elsewhere."""
+    return 32 if on_cpu() else TILE
 
 
 def run_chunks(body: Body, state: State, sequences: Any, reset: Array, chunk: int | None = None) -> tuple[State, Array]:
@@ -73,8 +71,7 @@ def run_chunks(body: Body, state: State, sequences: Any, reset: Array, chunk: in
     Returns:
         The state after the last step, and the outputs `[batch, time, heads, ...]`.
     """
-    length = reset.shape[1]
-    size = default_chunk(length) if chunk is None else chunk
+    length, size = reset.shape[1], default_chunk() if chunk is None else chunk
     now = (sequences, reset, jnp.cumsum(reset, axis=1, dtype=jnp.int32))
     run = partial(_run_chunk, body)
     whole = length // size if length > size else 0

@@ -18,7 +18,7 @@ class AdjustableOptimizer:
 
     Args:
         make: Makes the optimizer from the numbers, by name; they may be traced, and decide about no shape.
-        values: The numbers. Optimizers of one agent that have one of the same name share it.
+        values: The numbers. Optimizers of one agent that have one of the same name share it, and its value.
 
     Example:
         >>> def clipped_adam(learning_rate, max_grad_norm):

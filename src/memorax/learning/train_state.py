@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from memorax.core.hyperparameters import FromConfig
+from memorax.core.hyperparameters import FromConfig, part_values
 from memorax.core.types import Array, PyTree, strong
 
 Schedule: TypeAlias = Callable[[Array], Any]
@@ -38,14 +38,16 @@ class TrainState:
 
 
 def check_optimizers(**optimizers: Any) -> None:
-    """Require optax optimizers.
+    """Require optax optimizers, and one value of each number that adjustable ones share.
 
     Args:
         **optimizers: The optimizers by the names of the arguments they were given as.
 
     Raises:
         TypeError: One is something else, such as a learning rate.
+        ValueError: Two have different numbers of one name, of which the state would hold one.
     """
+    numbers: dict[str, tuple[str, Any]] = {}
     for name, optimizer in optimizers.items():
         # `optax.MultiSteps` and others like it are no GradientTransformation, but work as one.
         if isinstance(optimizer, type) or not all(callable(getattr(optimizer, x, None)) for x in ("init", "update")):
@@ -53,6 +55,13 @@ def check_optimizers(**optimizers: Any) -> None:
                 f"`{name}` must be an optax optimizer, got {optimizer!r}; write `optax.adam(1e-3)` for Adam with a "
                 "learning rate of 1e-3"
             )
+        for number, value in part_values(optimizer).items():
+            first, shared = numbers.setdefault(number, (name, value))
+            if value != shared:
+                raise ValueError(
+                    f"`{number}` must be the same in `{first}` and `{name}`, which share it, got {shared} and {value}; "
+                    "give one of them another name"
+                )
 
 
 def linear_epsilon(config: Any, default_steps: int) -> FromConfig:

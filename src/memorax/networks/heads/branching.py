@@ -12,7 +12,7 @@ from memorax.core.checks import check_fields, sequence, size
 from memorax.core.types import Array
 from memorax.networks.checks import check_mask, check_multi_discrete
 from memorax.networks.heads.hidden import check_hidden, hidden_layers
-from memorax.networks.heads.value import MASKED_VALUE
+from memorax.networks.heads.value import MASKED_VALUE, allowed_actions
 
 
 @struct.dataclass
@@ -72,7 +72,7 @@ class BranchingQNetwork(nn.Module):
                 None allows all.
 
         Returns:
-            Values by branch, each `[batch, time, choices]`; -1e9 where a choice is masked.
+            Values by branch, each `[batch, time, choices]`; -1e9 where a choice is masked and another is not.
 
         Raises:
             ValueError: If the mask is for another number of choices.
@@ -90,7 +90,7 @@ class BranchingQNetwork(nn.Module):
             if value is not None:
                 values = value + values - jnp.mean(values, axis=-1, keepdims=True)
             if action_mask is not None:
-                allowed = action_mask[..., start : start + choices].astype(bool)
+                allowed = allowed_actions(action_mask[..., start : start + choices])
                 values = jnp.where(allowed, values, MASKED_VALUE)
             branches.append(values)
             start += choices

@@ -14,7 +14,7 @@ from memorax.core.checks import check, check_fields, real, size
 from memorax.core.types import Array
 from memorax.networks.checks import check_discrete, check_mask
 from memorax.networks.heads.hidden import check_hidden, hidden_layers
-from memorax.networks.heads.value import MASKED_VALUE
+from memorax.networks.heads.value import MASKED_VALUE, allowed_actions
 
 _orthogonal = initializers.orthogonal(1.0)
 _zeros = initializers.zeros_init()
@@ -258,4 +258,4 @@ def _centers(num_bins: int, low: float, high: float) -> Array:
 
 
 def _flags(mask: Array | None) -> Array | None:
-    return None if mask is None else mask.astype(bool)
+    return None if mask is None else allowed_actions(mask)

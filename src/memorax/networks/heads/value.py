@@ -17,6 +17,18 @@ MASKED_VALUE = -1e9
 """The value of a masked action: below any other, and sums of it stay finite."""
 
 
+def allowed_actions(mask: Array) -> Array:
+    """Give a mask as booleans; where it allows nothing, all is allowed, as policies take it.
+
+    Else returns would bootstrap from the value of masked actions, -1e9.
+
+    Args:
+        mask: `[..., actions]`.
+    """
+    mask = mask.astype(bool)
+    return mask | ~jnp.any(mask, axis=-1, keepdims=True)
+
+
 class VNetwork(nn.Module):
     """A state-value function V(s).
 
@@ -82,7 +94,7 @@ class DiscreteQNetwork(nn.Module):
             action_mask: True where an action is allowed, `[batch, time, actions]`; None allows all.
 
         Returns:
-            `[batch, time, actions]`; -1e9 where an action is masked.
+            `[batch, time, actions]`; -1e9 where an action is masked and another is not.
 
         Raises:
             ValueError: If the mask is for another number of actions.
@@ -94,7 +106,7 @@ class DiscreteQNetwork(nn.Module):
         if self.dueling:
             value = nn.Dense(1, kernel_init=self.kernel_init, bias_init=self.bias_init, name="value")(features)
             values = value + advantage - jnp.mean(advantage, axis=-1, keepdims=True)
-        return values if action_mask is None else jnp.where(action_mask.astype(bool), values, MASKED_VALUE)
+        return values if action_mask is None else jnp.where(allowed_actions(action_mask), values, MASKED_VALUE)
 
     @nn.nowrap
     def check_action_space(self, space: Any) -> None:
