@@ -11,10 +11,13 @@ from flax import struct
 from flax.core import FrozenDict
 from tests import example_agents as agents
 
+from memorax.cli.train import train_options
 from memorax.core.spaces import Box, Dict, Discrete, Tuple
 from memorax.environments import Environment, as_environment
 from memorax.environments.wrappers import DelayedObservation, MaskObservation
+from memorax.experiment import build_agent
 from memorax.networks import MLP, Entries, FeatureExtractor
+from memorax.testing import check_environment
 
 
 @struct.dataclass
@@ -101,6 +104,40 @@ def test_an_agent_trains_on_them():
     state = jax.eval_shape(agent.init, jax.random.key(0))
     assert isinstance(state.loop.timestep.observation, dict)
     jax.eval_shape(lambda state: agent.train(jax.random.key(0), state, agent.steps_per_update), state)
+
+
+class Hollow(Showing):
+    """Shows an entry without a number, and holds an array without one in its state, as Playground does."""
+
+    def __init__(self):
+        space = Dict({"time": Box(0.0, 9.0, (1,)), "nothing": Box(0.0, 9.0, (0, 2))})
+        super().__init__(lambda time: {"time": time[None], "nothing": jnp.zeros((0, 2))}, space)
+
+    def reset_env(self, key, params):
+        observation, state = super().reset_env(key, params)
+        return observation, {"inner": state, "nothing": jnp.zeros((3, 0))}
+
+    def step_env(self, key, state, action, params):
+        observation, inner, _, *rest = super().step_env(key, state["inner"], action, params)
+        return observation, state | {"inner": inner}, jax.random.uniform(key), *rest
+
+
+LEARNERS = [("ppo", "mlp"), ("r2d2", "gru")]
+SLOW = [("ppo", "gru"), ("dqn", "mlp"), ("pqn", "gru"), ("gradient_ppo", "gru")]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "torso"), [*LEARNERS, *(pytest.param(*learner, marks=pytest.mark.slow) for learner in SLOW)]
+)
+def test_agents_train_where_an_array_is_empty(algorithm, torso):
+    options = ["--env", f"{__name__}:Hollow", "--model", torso, "--normalize-observations"]
+    agent = build_agent(train_options([algorithm, *options])[0])
+    state = jax.eval_shape(agent.init, jax.random.key(0))
+    jax.eval_shape(lambda state: agent.train(jax.random.key(0), state, agent.steps_per_update), state)
+
+
+def test_an_environment_with_empty_arrays_is_sound():
+    check_environment(Hollow(), steps=12)
 
 
 def test_a_dataclass_that_is_no_pytree_is_refused_by_name():

@@ -113,7 +113,7 @@ class Normalizer:
         terminated, truncated = self.vector_env.ends(trajectory.terminated, trajectory.truncated)
         over_time = trajectory.reward.swapaxes(0, 1), (terminated | truncated).swapaxes(0, 1)
         running, totals = jax.lax.scan(step, scales.running_return, over_time)
-        returns = scales.returns.update(totals.reshape(-1, *totals.shape[2:]))
+        returns = scales.returns.update(jax.lax.collapse(totals, 0, 2))
         return dataclasses.replace(scales, returns=returns, running_return=running)
 
     def after_observations(
@@ -124,7 +124,7 @@ class Normalizer:
             return scales
         pairs = zip(_parts(trajectory.observation), _parts(rollout_state.timestep.observation), strict=True)
         parts = [jnp.concatenate([x[:, 1:], last[:, None]], axis=1) for x, last in pairs]
-        observations = scales.observations.update([x.reshape(-1, *x.shape[2:]) for x in parts])
+        observations = scales.observations.update([jax.lax.collapse(x, 0, 2) for x in parts])
         return dataclasses.replace(scales, observations=observations)
 
     def timestep(self, scales: Scales | None, timestep: Timestep) -> Timestep:

@@ -149,13 +149,13 @@ class MAPPO(OnPolicy[MAPPOConfig, ActorCritic]):
         """Call `function(learner, key, *data)` for every agent; data and results are `[num_envs, agents, ...]`."""
         if self.config.share_parameters:
             outputs = function(learner, key, *self._together(data))
-            return jax.tree.map(lambda x: x.reshape(-1, self.num_agents, *x.shape[1:]), outputs)
+            return jax.tree.map(lambda x: x.reshape(len(x) // self.num_agents, self.num_agents, *x.shape[1:]), outputs)
         keys = None if key is None else jax.random.split(key, self.num_agents)
         return jax.vmap(function, in_axes=(0, 0, *(1 for _ in data)), out_axes=1)(learner, keys, *data)
 
     def _together(self, data: PyTree) -> PyTree:
         """Merge agents into the batch of environments: `[num_envs * agents, ...]`."""
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), data)
+        return jax.tree.map(lambda x: jax.lax.collapse(x, 0, 2), data)
 
     def initialize_carry(self, key: Key, batch: int) -> Carry:
         """Make the initial memory of all agents, `[batch, agents, ...]`."""

@@ -14,7 +14,7 @@ from memorax.objectives import weighted_mean
 
 def as_single_steps(batch: PyTree) -> PyTree:
     """Split sequences into single steps, for networks without memory: `[batch, time]` to `[batch * time, 1]`."""
-    return jax.tree.map(lambda x: x.reshape(-1, 1, *x.shape[2:]), batch)
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], 1, *x.shape[2:]), batch)
 
 
 def as_chunks(batch: PyTree, length: int) -> PyTree:
@@ -30,7 +30,7 @@ def as_chunks(batch: PyTree, length: int) -> PyTree:
 
     def split(x: Array) -> Array:
         starts = jnp.arange(0, x.shape[1] - 1, length)
-        return x[:, starts[:, None] + jnp.arange(length + 1)[None]].reshape(-1, length + 1, *x.shape[2:])
+        return jax.lax.collapse(x[:, starts[:, None] + jnp.arange(length + 1)[None]], 0, 2)
 
     return jax.tree.map(split, batch)
 
@@ -52,10 +52,10 @@ def carries_of_chunks(run: Callable[[Carry, PyTree], Carry], carry: Carry, input
         return run(carry, chunk), carry
 
     def chunks_first(x: Array) -> Array:
-        return jnp.swapaxes(x.reshape(x.shape[0], -1, length, *x.shape[2:]), 0, 1)
+        return jnp.swapaxes(x.reshape(x.shape[0], x.shape[1] // length, length, *x.shape[2:]), 0, 1)
 
     _, carries = jax.lax.scan(step, carry, jax.tree.map(chunks_first, inputs))
-    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), carries)
+    return jax.tree.map(lambda x: jax.lax.collapse(jnp.swapaxes(x, 0, 1), 0, 2), carries)
 
 
 def append(sequence: PyTree, last: PyTree) -> PyTree:

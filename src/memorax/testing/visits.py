@@ -78,7 +78,7 @@ def kinds(tree: Any) -> dict[str, tuple]:
 
 def flat(tree: Any) -> Any:
     """Merge the axes of environments and time."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+    return jax.tree.map(lambda x: jax.lax.collapse(x, 0, 2), tree)
 
 
 def require(env: Environment, what: str, got: Any, expected: Any) -> None:

@@ -153,12 +153,18 @@ def test_the_size_of_a_pool_is_checked(reset_pool):
         pooled(toy(), reset_pool)
 
 
+def forget(module, monkeypatch):
+    """Let a module be imported anew, until the end of the test."""
+    monkeypatch.setitem(sys.modules, module, None)
+    del sys.modules[module]
+
+
 @pytest.mark.parametrize("namespace", LIBRARIES)
 def test_a_missing_library_names_its_extra(namespace, monkeypatch):
     monkeypatch.setitem(sys.modules, LIBRARIES[namespace], None)
     for name in [name for name in sys.modules if name.startswith(f"{LIBRARIES[namespace]}.")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, f"memorax.environments.adapters.{namespace}", raising=False)
+    forget(f"memorax.environments.adapters.{namespace}", monkeypatch)
     extra = namespace.replace("_", "-")
     with pytest.raises(MissingExtraError, match=rf'run `pip install "memorax\[{extra}\]"`'):
         make(f"{namespace}::Anything")
@@ -172,8 +178,8 @@ def test_every_version_of_pip_finds_all_extras():
 def test_a_library_that_is_broken_is_not_called_missing(monkeypatch, tmp_path):
     (tmp_path / "pgx.py").write_text("import a_module_that_nobody_has\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "pgx", raising=False)
-    monkeypatch.delitem(sys.modules, "memorax.environments.adapters.pgx", raising=False)
+    forget("pgx", monkeypatch)
+    forget("memorax.environments.adapters.pgx", monkeypatch)
     with pytest.raises(ModuleNotFoundError, match="a_module_that_nobody_has"):
         importlib.import_module("memorax.environments.adapters.pgx")
 
@@ -183,12 +189,12 @@ def test_names_are_suggested(monkeypatch):
         check_name("navix", "Empty5x5", ("Empty-5x5", "DoorKey"))
     fake = SimpleNamespace(available_envs=lambda: ("chess", "go"))
     monkeypatch.setitem(sys.modules, "pgx", fake)
-    monkeypatch.delitem(sys.modules, "memorax.environments.adapters.pgx", raising=False)
+    forget("memorax.environments.adapters.pgx", monkeypatch)
     with pytest.raises(ValueError, match=r"unknown environment `pgx::ches`; .*chess"):
         make("pgx::ches")
-    monkeypatch.delitem(sys.modules, "memorax.environments.adapters.pgx", raising=False)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the libraries
 @pytest.mark.parametrize("namespace", LIBRARIES)
 def test_a_library_that_is_installed_lists_its_names(namespace):
     pytest.importorskip(LIBRARIES[namespace], reason=f"the extra of {namespace} is not installed")

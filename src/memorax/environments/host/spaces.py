@@ -71,7 +71,7 @@ def _read(foreign: Any, space: Any, value: Any) -> PyTree:
         parts = zip(foreign.spaces, space.spaces, value, strict=True)
         return tuple(_read(*part) for part in parts)
     array = np.asarray(value) - getattr(foreign, "start", 0)
-    return np.array(array, space.dtype).reshape(-1, *space.shape)
+    return np.array(array, space.dtype).reshape(len(array), *space.shape)
 
 
 def _write(foreign: Any, value: Any) -> Any:
@@ -80,7 +80,7 @@ def _write(foreign: Any, value: Any) -> Any:
     if _has(foreign, "Tuple"):
         return tuple(_write(part, x) for part, x in zip(foreign.spaces, value, strict=True))
     array = np.asarray(value)
-    return (array.reshape(-1, *foreign.shape) + getattr(foreign, "start", 0)).astype(foreign.dtype)
+    return (array.reshape(len(array), *foreign.shape) + getattr(foreign, "start", 0)).astype(foreign.dtype)
 
 
 def _zeros(space: Any, batch: tuple[int, ...]) -> PyTree:
