@@ -3,11 +3,18 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from memorax.cli.grid import run_grid
+from memorax.cli.population import run_population
+from memorax.experiment import default_run
+from memorax.experiment.benchmark import load_suite, runner
 from memorax.experiment.loggers import read_rows
 from memorax.experiment.run import cores
+from memorax.experiment.sweep import LogUniform
+from memorax.experiment.sweep import training as sweep
 
 OPTIONS = [
     *("--env", "memory::RepeatPreviousEasy", "--features", "7", "--num-envs", "4", "--num-steps", "16"),
@@ -42,6 +49,53 @@ def test_as_many_cores_as_divide_the_seeds(seeds, available, expected, monkeypat
 def test_a_number_of_devices_that_was_chosen_stays():
     cores.split_cores(2)  # JAX has computed, and the tests have chosen
     assert cores.cores_for(2) == 1
+
+
+class AskedError(Exception):
+    """Ends a call with the devices that it was given."""
+
+
+def asked(*args, devices=None, **how):
+    raise AskedError(devices)
+
+
+def grid(folder):
+    run_grid([("one", default_run("ppo"))], folder, {"resume": False, "changes": None})
+
+
+def population(folder):
+    how = {"resume": False, "changes": None, "exchange_every": None}
+    run_population(default_run("ppo"), folder, how | {"population": {"learning_rate": LogUniform(1e-4, 1e-2)}})
+
+
+def one_trial(folder):
+    sweep._outcomes(folder, [(SimpleNamespace(name="a"), default_run("ppo"))], None)
+
+
+def trials(folder):
+    sweep._outcomes(folder, [(SimpleNamespace(name=name), default_run("ppo")) for name in "ab"], None)
+
+
+def benchmark(folder):
+    suite = load_suite("speed")
+    runner._train(suite, folder, next(iter(suite.cells())), 1, runner.Deadline(None))
+
+
+@pytest.mark.parametrize(
+    ("call", "module", "name"),
+    [
+        (grid, "memorax.experiment.run.train_many", "prepare_many"),
+        (population, "memorax.experiment.population.train", "prepare_population"),
+        (one_trial, "memorax.experiment.sweep.training", "train"),
+        (trials, "memorax.experiment.sweep.training", "train_many"),
+        (benchmark, "memorax.experiment.benchmark.runner", "train"),
+    ],
+)
+def test_commands_divide_their_seeds_among_cores(call, module, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{module}.{name}", asked)
+    monkeypatch.setattr(runner.jax, "clear_caches", lambda: None)  # other tests compile, too
+    with pytest.raises(AskedError, match=r"^cores$"):
+        call(tmp_path)
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ class SACConfig(ReplayConfig):
     initial_temperature: float | None = None
     """Entropy temperature before training, in units of reward per nat; lower it where rewards are small: as long as it
     is above the differences between actions, the policy stays random. None: 1 for continuous actions, as in the paper;
-    0.1 for discrete ones, whose exact entropies count in full from the first update."""
+    0.1 for discrete ones, where those that began with 1 did not learn from rewards of 0.02."""
     static = ("initial_temperature",)
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ class SpreadEngine(Engine):
         group().announce("snapshot")
         return self.devices.gather(self.state)
 
-    def suspects(self, interval: Interval) -> PyTree:
-        """Bring the learner's state to the host where something was not finite in an interval; else None."""
-        return None if interval.finite else self.snapshot().learner
+    @property
+    def learner(self) -> PyTree:
+        """What is learned by all seeds, brought to the host of each process."""
+        return self.snapshot().learner
